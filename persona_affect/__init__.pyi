@@ -1,0 +1,16 @@
+from . import datasets, exceptions, metrics
+from .estimators import FaceEmbedder, JointAffectEstimator, RAMRegressor, persemon_params
+from .faces import FaceAligner
+
+__version__: str
+
+__all__ = [
+    "FaceAligner",
+    "FaceEmbedder",
+    "JointAffectEstimator",
+    "RAMRegressor",
+    "datasets",
+    "exceptions",
+    "metrics",
+    "persemon_params",
+]

@@ -1,0 +1,52 @@
+"""What can go wrong, by name.
+
+Every message says which sample (its index and its path or kind), what is wrong, and what to do.
+"""
+
+__all__ = [
+    "InvalidImageError",
+    "MediaLimitError",
+    "MediaReadError",
+    "MediaWarning",
+    "MissingDependencyError",
+    "ModelFormatError",
+    "NoFaceWarning",
+    "PersonaAffectError",
+    "WeightsError",
+]
+
+
+class PersonaAffectError(Exception):
+    """Base of every error that this package raises by name."""
+
+
+class MediaReadError(PersonaAffectError, OSError):
+    """A photo or video that cannot be opened or decoded."""
+
+
+class MediaLimitError(PersonaAffectError, ValueError):
+    """A photo or video above a limit on its pixels, duration or bytes."""
+
+
+class InvalidImageError(PersonaAffectError, ValueError):
+    """An array that is not an RGB photo or clip, or an input of an unknown kind."""
+
+
+class WeightsError(PersonaAffectError, OSError):
+    """Network weights that are missing, damaged, or made for another network."""
+
+
+class ModelFormatError(PersonaAffectError, ValueError):
+    """A saved model that is damaged, altered, or of an unknown format."""
+
+
+class MissingDependencyError(PersonaAffectError, ImportError):
+    """An optional package that is not installed; the message names the extra."""
+
+
+class MediaWarning(UserWarning):
+    """A medium was read in part, or left out of a batch."""
+
+
+class NoFaceWarning(UserWarning):
+    """Samples without a face: their predictions are missing."""
