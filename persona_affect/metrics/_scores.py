@@ -1,0 +1,323 @@
+"""CCC, Pearson's r, accuracy and RMSE, target by target."""
+
+import warnings
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.exceptions import UndefinedMetricWarning
+
+from persona_affect.exceptions import NoFaceWarning
+
+PERSONALITY_NAMES = (
+    "extraversion",
+    "agreeableness",
+    "conscientiousness",
+    "neuroticism",
+    "openness",
+)
+EMOTION_NAMES = ("arousal", "valence")
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+NanPredictions: TypeAlias = Literal["raise", "mean", "omit"]
+MultiOutput: TypeAlias = Literal["raw_values", "uniform_average"]
+# One target's observed labels, their predictions, and weights that sum to one.
+_Measure: TypeAlias = Callable[[FloatArray, FloatArray, FloatArray], float]
+
+
+def ccc_score(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    multioutput: MultiOutput = "uniform_average",
+    nan_predictions: NanPredictions = "raise",
+) -> float | FloatArray:
+    """Lin's concordance correlation coefficient.
+
+    ``2 cov / (var_y + var_p + (mean_y - mean_p)^2)``, with population variances: Pearson's r,
+    lowered by any shift and any difference in spread.
+
+    Parameters
+    ----------
+    y_true : array-like or DataFrame of shape (n_samples,) or (n_samples, n_targets)
+        Labels; NaN where a sample was not rated on a target.
+    y_pred : array-like or DataFrame of the shape of `y_true`
+        Predictions.
+    sample_weight : array-like of shape (n_samples,), optional
+        Weights, non-negative.
+    multioutput : {"uniform_average", "raw_values"}
+        The mean over the targets, or one value a target.
+    nan_predictions : {"raise", "mean", "omit"}
+        What a missing prediction means; see :mod:`persona_affect.metrics`.
+
+    Returns
+    -------
+    float or ndarray of shape (n_targets,)
+        In [-1, 1], 1 at best; 0, never NaN, where labels or predictions are constant.
+
+    Raises
+    ------
+    ValueError
+        If the shapes disagree, a value is infinite, or a prediction is missing under
+        ``nan_predictions="raise"``.
+
+    References
+    ----------
+    Lin. A concordance correlation coefficient to evaluate reproducibility. Biometrics 45(1), 1989.
+
+    Examples
+    --------
+    >>> from persona_affect.metrics import ccc_score
+    >>> ccc_score([1, 2, 3], [2, 3, 4])
+    0.571...
+    >>> y_true = [[0.2, float("nan")], [0.4, -0.5], [0.6, 0.5]]
+    >>> ccc_score(y_true, [[0.2, 0.0], [0.4, -0.5], [0.6, 0.5]], multioutput="raw_values")
+    array([1., 1.])
+    """
+    y, p, w = prepare(y_true, y_pred, sample_weight, nan_predictions)
+    return over_targets("ccc", y, p, w, multioutput)
+
+
+def pearson_score(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    multioutput: MultiOutput = "uniform_average",
+    nan_predictions: NanPredictions = "raise",
+) -> float | FloatArray:
+    """Pearson's correlation coefficient r.
+
+    Where labels or predictions are constant, r is undefined; it is taken as 0 here (no linear
+    relation was shown), so that a search does not lose a candidate to NaN.
+
+    Parameters
+    ----------
+    y_true, y_pred, sample_weight, multioutput, nan_predictions
+        As in :func:`ccc_score`.
+
+    Returns
+    -------
+    float or ndarray of shape (n_targets,)
+        In [-1, 1], 1 at best.
+
+    Examples
+    --------
+    >>> from persona_affect.metrics import pearson_score
+    >>> pearson_score([1, 2, 3], [2, 3, 4])
+    1.0
+    """
+    y, p, w = prepare(y_true, y_pred, sample_weight, nan_predictions)
+    return over_targets("pearson", y, p, w, multioutput)
+
+
+def accuracy_score_mae(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    multioutput: MultiOutput = "uniform_average",
+    nan_predictions: NanPredictions = "raise",
+) -> float | FloatArray:
+    """Accuracy as the First Impressions challenge defines it: one minus the mean absolute error.
+
+    Parameters
+    ----------
+    y_true, y_pred, sample_weight, multioutput, nan_predictions
+        As in :func:`ccc_score`.
+
+    Returns
+    -------
+    float or ndarray of shape (n_targets,)
+        At most 1. At least 0 for labels and predictions in [0, 1], and -1 for those in [-1, 1].
+
+    Examples
+    --------
+    >>> from persona_affect.metrics import accuracy_score_mae
+    >>> accuracy_score_mae([0.5, 0.7], [0.6, 0.4])
+    0.8
+    """
+    y, p, w = prepare(y_true, y_pred, sample_weight, nan_predictions)
+    return over_targets("accuracy_mae", y, p, w, multioutput)
+
+
+def root_mean_squared_error(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    multioutput: MultiOutput = "uniform_average",
+    nan_predictions: NanPredictions = "raise",
+) -> float | FloatArray:
+    """Root of the mean squared error, in the units of the labels; missing labels are ignored.
+
+    Parameters
+    ----------
+    y_true, y_pred, sample_weight, multioutput, nan_predictions
+        As in :func:`ccc_score`.
+
+    Returns
+    -------
+    float or ndarray of shape (n_targets,)
+        At least 0, which is best.
+
+    Examples
+    --------
+    >>> from persona_affect.metrics import root_mean_squared_error
+    >>> root_mean_squared_error([0.0, 0.0, float("nan")], [3.0, 4.0, 9.0])
+    3.535...
+    """
+    y, p, w = prepare(y_true, y_pred, sample_weight, nan_predictions)
+    return over_targets("rmse", y, p, w, multioutput)
+
+
+def _ccc(y: FloatArray, p: FloatArray, w: FloatArray) -> float:
+    mean_y, mean_p = w @ y, w @ p
+    spread = w @ (y - mean_y) ** 2 + w @ (p - mean_p) ** 2 + (mean_y - mean_p) ** 2
+    # Rounding gives a constant a tiny variance, so constants are told by comparing, not by it.
+    if _is_constant(y) or _is_constant(p) or spread == 0:
+        return 0.0
+    return float(np.clip(2 * (w @ ((y - mean_y) * (p - mean_p))) / spread, -1, 1))
+
+
+def _pearson(y: FloatArray, p: FloatArray, w: FloatArray) -> float:
+    if _is_constant(y) or _is_constant(p):
+        return 0.0
+    y, p = y - w @ y, p - w @ p
+    # To the same size first, or the squares of very small or large deviations leave the doubles.
+    y, p = y / np.abs(y).max(), p / np.abs(p).max()
+    return float(np.clip(w @ (y * p) / np.sqrt((w @ y**2) * (w @ p**2)), -1, 1))
+
+
+def _accuracy(y: FloatArray, p: FloatArray, w: FloatArray) -> float:
+    return float(1 - w @ np.abs(y - p))
+
+
+def _rmse(y: FloatArray, p: FloatArray, w: FloatArray) -> float:
+    return float(np.sqrt(w @ (y - p) ** 2))
+
+
+def _is_constant(values: FloatArray) -> bool:
+    return bool((values == values[0]).all())
+
+
+# name: (measure of one target, labels it needs, sign that makes greater better)
+MEASURES: dict[str, tuple[_Measure, int, Literal[1, -1]]] = {
+    "ccc": (_ccc, 2, 1),
+    "pearson": (_pearson, 2, 1),
+    "accuracy_mae": (_accuracy, 1, 1),
+    "rmse": (_rmse, 1, -1),
+}
+
+
+def prepare(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None,
+    nan_predictions: NanPredictions,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Labels and predictions, (n, n_targets) without a missing prediction, and weights, (n,)."""
+    if (
+        isinstance(y_true, pd.DataFrame)
+        and isinstance(y_pred, pd.DataFrame)
+        and list(y_true.columns) != list(y_pred.columns)
+    ):
+        raise ValueError(
+            f"y_true has the columns {list(y_true.columns)}, y_pred {list(y_pred.columns)}: "
+            "select and order them alike, e.g. y_pred[y_true.columns]."
+        )
+    check_nan_predictions(nan_predictions)
+    y, p = as_columns(y_true, "y_true"), as_columns(y_pred, "y_pred")
+    if y.shape != p.shape:
+        raise ValueError(f"y_true has the shape {y.shape} and y_pred {p.shape}; they must agree.")
+    if sample_weight is None:
+        w = np.ones(len(y))
+    else:
+        w = np.asarray(sample_weight, dtype=np.float64)
+        if w.shape != (len(y),) or not np.isfinite(w).all() or (w < 0).any():
+            raise ValueError(
+                f"sample_weight must be {len(y)} finite, non-negative numbers, one a sample."
+            )
+    missing = np.isnan(p) & ~np.isnan(y)
+    if missing.any():
+        y, p = _settle_missing(y, p, w, missing, nan_predictions)
+    return y, p, w
+
+
+def check_nan_predictions(nan_predictions: NanPredictions) -> None:
+    """Raise ValueError if it is none of the three ways."""
+    if nan_predictions not in ("raise", "mean", "omit"):
+        raise ValueError(
+            f'nan_predictions must be "raise", "mean" or "omit", not {nan_predictions!r}.'
+        )
+
+
+def _settle_missing(
+    y: FloatArray,
+    p: FloatArray,
+    w: FloatArray,
+    missing: npt.NDArray[np.bool_],
+    nan_predictions: NanPredictions,
+) -> tuple[FloatArray, FloatArray]:
+    count = f"{missing.any(axis=1).sum()} of {len(y)} samples have a label but no prediction"
+    if nan_predictions == "omit":
+        warnings.warn(f"{count}; they are left out of the score.", NoFaceWarning, stacklevel=4)
+        return np.where(missing, np.nan, y), p
+    if nan_predictions == "mean":
+        warnings.warn(
+            f"{count}; the mean label stands in for it, as if the model knew nothing of them.",
+            NoFaceWarning,
+            stacklevel=4,
+        )
+        seen = ~np.isnan(y) * w[:, None]
+        total = seen.sum(axis=0)
+        # A column of zero weight is undefined whatever stands in; 1 only avoids 0 / 0.
+        means = (seen * np.nan_to_num(y)).sum(axis=0) / np.where(total > 0, total, 1)
+        return y, np.where(missing, means, p)
+    raise ValueError(
+        f"{count} (first: sample {missing.any(axis=1).argmax()}): usually no face was found. "
+        'Leave them out beforehand, or pass nan_predictions="omit" or "mean".'
+    )
+
+
+def as_columns(values: npt.ArrayLike, name: str) -> FloatArray:
+    """Give finite or missing values of shape (n_samples, n_targets)."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2:
+        raise ValueError(f"{name} must have one or two dimensions, not {array.ndim}.")
+    if np.isinf(array).any():
+        raise ValueError(f"{name} holds infinite values; a missing value is NaN.")
+    return array
+
+
+def over_targets(
+    name: str, y: FloatArray, p: FloatArray, w: FloatArray, multioutput: MultiOutput
+) -> float | FloatArray:
+    """Measure each target on its observed labels, then average if asked."""
+    measure, n_needed, _ = MEASURES[name]
+    scores = np.full(y.shape[1], np.nan)
+    for target in range(y.shape[1]):
+        seen = ~np.isnan(y[:, target]) & (w > 0)
+        if seen.sum() >= n_needed:
+            weights = w[seen] / w[seen].sum()
+            scores[target] = measure(y[seen, target], p[seen, target], weights)
+    if multioutput == "raw_values":
+        return scores
+    if multioutput != "uniform_average":
+        raise ValueError(
+            f'multioutput must be "raw_values" or "uniform_average", not {multioutput!r}.'
+        )
+    undefined = np.flatnonzero(np.isnan(scores))
+    if len(undefined):
+        warnings.warn(
+            f"{name} needs {n_needed} observed labels; the targets at {undefined.tolist()} have "
+            f"fewer and are left out of the average over {len(scores)}.",
+            UndefinedMetricWarning,
+            stacklevel=3,
+        )
+    return float(np.nan) if len(undefined) == len(scores) else float(np.nanmean(scores))
