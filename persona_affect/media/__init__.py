@@ -1,1 +1,29 @@
-"""."""
+"""Photos and videos as RGB arrays: reading, limits, and what a sample is."""
+
+from ._photos import MAX_PHOTO_PIXELS, open_photo
+from ._samples import describe, is_clip
+from ._videos import (
+    MAX_CLIP_BYTES,
+    MAX_DURATION,
+    MAX_FRAME_PIXELS,
+    Frame,
+    iter_frames,
+    open_clip,
+    sample_frames,
+    segment_centres,
+)
+
+__all__ = [
+    "MAX_CLIP_BYTES",
+    "MAX_DURATION",
+    "MAX_FRAME_PIXELS",
+    "MAX_PHOTO_PIXELS",
+    "Frame",
+    "describe",
+    "is_clip",
+    "iter_frames",
+    "open_clip",
+    "open_photo",
+    "sample_frames",
+    "segment_centres",
+]

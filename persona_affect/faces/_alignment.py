@@ -1,0 +1,169 @@
+"""Five landmarks onto a template by a similarity: rotate, scale and move, never shear or mirror."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Template:
+    """Where a network expects the landmarks, and the size of the face it takes.
+
+    Attributes
+    ----------
+    height, width : int
+        Of the aligned face in pixels.
+    landmarks : tuple of five (x, y)
+        Left eye, right eye, nose, left and right mouth corner, as the viewer sees them.
+    """
+
+    height: int
+    width: int
+    landmarks: tuple[tuple[float, float], ...]
+
+    def points(self, margin: float = 0.0) -> npt.NDArray[np.float32]:
+        """Return the landmarks, (5, 2), drawn together about the centre to leave a margin.
+
+        `margin` is the extra context as a share of the template's side: at 0.5 the face is drawn
+        1.5 times smaller.
+        """
+        centre = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
+        points = centre + (np.array(self.landmarks) - centre) / (1 + margin)
+        return points.astype(np.float32)
+
+
+#: Templates by name.
+#:
+#: ``sphereface``: the 112x96 crop of SphereFace (Liu et al., CVPR 2017), the field's standard.
+#:
+#: ``resnet29``: the 150x150 chip on which dlib's ResNet was trained, cut by dlib with a padding of
+#: 0.25 from the corners of both eyes and the base of the nose. MTCNN marks other points, so this is
+#: our reconstruction: its eyes are the midpoints of dlib's eye corners, (x + padding) / (1 + 2
+#: padding) of 150 pixels, and nose and mouth lie where the similarity that maps SphereFace's eyes
+#: onto them puts SphereFace's nose and mouth.
+TEMPLATES = {
+    "sphereface": Template(
+        112,
+        96,
+        (
+            (30.2946, 51.6963),
+            (65.5318, 51.5014),
+            (48.0252, 71.7366),
+            (33.5493, 92.3655),
+            (62.7299, 92.2041),
+        ),
+    ),
+    "resnet29": Template(
+        150,
+        150,
+        (
+            (47.7330, 47.1396),
+            (100.2814, 47.1233),
+            (74.0174, 77.1624),
+            (52.2699, 107.8122),
+            (95.7862, 107.7987),
+        ),
+    ),
+}
+
+
+def estimate_similarity(
+    source: npt.NDArray[np.floating], target: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
+    """Find the similarities that map points onto others with the least squared error.
+
+    Umeyama, *Least-squares estimation of transformation parameters between two point patterns*,
+    IEEE TPAMI 1991, in its closed form for the plane.
+
+    Parameters
+    ----------
+    source : ndarray of shape (n, k, 2)
+    target : ndarray of shape (k, 2) or (n, k, 2)
+
+    Returns
+    -------
+    ndarray of shape (n, 2, 3)
+        Matrices ``[[a, -b, x], [b, a, y]]``: rotation and scale, no shear and no reflection, then a
+        shift. Where all source points of a row coincide, a = b = 0.
+    """
+    source = np.asarray(source, dtype=np.float64)
+    target = np.broadcast_to(np.asarray(target, dtype=np.float64), source.shape)
+    source_mean, target_mean = source.mean(axis=1), target.mean(axis=1)
+    u, v = source - source_mean[:, None], target - target_mean[:, None]
+    # In the plane a similarity is a complex factor, and least squares has one solution.
+    spread = (u**2).sum(axis=(1, 2))
+    spread[spread == 0] = np.inf
+    a = (u * v).sum(axis=(1, 2)) / spread
+    b = (u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]).sum(axis=1) / spread
+    linear = np.stack([np.stack([a, -b], axis=-1), np.stack([b, a], axis=-1)], axis=1)
+    shift = target_mean - np.einsum("nij,nj->ni", linear, source_mean)
+    return np.concatenate([linear, shift[..., None]], axis=2)
+
+
+def align_face(
+    image: npt.NDArray[np.uint8],
+    landmarks: npt.NDArray[np.floating],
+    template: Template,
+    margin: float = 0.0,
+) -> npt.NDArray[np.uint8]:
+    """Warp one face onto a template.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+    landmarks : ndarray of shape (5, 2)
+        x and y in pixels of `image`.
+    template : Template
+    margin : float, default=0.0
+        Extra context, see :meth:`Template.points`.
+
+    Returns
+    -------
+    ndarray of uint8, shape (template.height, template.width, 3)
+        Beyond the photo's border its edge pixels are repeated.
+    """
+    matrix = estimate_similarity(landmarks[None], template.points(margin))[0]
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    if scale < 0.5:
+        # Bilinear sampling skips pixels below half size: shrink by area first, around the face.
+        image, matrix = _shrink(image, matrix, template, scale)
+    size = template.width, template.height
+    face = cv2.warpAffine(
+        image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return face.astype(np.uint8, copy=False)
+
+
+def _shrink(
+    image: npt.NDArray[np.uint8],
+    matrix: npt.NDArray[np.float64],
+    template: Template,
+    scale: float,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+    """Cut out what the warp will see, shrink it by whole numbers, and adapt the matrix."""
+    step = int(1 / max(scale, 1e-6))
+    inverse = cv2.invertAffineTransform(matrix)
+    w, h = template.width, template.height
+    corners = np.array([[-1, -1, 1], [w, -1, 1], [-1, h, 1], [w, h, 1]]) @ inverse.T
+    height, width = image.shape[:2]
+    low = np.floor(corners.min(axis=0)).astype(int) - step
+    high = np.ceil(corners.max(axis=0)).astype(int) + step
+    # At least one pixel of the photo remains, even for a face that lies outside it.
+    x1, y1 = np.clip(low, 0, [width - 1, height - 1])
+    x2, y2 = np.clip(high, [x1 + 1, y1 + 1], [width, height])
+    size = max(round((x2 - x1) / step), 1), max(round((y2 - y1) / step), 1)
+    small = cv2.resize(image[y1:y2, x1:x2], size, interpolation=cv2.INTER_AREA)
+    # Pixel centres: x = x1 + (u + 0.5) * ratio - 0.5.
+    ratio = np.array([(x2 - x1) / size[0], (y2 - y1) / size[1]])
+    grow = np.array(
+        [
+            [ratio[0], 0, x1 + 0.5 * ratio[0] - 0.5],
+            [0, ratio[1], y1 + 0.5 * ratio[1] - 0.5],
+            [0, 0, 1],
+        ]
+    )
+    return small.astype(np.uint8, copy=False), matrix @ grow

@@ -1,0 +1,144 @@
+"""The three networks of MTCNN, and their published weights.
+
+Zhang, Zhang, Li, Qiao. *Joint Face Detection and Alignment using Multi-task Cascaded Convolutional
+Networks*, IEEE Signal Processing Letters 2016. The weights are those that facenet-pytorch ships.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import metadata
+
+import torch
+from torch import Tensor, nn
+
+from ..exceptions import WeightsError
+
+
+class PNet(nn.Module):
+    """Proposal network: which 12x12 windows hold a face, and where in them.
+
+    Maps (n, 3, H, W) in [-1, 1] to the logits of a face, (n, 1, h, w), and to the corners' offsets
+    in units of the window, (n, 4, h, w), with windows at every second pixel.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 10, 3)
+        self.prelu1 = nn.PReLU(10)
+        self.pool1 = nn.MaxPool2d(2, 2, ceil_mode=True)
+        self.conv2 = nn.Conv2d(10, 16, 3)
+        self.prelu2 = nn.PReLU(16)
+        self.conv3 = nn.Conv2d(16, 32, 3)
+        self.prelu3 = nn.PReLU(32)
+        self.conv4_1 = nn.Conv2d(32, 2, 1)
+        self.conv4_2 = nn.Conv2d(32, 4, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.pool1(self.prelu1(self.conv1(x)))
+        x = self.prelu3(self.conv3(self.prelu2(self.conv2(x))))
+        return _face_logit(self.conv4_1(x)), self.conv4_2(x)
+
+
+class RNet(nn.Module):
+    """Refinement network: (n, 3, 24, 24) to logits (n, 1) and corner offsets (n, 4)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 28, 3)
+        self.prelu1 = nn.PReLU(28)
+        self.pool1 = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.conv2 = nn.Conv2d(28, 48, 3)
+        self.prelu2 = nn.PReLU(48)
+        self.pool2 = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.conv3 = nn.Conv2d(48, 64, 2)
+        self.prelu3 = nn.PReLU(64)
+        self.dense4 = nn.Linear(576, 128)
+        self.prelu4 = nn.PReLU(128)
+        self.dense5_1 = nn.Linear(128, 2)
+        self.dense5_2 = nn.Linear(128, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.pool1(self.prelu1(self.conv1(x)))
+        x = self.pool2(self.prelu2(self.conv2(x)))
+        x = self.prelu3(self.conv3(x))
+        x = self.prelu4(self.dense4(_flatten(x)))
+        return _face_logit(self.dense5_1(x)), self.dense5_2(x)
+
+
+class ONet(nn.Module):
+    """Output network: (n, 3, 48, 48) to logits (n, 1), corner offsets (n, 4), landmarks (n, 2, 5).
+
+    The landmarks' x and y are in units of the window, from its corner: left eye, right eye, nose,
+    left and right mouth corner, as the viewer sees them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 32, 3)
+        self.prelu1 = nn.PReLU(32)
+        self.pool1 = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.conv2 = nn.Conv2d(32, 64, 3)
+        self.prelu2 = nn.PReLU(64)
+        self.pool2 = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.conv3 = nn.Conv2d(64, 64, 3)
+        self.prelu3 = nn.PReLU(64)
+        self.pool3 = nn.MaxPool2d(2, 2, ceil_mode=True)
+        self.conv4 = nn.Conv2d(64, 128, 2)
+        self.prelu4 = nn.PReLU(128)
+        self.dense5 = nn.Linear(1152, 256)
+        self.prelu5 = nn.PReLU(256)
+        self.dense6_1 = nn.Linear(256, 2)
+        self.dense6_2 = nn.Linear(256, 4)
+        self.dense6_3 = nn.Linear(256, 10)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = self.pool1(self.prelu1(self.conv1(x)))
+        x = self.pool2(self.prelu2(self.conv2(x)))
+        x = self.pool3(self.prelu3(self.conv3(x)))
+        x = self.prelu4(self.conv4(x))
+        x = self.prelu5(self.dense5(_flatten(x)))
+        return _face_logit(self.dense6_1(x)), self.dense6_2(x), self.dense6_3(x).view(-1, 2, 5)
+
+
+def _face_logit(x: Tensor) -> Tensor:
+    """Turn the two logits of (no face, face) into one whose sigmoid is the softmax's second."""
+    return x[:, 1:] - x[:, :1]
+
+
+def _flatten(x: Tensor) -> Tensor:
+    """Flatten in the order of the weights, which come from a column-major framework."""
+    return x.permute(0, 3, 2, 1).flatten(1)
+
+
+@lru_cache(maxsize=4)
+def load_networks(device: str) -> tuple[PNet, RNet, ONet]:
+    """Return the three networks with their published weights, loaded once for each device.
+
+    Raises
+    ------
+    WeightsError
+        facenet-pytorch, which ships the weight files, is not installed or is damaged.
+    """
+    pnet, rnet, onet = PNet(), RNet(), ONet()
+    for name, network in [("pnet", pnet), ("rnet", rnet), ("onet", onet)]:
+        network.load_state_dict(_read_weights(f"{name}.pt"))
+        network.eval().requires_grad_(False).to(device)
+    return pnet, rnet, onet
+
+
+def _read_weights(name: str) -> dict[str, Tensor]:
+    """Read a weight file of the installed facenet-pytorch without importing it.
+
+    Its code needs torchvision, which need not match the installed torch.
+    """
+    try:
+        files = metadata.distribution("facenet-pytorch").files or []
+        path = next(file.locate() for file in files if file.parts[-2:] == ("data", name))
+        weights: dict[str, Tensor] = torch.load(str(path), map_location="cpu", weights_only=True)
+    except (metadata.PackageNotFoundError, StopIteration, OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"the face detector's weights {name!r} cannot be read ({error}); install them with "
+            "`pip install facenet-pytorch`."
+        ) from error
+    return weights
