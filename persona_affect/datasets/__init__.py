@@ -1,1 +1,5 @@
-"""."""
+"""Data sets: synthetic persons whose every cause is known."""
+
+from persona_affect.datasets._synthetic import make_affect_clips, make_affect_faces
+
+__all__ = ["make_affect_clips", "make_affect_faces"]
