@@ -9,7 +9,6 @@ They follow scikit-learn's splitter interface, so that they serve as `cv` of any
 ``GridSearchCV(..., cv=AffectGroupKFold(5)).fit(X, y, groups=person)``.
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -17,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.model_selection import (
+    GroupKFold,
     GroupShuffleSplit,
-    StratifiedGroupKFold,
     StratifiedShuffleSplit,
 )
-from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils import _safe_indexing, check_random_state, indexable
 
 from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
 
@@ -92,19 +91,18 @@ def label_kinds(
     return kinds[on_personality + 2 * on_emotion]
 
 
-class AffectGroupKFold(StratifiedGroupKFold):
+class AffectGroupKFold(GroupKFold):
     """K-fold cross-validation by person, with both kinds of label in every fold.
 
-    scikit-learn's :class:`~sklearn.model_selection.StratifiedGroupKFold`, stratified by what a
-    sample was rated on (:func:`label_kinds`) instead of by class. Groups never overlap, and each
-    fold holds about its share of the samples of either kind.
+    Groups never overlap, and each fold holds about its share of the samples of either kind. As
+    long as there are as many groups with a kind of label as there are folds, every fold has it.
 
     Parameters
     ----------
     n_splits : int
         Number of folds, at least 2.
     shuffle : bool
-        Whether to shuffle the groups first.
+        Whether chance decides where groups of one size and kind go, rather than their order.
     random_state : int, RandomState instance or None
         Seed of the shuffling.
     personality, emotion : sequence of str
@@ -127,6 +125,9 @@ class AffectGroupKFold(StratifiedGroupKFold):
     [2 4 5] [0 1 3]
     [0 1 3] [2 4 5]
     """
+
+    # scikit-learn's StratifiedGroupKFold minimises a deviation instead, promises no label kind to
+    # any fold, and before version 1.8 shuffled its groups apart from their labels (#32478).
 
     def __init__(
         self,
@@ -163,20 +164,18 @@ class AffectGroupKFold(StratifiedGroupKFold):
         Raises
         ------
         ValueError
-            If there are fewer groups with one kind of label than folds, or if they cannot be
-            spread over all folds.
+            If there are fewer groups with one kind of label than folds.
         """
         X, y, groups = indexable(X, *_required(y, groups))
         kinds = label_kinds(y, personality=self.personality, emotion=self.emotion)
         _check_groups(kinds, groups, self.n_splits, f"n_splits={self.n_splits}")
-        with warnings.catch_warnings():
-            # Counts samples of a combination, which does not matter; we count groups of a kind.
-            warnings.filterwarnings("ignore", "The least populated class in y", UserWarning)
-            # A list, or the filter would be in force in the caller's loop.
-            splits = list(super().split(X, kinds, groups))
-        for train, test in splits:
-            _check_kinds(kinds, test, f"n_splits={self.n_splits}")
-            yield train, test
+        _, of_group = np.unique(np.asarray(groups), return_inverse=True)
+        if self.shuffle:
+            random = check_random_state(self.random_state)
+            of_group = random.permutation(of_group.max() + 1)[of_group]
+        folds = _assign_folds(kinds, of_group, self.n_splits)[of_group]
+        for fold in range(self.n_splits):
+            yield np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
 
 
 class AffectGroupShuffleSplit(GroupShuffleSplit):
@@ -336,6 +335,9 @@ def _has(kinds: npt.NDArray[np.str_], kind: str) -> npt.NDArray[np.bool_]:
 def _check_groups(
     kinds: npt.NDArray[np.str_], groups: npt.ArrayLike, n_needed: int, what: str
 ) -> None:
+    n_groups = len(np.unique(np.asarray(groups)))
+    if n_groups < n_needed:
+        raise ValueError(f"{what} needs at least {n_needed} groups; there are {n_groups}.")
     for kind in ("personality", "emotion"):
         n_groups = len(np.unique(np.asarray(groups)[_has(kinds, kind)]))
         # None at all is fine: the data set is then about the other kind.
@@ -353,6 +355,26 @@ def _check_kinds(kinds: npt.NDArray[np.str_], side: npt.NDArray[np.intp], what: 
                 f"{what} leaves a side without {kind} labels: the groups differ too much in size "
                 "or kind. Use fewer splits, larger sides, or another random_state with shuffle."
             )
+
+
+def _assign_folds(
+    kinds: npt.NDArray[np.str_], of_group: npt.NDArray[np.intp], n_splits: int
+) -> npt.NDArray[np.intp]:
+    """Give each group to the fold that has least of the labels that the group has."""
+    counted = [_has(kinds, "personality"), _has(kinds, "emotion"), np.ones(len(kinds))]
+    sizes = np.stack([np.bincount(of_group, weights=column) for column in counted], axis=1)
+    rated = sizes[:, :2] > 0
+    # Groups with both kinds come first, so that the others can fill the folds which those left
+    # without a kind: so none stays without. Then the larger ones, which balances best.
+    order = np.lexsort((-sizes[:, 2], -rated.sum(axis=1)))
+    totals = np.maximum(sizes.sum(axis=0), 1)
+    folds = np.empty(len(sizes), dtype=np.intp)
+    loads = np.zeros((n_splits, 3))
+    for group in order:
+        load = (loads / totals)[:, :2] @ rated[group]
+        folds[group] = np.lexsort((loads[:, 2], load))[0]
+        loads[folds[group]] += sizes[group]
+    return folds
 
 
 def _group_strata(

@@ -13,6 +13,7 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error
+from sklearn.metrics import r2_score as sklearn_r2
 from sklearn.metrics import root_mean_squared_error as sklearn_rmse
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -28,11 +29,12 @@ from persona_affect.metrics import (
     ccc_score,
     make_affect_scorer,
     pearson_score,
+    r2_score,
     root_mean_squared_error,
 )
 
 NAMES = [*PERSONALITY_NAMES, *EMOTION_NAMES]
-METRICS = [ccc_score, pearson_score, accuracy_score_mae, root_mean_squared_error]
+METRICS = [ccc_score, pearson_score, r2_score, accuracy_score_mae, root_mean_squared_error]
 CORRELATIONS = [ccc_score, pearson_score]
 
 finite = st.floats(-1e3, 1e3).map(lambda value: round(value, 3))
@@ -69,6 +71,7 @@ def test_agrees_with_scipy_and_sklearn(rng):
     assert accuracy_score_mae(y, p, sample_weight=w) == pytest.approx(
         1 - mean_absolute_error(y, p, sample_weight=w)
     )
+    assert r2_score(y, p, sample_weight=w) == pytest.approx(sklearn_r2(y, p, sample_weight=w))
     assert root_mean_squared_error(y, p, sample_weight=w) == pytest.approx(
         sklearn_rmse(y, p, sample_weight=w)
     )
@@ -82,6 +85,11 @@ VARIED, CONSTANT = np.linspace(0.1, 0.9, 10) ** 2, np.full(10, 0.7)
 @pytest.mark.parametrize(("y", "p"), [(VARIED, CONSTANT), (CONSTANT, VARIED), (CONSTANT, CONSTANT)])
 def test_constants_score_exactly_zero(metric, y, p):
     assert metric(y, p) == 0
+
+
+@pytest.mark.parametrize("p", [CONSTANT, VARIED])
+def test_r2_of_constant_labels_is_that_of_sklearn(p):
+    assert r2_score(CONSTANT, p) == sklearn_r2(CONSTANT, p)
 
 
 @given(pairs)
@@ -147,7 +155,7 @@ def test_a_prediction_without_a_label_may_be_missing(metric):
     assert metric(y, p) == metric([1, 2, 3], [1, 2, 3])
 
 
-@pytest.mark.parametrize(("metric", "n_needed"), list(zip(METRICS, [2, 2, 1, 1], strict=True)))
+@pytest.mark.parametrize(("metric", "n_needed"), list(zip(METRICS, [2, 2, 2, 1, 1], strict=True)))
 def test_undefined_targets(metric, n_needed):
     y = np.full((3, 2), np.nan)
     y[:, 0] = [1, 2, 3]
@@ -255,7 +263,9 @@ def test_report_agrees_with_the_metrics(rng):
     assert list(table.index) == [*NAMES, "personality mean", "emotion mean", "mean"]
     assert table.loc["openness", "n_labels"] == 20
     assert table.loc["emotion mean", "n_labels"] == 40
-    for column, metric in zip(["ccc", "pearson", "accuracy_mae", "rmse"], METRICS, strict=True):
+    for column, metric in zip(
+        ["ccc", "pearson", "r2", "accuracy_mae", "rmse"], METRICS, strict=True
+    ):
         assert table.loc[NAMES, column].to_numpy() == pytest.approx(
             metric(y, p, multioutput="raw_values")
         )
@@ -410,7 +420,7 @@ def test_several_metrics_predict_once(data):
 
 
 def test_ready_scorers():
-    metrics = ("ccc", "pearson", "accuracy_mae", "neg_rmse")
+    metrics = ("ccc", "pearson", "r2", "accuracy_mae", "neg_rmse")
     groups = ("", "_personality", "_emotion")
     assert set(SCORERS) == {metric + group for group in groups for metric in metrics}
     for scorer in SCORERS.values():
@@ -421,7 +431,7 @@ def test_ready_scorers():
     ("arguments", "message"),
     [
         (("cc",), "metric must be"),
-        ((["ccc", "r2"],), "metric must be"),
+        ((["ccc", "r3"],), "metric must be"),
         (("ccc", "emotions"), "targets must be"),
     ],
 )

@@ -200,6 +200,18 @@ def test_too_few_groups_of_a_kind():
         next(AffectGroupShuffleSplit().split(kinds, labels(kinds), [*range(10), *[10] * 10]))
 
 
+def test_fewer_groups_than_folds():
+    with pytest.raises(ValueError, match="n_splits=3 needs at least 3 groups; there are 2"):
+        next(AffectGroupKFold(3).split(range(4), labels(["none"] * 4), [0, 0, 1, 1]))
+
+
+def test_exactly_enough_groups_of_very_different_sizes():
+    kinds = ["both"] * 40 + ["personality"] * 1 + ["emotion"] * 90 + ["personality", "emotion"]
+    groups = [0] * 40 + [1] + [2] * 90 + [3, 4]
+    for _, test in AffectGroupKFold(3).split(kinds, labels(kinds), groups):
+        assert both_kinds(np.array(kinds)[test])
+
+
 def test_a_side_too_small_for_both_kinds():
     kinds = ["personality"] * 18 + ["both"] * 2
     with pytest.raises(ValueError, match=r"without emotion labels|test_size"):

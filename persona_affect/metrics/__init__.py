@@ -9,7 +9,7 @@ Every function here follows the same three rules.
 
 **Missing labels** (NaN in ``y_true``) are ignored, target by target.
 
-**Undefined targets**: CCC and r need two observed labels of positive weight, accuracy and RMSE
+**Undefined targets**: CCC, r and R2 need two observed labels of positive weight, accuracy and RMSE
 one. A target with fewer is NaN in ``multioutput="raw_values"``; an average leaves it out and
 says so in an ``UndefinedMetricWarning``.
 
@@ -37,6 +37,7 @@ from ._scores import (
     accuracy_score_mae,
     ccc_score,
     pearson_score,
+    r2_score,
     root_mean_squared_error,
 )
 
@@ -50,5 +51,6 @@ __all__ = [
     "ccc_score",
     "make_affect_scorer",
     "pearson_score",
+    "r2_score",
     "root_mean_squared_error",
 ]

@@ -46,9 +46,9 @@ def affect_report(
     -------
     DataFrame
         A row per target, then ``<group> mean`` per group, then ``mean``; the columns ``n_labels``
-        (observed labels; in a mean, their sum), ``ccc``, ``pearson``, ``accuracy_mae``, ``rmse``
-        and, with a baseline, ``baseline_accuracy_mae`` and ``baseline_rmse``. An undefined target
-        is NaN and in no mean.
+        (observed labels; in a mean, their sum), ``ccc``, ``pearson``, ``r2``, ``accuracy_mae``,
+        ``rmse`` and, with a baseline, ``baseline_accuracy_mae`` and ``baseline_rmse``. An undefined
+        target is NaN and in no mean.
 
     Examples
     --------

@@ -122,7 +122,7 @@ def make_affect_scorer(
 
     Parameters
     ----------
-    metric : {"ccc", "pearson", "accuracy_mae", "rmse"} or a sequence of these
+    metric : {"ccc", "pearson", "r2", "accuracy_mae", "rmse"} or a sequence of these
         What to average over the targets; of ``"rmse"`` the negative. With a sequence, the scorer
         gives a dict (``"rmse"`` as ``"neg_rmse"``), which makes a multimetric search that
         predicts once rather than once a metric.
@@ -170,8 +170,8 @@ def make_affect_scorer(
     return AffectScorer(metric, targets, nan_predictions=nan_predictions)
 
 
-#: Ready scorers: ``ccc``, ``pearson``, ``accuracy_mae`` and ``neg_rmse``, over all targets or,
-#: with ``_personality`` or ``_emotion`` appended, over one group.
+#: Ready scorers: ``ccc``, ``pearson``, ``r2``, ``accuracy_mae`` and ``neg_rmse``, over all targets
+#: or, with ``_personality`` or ``_emotion`` appended, over one group.
 SCORERS: dict[str, AffectScorer] = {
     _scorer_name(metric) + (f"_{targets}" if targets else ""): make_affect_scorer(metric, targets)
     for targets in (None, "personality", "emotion")

@@ -1,4 +1,4 @@
-"""CCC, Pearson's r, accuracy and RMSE, target by target."""
+"""CCC, Pearson's r, R2, accuracy and RMSE, target by target."""
 
 import warnings
 from collections.abc import Callable
@@ -174,6 +174,36 @@ def root_mean_squared_error(
     return over_targets("rmse", y, p, w, multioutput)
 
 
+def r2_score(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    multioutput: MultiOutput = "uniform_average",
+    nan_predictions: NanPredictions = "raise",
+) -> float | FloatArray:
+    """Coefficient of determination over the observed labels; the estimators' own ``score``.
+
+    Parameters
+    ----------
+    y_true, y_pred, sample_weight, multioutput, nan_predictions
+        As in :func:`ccc_score`.
+
+    Returns
+    -------
+    float or ndarray of shape (n_targets,)
+        At most 1; 0 for the mean label, and for any but a perfect prediction of constant labels.
+
+    Examples
+    --------
+    >>> from persona_affect.metrics import r2_score
+    >>> r2_score([1, 2, 3, float("nan")], [1, 2, 2, 9])
+    0.5
+    """
+    y, p, w = prepare(y_true, y_pred, sample_weight, nan_predictions)
+    return over_targets("r2", y, p, w, multioutput)
+
+
 def _ccc(y: FloatArray, p: FloatArray, w: FloatArray) -> float:
     mean_y, mean_p = w @ y, w @ p
     spread = w @ (y - mean_y) ** 2 + w @ (p - mean_p) ** 2 + (mean_y - mean_p) ** 2
@@ -200,6 +230,13 @@ def _rmse(y: FloatArray, p: FloatArray, w: FloatArray) -> float:
     return float(np.sqrt(w @ (y - p) ** 2))
 
 
+def _r2(y: FloatArray, p: FloatArray, w: FloatArray) -> float:
+    residual, spread = w @ (y - p) ** 2, w @ (y - w @ y) ** 2
+    if _is_constant(y) or spread == 0:
+        return float(residual == 0)
+    return float(1 - residual / spread)
+
+
 def _is_constant(values: FloatArray) -> bool:
     return bool((values == values[0]).all())
 
@@ -208,6 +245,7 @@ def _is_constant(values: FloatArray) -> bool:
 MEASURES: dict[str, tuple[_Measure, int, Literal[1, -1]]] = {
     "ccc": (_ccc, 2, 1),
     "pearson": (_pearson, 2, 1),
+    "r2": (_r2, 2, 1),
     "accuracy_mae": (_accuracy, 1, 1),
     "rmse": (_rmse, 1, -1),
 }
