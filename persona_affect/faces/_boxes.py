@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 
+#: Boxes compared with all others in one go.
+BLOCK = 128
+
 
 def suppress(
     boxes: FloatArray, scores: FloatArray, threshold: float, *, by_smaller: bool = False
@@ -35,19 +38,28 @@ def suppress(
     x1, y1, x2, y2 = np.ascontiguousarray(boxes[order].T)
     area = (x2 - x1 + edge) * (y2 - y1 + edge)
     alive = np.ones(len(order), dtype=bool)
-    kept = []
-    for i in range(len(order)):
-        if not alive[i]:
-            continue
-        kept.append(i)
-        rest = np.flatnonzero(alive[i + 1 :]) + (i + 1)
-        width = np.minimum(x2[i], x2[rest]) - np.maximum(x1[i], x1[rest]) + edge
-        height = np.minimum(y2[i], y2[rest]) - np.maximum(y1[i], y1[rest]) + edge
+    # Most boxes overlap few others: find the pairs that do, a block of boxes at a time, and walk
+    # through those alone.
+    for start in range(0, len(order), BLOCK):
+        block = start + np.flatnonzero(alive[start : start + BLOCK])
+        rest = start + np.flatnonzero(alive[start:])
+        b = block[:, np.newaxis]
+        width = np.minimum(x2[b], x2[rest]) - np.maximum(x1[b], x1[rest]) + edge
+        height = np.minimum(y2[b], y2[rest]) - np.maximum(y1[b], y1[rest]) + edge
         overlap = np.maximum(width, 0) * np.maximum(height, 0)
-        union = area[i] + area[rest] - overlap
-        whole = np.minimum(area[i], area[rest]) if by_smaller else union
-        alive[rest[overlap > threshold * whole]] = False
-    return order[kept]
+        union = area[b] + area[rest] - overlap
+        whole = np.minimum(area[b], area[rest]) if by_smaller else union
+        better, worse = np.nonzero(overlap > threshold * whole)
+        better, worse = block[better], rest[worse]
+        pairs = np.flatnonzero(better < worse)
+        better, worse = better[pairs], worse[pairs]
+        ends = np.flatnonzero(np.diff(better, append=-1)) + 1
+        first = 0
+        for last in ends.tolist():
+            if alive[better[first]]:
+                alive[worse[first:last]] = False
+            first = last
+    return order[alive]
 
 
 def refine(boxes: FloatArray, offsets: FloatArray, *, edge: int) -> FloatArray:

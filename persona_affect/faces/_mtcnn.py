@@ -9,22 +9,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ._boxes import FloatArray, make_square, refine, suppress
-from ._mtcnn_networks import load_networks
-from ._pooling import crop_area, integral, resize_area
+from ._mtcnn_networks import FusedPNet, load_networks
+from ._pooling import IntegralImage
+from ._workers import Share, workers
 
 #: Ratio of successive pyramid levels: the area halves.
 PYRAMID_FACTOR = 0.709
 #: Side and step, in pixels of a pyramid level, of the windows that the proposal network looks at.
 WINDOW, STRIDE = 12, 2
-#: Candidates that pass through the second and third network at once.
-CROPS = 512
+#: Windows that the proposal network looks at in one go; 3 MB of intermediate values.
+STRIP = 16384
 
 Image = npt.NDArray[np.uint8]
 
@@ -57,7 +59,7 @@ class Detections:
 
 @dataclass
 class _Candidates:
-    """Boxes under examination, all images together."""
+    """Boxes under examination, all images together, sorted by image."""
 
     boxes: FloatArray
     scores: FloatArray
@@ -65,6 +67,18 @@ class _Candidates:
 
     def __getitem__(self, keep: npt.NDArray[np.intp]) -> _Candidates:
         return _Candidates(self.boxes[keep], self.scores[keep], self.image[keep])
+
+    @classmethod
+    def none(cls) -> _Candidates:
+        return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.intp))
+
+    @classmethod
+    def join(cls, parts: list[_Candidates]) -> _Candidates:
+        return cls(
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.image for part in parts]),
+        )
 
 
 def detect_faces(
@@ -81,7 +95,7 @@ def detect_faces(
     images : sequence of uint8 arrays (H, W, 3)
     min_face_size : float, default=20
         Side in pixels of the smallest faces looked for.
-    thresholds : three floats in [0, 1], default=(0.6, 0.7, 0.7)
+    thresholds : three floats in (0, 1), default=(0.6, 0.7, 0.7)
         Scores above which candidates pass the first, second and third network.
     device : str, default="cpu"
         Where the networks run.
@@ -94,11 +108,12 @@ def detect_faces(
     if not images:
         return []
     pnet, rnet, onet = load_networks(device)
-    sums = [integral(image) for image in images]
-    with torch.inference_mode():
-        found = _propose(sums, pnet, min_face_size, thresholds[0], device)
-        found = _refine(sums, found, rnet, thresholds[1], device)
-        return _finish(sums, found, onet, thresholds[2], device)
+    first, second, third = (_logit(threshold) for threshold in thresholds)
+    with workers(device) as share:
+        tables = list(share(IntegralImage, images))
+        found = _propose(tables, pnet, min_face_size, first, share)
+        found = _refine(tables, found, rnet, second, share)
+        return _finish(tables, found, onet, third, share)
 
 
 def pyramid_scales(height: int, width: int, min_face_size: float) -> list[float]:
@@ -111,82 +126,118 @@ def pyramid_scales(height: int, width: int, min_face_size: float) -> list[float]
     return scales
 
 
+@dataclass(frozen=True)
+class _Strip:
+    """Some rows of one pyramid level of some images of one size: a piece of work for P-Net."""
+
+    images: tuple[int, ...]
+    scale: float
+    shape: tuple[int, int]
+    rows: slice
+    columns: int
+
+
+def _plan(images: list[IntegralImage], min_face_size: float) -> list[_Strip]:
+    """Cut all levels of all images into strips of similar size.
+
+    Intermediate values then stay in the processor's cache, which decides the speed; small levels of
+    several images go together.
+    """
+    by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, image in enumerate(images):
+        by_size[image.height, image.width].append(index)
+    strips = []
+    for size, members in by_size.items():
+        for scale in pyramid_scales(*size, min_face_size):
+            height, width = int(size[0] * scale + 1), int(size[1] * scale + 1)
+            # Windows in a column and in a row; partly filled ones at the far edges count.
+            n_rows, n_columns = (height - 1) // STRIDE - 4, (width - 1) // STRIDE - 4
+            n_together = max(1, STRIP // (n_rows * n_columns))
+            step = max(1, STRIP // n_columns)
+            for start in range(0, len(members), n_together):
+                group = tuple(members[start : start + n_together])
+                for first in range(0, n_rows, step):
+                    last = min(first + step, n_rows)
+                    rows = slice(STRIDE * first, STRIDE * last + WINDOW - STRIDE)
+                    columns = STRIDE * n_columns + WINDOW - STRIDE
+                    strips.append(_Strip(group, scale, (height, width), rows, columns))
+    return strips
+
+
 def _propose(
-    sums: list[npt.NDArray[np.int32]],
-    pnet: nn.Module,
+    images: list[IntegralImage],
+    pnet: FusedPNet,
     min_face_size: float,
     threshold: float,
-    device: str,
+    share: Share,
 ) -> _Candidates:
     """First stage: windows over all scales that may hold a face."""
-    by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for index, table in enumerate(sums):
-        by_size[table.shape[0] - 1, table.shape[1] - 1].append(index)
 
-    # For each image, the surviving windows of each level: corners, score and offsets.
-    levels: list[list[FloatArray]] = [[np.empty((0, 9), np.float32)] for _ in sums]
-    for (height, width), members in by_size.items():
-        for scale in pyramid_scales(height, width, min_face_size):
-            shape = int(height * scale + 1), int(width * scale + 1)
-            level = np.stack([resize_area(sums[i], *shape) for i in members])
-            logits, offsets = pnet(_to_tensor(level, device))
-            passed = logits[:, 0] >= _logit(threshold)
-            for row, index in enumerate(members):
-                levels[index].append(_windows(passed[row], logits[row, 0], offsets[row], scale))
+    def scan(strip: _Strip) -> tuple[npt.NDArray[np.intp], FloatArray]:
+        """Return the image of each window that passes, and its box, score and offsets (n, 9)."""
+        height, width = strip.shape
+        pixels = [images[i].shrink(height, width, strip.rows, strip.columns) for i in strip.images]
+        places, values = _infer(
+            pnet, np.stack(pixels), threshold, strip.rows.stop > height, strip.columns > width
+        )
+        corners = places[:, :0:-1] * STRIDE + [0, strip.rows.start]
+        boxes = np.concatenate([corners + 1, corners + WINDOW], axis=1).astype(np.float32)
+        values[:, 0] = _sigmoid(values[:, 0])
+        boxes = np.floor(boxes / np.float32(strip.scale))
+        return np.array(strip.images)[places[:, 0]], np.concatenate([boxes, values], axis=1)
 
-    found = []
-    for index, parts in enumerate(levels):
+    # The windows of each level of each image, and then of each image.
+    levels: dict[tuple[int, float], list[FloatArray]] = defaultdict(list)
+    strips = _plan(images, min_face_size)
+    for strip, (owner, windows) in zip(strips, share(scan, strips), strict=True):
+        for index in np.unique(owner):
+            levels[index, strip.scale].append(windows[owner == index])
+    survivors: dict[int, list[FloatArray]] = defaultdict(list)
+    for (index, _), parts in levels.items():
+        windows = np.concatenate(parts)
+        survivors[index].append(windows[suppress(windows[:, :4], windows[:, 4], 0.5)])
+
+    found = [_Candidates.none()]
+    for index, parts in sorted(survivors.items()):
         windows = np.concatenate(parts)
         windows = windows[suppress(windows[:, :4], windows[:, 4], 0.7)]
         boxes = make_square(refine(windows[:, :4], windows[:, 5:], edge=0))
         found.append(_Candidates(boxes, windows[:, 4], np.full(len(windows), index)))
-    return _Candidates(
-        np.concatenate([c.boxes for c in found]),
-        np.concatenate([c.scores for c in found]),
-        np.concatenate([c.image for c in found]),
-    )
-
-
-def _windows(passed: Tensor, logits: Tensor, offsets: Tensor, scale: float) -> FloatArray:
-    """Return the windows of one level that pass and are the best in their place, shape (n, 9)."""
-    place = passed.nonzero()
-    rows = torch.cat([logits[passed].sigmoid()[:, None], offsets[:, passed].T], dim=1).cpu().numpy()
-    corner = place.flip(1).cpu().numpy().astype(np.float32) * STRIDE
-    boxes = np.floor(np.concatenate([corner + 1, corner + WINDOW], axis=1) / np.float32(scale))
-    windows = np.concatenate([boxes, rows], axis=1)
-    return windows[suppress(boxes, rows[:, 0], 0.5)]
+    return _Candidates.join(found)
 
 
 def _refine(
-    sums: list[npt.NDArray[np.int32]],
+    images: list[IntegralImage],
     found: _Candidates,
     rnet: nn.Module,
     threshold: float,
-    device: str,
+    share: Share,
 ) -> _Candidates:
     """Second stage: look again at each candidate, at 24x24 pixels."""
-    found, crops = _cut(sums, found, 24)
-    logits, offsets = _run(rnet, crops, device)
-    passed = np.flatnonzero(logits[:, 0] > _logit(threshold))
+    found, (logits, offsets) = _examine(images, found, rnet, 24, 64, share)
+    passed = np.flatnonzero(logits[:, 0] > threshold)
     found, offsets = found[passed], offsets[passed]
     found.scores = _sigmoid(logits[passed, 0])
-    kept = _suppress_by_image(found, 0.7)
-    found, offsets = found[kept], offsets[kept]
+    kept = [np.empty(0, np.intp)]
+    for index in np.unique(found.image):
+        mine = np.flatnonzero(found.image == index)
+        kept.append(mine[suppress(found.boxes[mine], found.scores[mine], 0.7)])
+    order = np.concatenate(kept)
+    found, offsets = found[order], offsets[order]
     found.boxes = make_square(refine(found.boxes, offsets, edge=1))
     return found
 
 
 def _finish(
-    sums: list[npt.NDArray[np.int32]],
+    images: list[IntegralImage],
     found: _Candidates,
     onet: nn.Module,
     threshold: float,
-    device: str,
+    share: Share,
 ) -> list[Detections]:
     """Third stage: the last word on each candidate, at 48x48 pixels, and its landmarks."""
-    found, crops = _cut(sums, found, 48)
-    logits, offsets, points = _run(onet, crops, device)
-    passed = np.flatnonzero(logits[:, 0] > _logit(threshold))
+    found, (logits, offsets, points) = _examine(images, found, onet, 48, 16, share)
+    passed = np.flatnonzero(logits[:, 0] > threshold)
     found, offsets, points = found[passed], offsets[passed], points[passed]
     found.scores = _sigmoid(logits[passed, 0])
     size = found.boxes[:, 2:] - found.boxes[:, :2] + 1
@@ -194,7 +245,7 @@ def _finish(
     found.boxes = refine(found.boxes, offsets, edge=1)
 
     faces = []
-    for index in range(len(sums)):
+    for index in range(len(images)):
         mine = np.flatnonzero(found.image == index)
         detections = Detections(found.boxes[mine], found.scores[mine], landmarks[mine])
         kept = suppress(detections.boxes, detections.scores, 0.7, by_smaller=True)
@@ -202,52 +253,50 @@ def _finish(
     return faces
 
 
-def _cut(
-    sums: list[npt.NDArray[np.int32]], found: _Candidates, size: int
-) -> tuple[_Candidates, npt.NDArray[np.float32]]:
-    """Cut the candidates' crops, (n, size, size, 3); candidates outside their image are dropped."""
-    kept, crops = [np.empty(0, np.intp)], [np.empty((0, size, size, 3), np.float32)]
-    for index, table in enumerate(sums):
-        mine = np.flatnonzero(found.image == index)
-        boxes = _pixels(found.boxes[mine], table.shape[0] - 1, table.shape[1] - 1)
-        inside = (boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])
-        kept.append(mine[inside])
-        crops.append(crop_area(table, boxes[inside], size))
-    return found[np.concatenate(kept)], np.concatenate(crops)
+def _examine(
+    images: list[IntegralImage],
+    found: _Candidates,
+    network: nn.Module,
+    size: int,
+    batch: int,
+    share: Share,
+) -> tuple[_Candidates, list[FloatArray]]:
+    """Cut the candidates that lie in their image at least in part, and run `network` on them.
+
+    `batch` crops at once keep the intermediate values in the processor's cache.
+    """
+    bounds = np.array([[image.width, image.height] for image in images])[found.image]
+    pixels = np.trunc(found.boxes).astype(np.intp)
+    pixels[:, :2] = np.maximum(pixels[:, :2], 1) - 1
+    pixels[:, 2:] = np.minimum(pixels[:, 2:], bounds)
+    inside = np.flatnonzero((pixels[:, :2] < pixels[:, 2:]).all(axis=1))
+    found, pixels = found[inside], pixels[inside]
+
+    def look(start: int) -> tuple[npt.NDArray[Any], ...]:
+        owner = found.image[start : start + batch]
+        boxes = pixels[start : start + batch]
+        # Candidates are sorted by image.
+        crops = [images[i].crop(boxes[owner == i], size) for i in np.unique(owner)]
+        crops.append(np.empty((0, size, size, 3), np.float32))
+        return _infer(network, np.concatenate(crops))
+
+    results = share(look, range(0, max(len(found.boxes), 1), batch))
+    return found, [np.concatenate(parts) for parts in zip(*results, strict=True)]
 
 
-def _pixels(boxes: FloatArray, height: int, width: int) -> npt.NDArray[np.intp]:
-    """Return the pixels that boxes cover within the image, x1 y1 x2 y2, ends outside."""
-    x1, y1, x2, y2 = np.trunc(boxes).astype(np.intp).T
-    x1, y1 = np.maximum(x1, 1) - 1, np.maximum(y1, 1) - 1
-    return np.stack([x1, y1, np.minimum(x2, width), np.minimum(y2, height)], axis=1)
-
-
-def _run(
-    network: nn.Module, crops: npt.NDArray[np.float32], device: str
-) -> tuple[npt.NDArray[np.float32], ...]:
-    """Run `network` on all crops, a batch at a time."""
-    starts = range(0, max(len(crops), 1), CROPS)
-    outputs = [network(_to_tensor(crops[start : start + CROPS], device)) for start in starts]
-    return tuple(torch.cat(parts).cpu().numpy() for parts in zip(*outputs, strict=True))
-
-
-def _suppress_by_image(found: _Candidates, threshold: float) -> npt.NDArray[np.intp]:
-    kept = [np.empty(0, np.intp)]
-    for index in np.unique(found.image):
-        mine = np.flatnonzero(found.image == index)
-        kept.append(mine[suppress(found.boxes[mine], found.scores[mine], threshold)])
-    return np.concatenate(kept)
-
-
-def _to_tensor(pixels: npt.NDArray[np.float32], device: str) -> Tensor:
-    """View (n, H, W, 3) as the (n, 3, H, W) of torch, channels last in memory."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device)
+def _infer(
+    network: nn.Module, pixels: FloatArray, *arguments: float | bool
+) -> tuple[npt.NDArray[Any], ...]:
+    """Run `network` on pixels (n, H, W, 3), and return its outputs as arrays."""
+    with torch.inference_mode():
+        # (n, 3, H, W) to torch, channels last in memory.
+        device = next(network.parameters()).device
+        outputs = network(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device), *arguments)
+        return tuple(output.cpu().numpy() for output in outputs)
 
 
 def _logit(probability: float) -> float:
-    with np.errstate(divide="ignore"):
-        return float(np.log(probability) - np.log1p(-probability))
+    return float(np.log(probability) - np.log1p(-probability))
 
 
 def _sigmoid(logits: FloatArray) -> FloatArray:

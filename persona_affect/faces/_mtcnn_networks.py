@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib import metadata
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +19,10 @@ from ..exceptions import WeightsError
 class PNet(nn.Module):
     """Proposal network: which 12x12 windows hold a face, and where in them.
 
-    Maps (n, 3, H, W) in [-1, 1] to the logits of a face, (n, 1, h, w), and to the corners' offsets
-    in units of the window, (n, 4, h, w), with windows at every second pixel.
+    Maps (n, 3, H, W) in [-1, 1] to (n, 5, h, w), a window at every second pixel: the logit of a
+    face, and the offsets of its left, top, right and bottom edge in units of the window.
+
+    :class:`FusedPNet` computes the same faster.
     """
 
     def __init__(self) -> None:
@@ -34,10 +37,71 @@ class PNet(nn.Module):
         self.conv4_1 = nn.Conv2d(32, 2, 1)
         self.conv4_2 = nn.Conv2d(32, 4, 1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> Tensor:
         x = self.pool1(self.prelu1(self.conv1(x)))
         x = self.prelu3(self.conv3(self.prelu2(self.conv2(x))))
-        return _face_logit(self.conv4_1(x)), self.conv4_2(x)
+        return torch.cat([_face_logit(self.conv4_1(x)), self.conv4_2(x)], dim=1)
+
+
+class FusedPNet(nn.Module):
+    """The proposal network rearranged for speed, channels last.
+
+    The first convolution and the pooling after it take most of the time, nearly all of it moving
+    memory. One convolution of 4x4 with stride 2 gives the four values that a pooling window needs
+    as four groups of channels, and the pooling becomes a maximum over groups. The offsets are only
+    computed for windows that hold a face.
+
+    Parameters
+    ----------
+    pnet : PNet
+    """
+
+    def __init__(self, pnet: PNet) -> None:
+        super().__init__()
+        taps = torch.zeros(2, 2, 10, 3, 4, 4)
+        for i in range(2):
+            for j in range(2):
+                taps[i, j, ..., i : i + 3, j : j + 3] = pnet.conv1.weight
+        self.conv1 = nn.Conv2d(3, 40, 4, stride=2)
+        self.prelu1 = nn.PReLU(40)
+        self.conv2, self.prelu2 = pnet.conv2, pnet.prelu2
+        self.conv3, self.prelu3 = pnet.conv3, pnet.prelu3
+        self.score = nn.Linear(32, 1)
+        self.offsets = nn.Linear(32, 4)
+        self.conv1.weight = nn.Parameter(taps.flatten(0, 2))
+        self.conv1.bias = nn.Parameter(pnet.get_parameter("conv1.bias").repeat(4))
+        self.prelu1.weight = nn.Parameter(pnet.prelu1.weight.repeat(4))
+        self.score.weight = nn.Parameter(pnet.conv4_1.weight.diff(dim=0).flatten(1))
+        self.score.bias = nn.Parameter(pnet.get_parameter("conv4_1.bias").diff(dim=0))
+        self.offsets.weight = nn.Parameter(pnet.conv4_2.weight.flatten(1))
+        self.offsets.bias = pnet.get_parameter("conv4_2.bias")
+
+    def forward(
+        self, x: Tensor, threshold: float, odd_height: bool = False, odd_width: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Find the windows of (n, 3, H, W), H and W even, whose logit reaches `threshold`.
+
+        `odd_height` and `odd_width` say that the last row or column only fills up an odd image: the
+        pooling then ignores what would be computed from it.
+
+        Returns
+        -------
+        places : Tensor of int64, shape (m, 3)
+            Image, row and column of the windows, of H // 2 - 5 rows and W // 2 - 5 columns.
+        values : Tensor, shape (m, 5)
+            Their logits and offsets.
+        """
+        x = self.prelu1(self.conv1(x))
+        if odd_height:
+            x[:, 20:, -1] = x[:, :20, -1]
+        if odd_width:
+            x[:, 10:20, :, -1], x[:, 30:, :, -1] = x[:, :10, :, -1], x[:, 20:30, :, -1]
+        x = torch.maximum(x[:, :20], x[:, 20:])
+        x = torch.maximum(x[:, :10], x[:, 10:])
+        x = self.prelu3(self.conv3(self.prelu2(self.conv2(x)))).permute(0, 2, 3, 1)
+        logits = self.score(x)
+        passed = logits[..., 0] >= threshold
+        return passed.nonzero(), torch.cat([logits[passed], self.offsets(x[passed])], dim=1)
 
 
 class RNet(nn.Module):
@@ -112,7 +176,7 @@ def _flatten(x: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def load_networks(device: str) -> tuple[PNet, RNet, ONet]:
+def load_networks(device: str) -> tuple[FusedPNet, RNet, ONet]:
     """Return the three networks with their published weights, loaded once for each device.
 
     Raises
@@ -121,10 +185,22 @@ def load_networks(device: str) -> tuple[PNet, RNet, ONet]:
         facenet-pytorch, which ships the weight files, is not installed or is damaged.
     """
     pnet, rnet, onet = PNet(), RNet(), ONet()
-    for name, network in [("pnet", pnet), ("rnet", rnet), ("onet", onet)]:
-        network.load_state_dict(_read_weights(f"{name}.pt"))
-        network.eval().requires_grad_(False).to(device)
-    return pnet, rnet, onet
+    pnet.load_state_dict(_read_weights("pnet.pt"))
+    rnet.load_state_dict(_read_weights("rnet.pt"))
+    onet.load_state_dict(_read_weights("onet.pt"))
+    return _settle(FusedPNet(pnet), device), _settle(rnet, device), _settle(onet, device)
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def _settle(network: Network, device: str) -> Network:
+    network = network.eval().requires_grad_(False).to(device)
+    # The pixels come channels last; weights laid out alike save a conversion at every call.
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
 
 
 def _read_weights(name: str) -> dict[str, Tensor]:

@@ -1,8 +1,10 @@
-"""Area resizing through integral images: any number of windows of any size, in a few look-ups.
+"""Area resizing through integral images: windows of any size for four look-ups each.
 
-An output pixel is the plain mean of the input pixels that its window touches, which is how the
-published detector shrinks (torch's ``interpolate(mode="area")``); OpenCV's INTER_AREA weights the
-pixels at the rim by the part covered, and gives other detections near the thresholds.
+An output pixel is the plain mean of all input pixels that its window touches, which is how the
+published detector shrinks (torch's ``interpolate(mode="area")``). OpenCV's INTER_AREA weights the
+pixels at the rim by the part covered instead, and would give other detections near the thresholds.
+
+Pixels come out as float32 in [-1, 1], as the networks take them.
 """
 
 from __future__ import annotations
@@ -12,56 +14,88 @@ import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.intp]
+FloatArray = npt.NDArray[np.float32]
 
 
-def integral(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-    """Return sums over all pixels above and left, shape (H + 1, W + 1, 3).
+class IntegralImage:
+    """Sums of an RGB image over everything above and left of each pixel.
 
-    They may wrap around in large images; their differences over windows of fewer than 2**23 pixels
-    are right all the same.
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
     """
-    return cv2.integral(image, sdepth=cv2.CV_32S).astype(np.int32, copy=False)
+
+    def __init__(self, image: npt.NDArray[np.uint8]) -> None:
+        self.height, self.width = image.shape[:2]
+        # A fourth, unused channel makes a pixel 16 bytes, which NumPy gathers several times faster
+        # than 12. The sums wrap around in large images; differences of them are right all the same
+        # for windows of fewer than 2**23 pixels.
+        sums = cv2.integral(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), sdepth=cv2.CV_32S)
+        self._sums = sums.astype(np.int32, copy=False)
+
+    def shrink(self, height: int, width: int, rows: slice, columns: int) -> FloatArray:
+        """Shrink the whole image to (height, width), and return some of its rows.
+
+        `rows` and the number of `columns` may reach beyond the result; its edge is repeated there.
+
+        Returns
+        -------
+        ndarray of float32, shape (rows, columns, 3)
+        """
+        index = np.arange(rows.start, rows.stop).clip(max=height - 1)
+        top, bottom = _windows(index, self.height, height)
+        left, right = _windows(np.arange(columns).clip(max=width - 1), self.width, width)
+        strip = self._sums[bottom]
+        strip -= self._sums[top]
+        # (rows, W + 1) pixels of 16 bytes each.
+        pixels = strip.view(np.complex128)[..., 0]
+        cells = pixels.take(right, axis=1).view(np.int32)
+        cells -= pixels.take(left, axis=1).view(np.int32)
+        means = cells.astype(np.float32)
+        means *= (1 / (128 * (bottom - top))).astype(np.float32)[:, np.newaxis]
+        means *= np.repeat(1 / (right - left), 4).astype(np.float32)
+        means -= np.float32(127.5 / 128)
+        return _drop_fourth(means.reshape(len(index), columns, 4))
+
+    def crop(self, boxes: IntArray, size: int) -> FloatArray:
+        """Cut boxes out and resize each to (size, size).
+
+        Parameters
+        ----------
+        boxes : ndarray of shape (n, 4)
+            x1, y1, x2, y2, the ends outside, all within the image and not empty.
+        size : int
+
+        Returns
+        -------
+        ndarray of float32, shape (n, size, size, 3)
+        """
+        offset, length = boxes[:, :2, np.newaxis], (boxes[:, 2:] - boxes[:, :2])[..., np.newaxis]
+        starts, ends = _windows(np.arange(size), length, size)
+        count = (ends - starts).astype(np.float32)
+        stride = self.width + 1
+        left, top = np.moveaxis(starts + offset, 1, 0)
+        right, bottom = np.moveaxis(ends + offset, 1, 0)
+        left, right = left[:, np.newaxis], right[:, np.newaxis]
+        top, bottom = (top * stride)[..., np.newaxis], (bottom * stride)[..., np.newaxis]
+        pixels = self._sums.view(np.complex128).reshape(-1)
+        cells = pixels.take(bottom + right).view(np.int32)
+        cells -= pixels.take(bottom + left).view(np.int32)
+        cells -= pixels.take(top + right).view(np.int32)
+        cells += pixels.take(top + left).view(np.int32)
+        means = cells.astype(np.float32).reshape(len(boxes), size, size, 4)
+        means *= 1 / (128 * count[:, 1, :, np.newaxis, np.newaxis])
+        means *= 1 / count[:, 0, np.newaxis, :, np.newaxis]
+        means -= np.float32(127.5 / 128)
+        return _drop_fourth(means.reshape(-1, size, 4)).reshape(len(boxes), size, size, 3)
 
 
-def resize_area(sums: npt.NDArray[np.int32], height: int, width: int) -> npt.NDArray[np.float32]:
-    """Shrink the whole image to (height, width, 3), float32 in [-1, 1]."""
-    top, bottom = _windows(np.array([0]), np.array([sums.shape[0] - 1]), height)
-    left, right = _windows(np.array([0]), np.array([sums.shape[1] - 1]), width)
-    rows = sums[bottom[0]] - sums[top[0]]
-    cells = rows[:, right[0]] - rows[:, left[0]]
-    count = np.outer(bottom - top, right - left)[..., np.newaxis]
-    return _normalise(cells, count)
+def _windows(index: IntArray, length: IntArray | int, size: int) -> tuple[IntArray, IntArray]:
+    """Return where, of `size` windows over `length` pixels, those at `index` begin and end."""
+    return index * length // size, -(-(index + 1) * length // size)
 
 
-def crop_area(
-    sums: npt.NDArray[np.int32], boxes: npt.NDArray[np.intp], size: int
-) -> npt.NDArray[np.float32]:
-    """Cut boxes (n, 4), x1 y1 x2 y2 with the ends outside, as (n, size, size, 3) in [-1, 1]."""
-    left, right = _windows(boxes[:, 0], boxes[:, 2], size)
-    top, bottom = _windows(boxes[:, 1], boxes[:, 3], size)
-    flat = sums.reshape(-1, 3)
-    stride = sums.shape[1]
-    top_row, bottom_row = (top * stride)[:, :, np.newaxis], (bottom * stride)[:, :, np.newaxis]
-    left, right = left[:, np.newaxis], right[:, np.newaxis]
-    cells = flat.take(bottom_row + right, axis=0)
-    cells -= flat.take(bottom_row + left, axis=0)
-    cells -= flat.take(top_row + right, axis=0)
-    cells += flat.take(top_row + left, axis=0)
-    count = (bottom - top)[:, :, np.newaxis] * (right - left)
-    return _normalise(cells, count[..., np.newaxis])
-
-
-def _windows(start: IntArray, end: IntArray, size: int) -> tuple[IntArray, IntArray]:
-    """Return where the `size` windows over each [start, end) begin and end, shape (n, size)."""
-    length = (end - start)[:, np.newaxis]
-    index = np.arange(size)
-    return (
-        start[:, np.newaxis] + index * length // size,
-        start[:, np.newaxis] - (-(index + 1) * length // size),
-    )
-
-
-def _normalise(cells: npt.NDArray[np.int32], count: IntArray) -> npt.NDArray[np.float32]:
-    """Turn sums over `count` pixels of 0..255 into the networks' [-1, 1]."""
-    means = cells / count.astype(np.float32)
-    return ((means - 127.5) * 0.0078125).astype(np.float32, copy=False)
+def _drop_fourth(pixels: FloatArray) -> FloatArray:
+    if pixels.size == 0:
+        return pixels[..., :3]
+    return cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB).astype(np.float32, copy=False)
