@@ -1,12 +1,11 @@
 from . import datasets, exceptions, metrics
-from .estimators import FaceEmbedder, JointAffectEstimator, RAMRegressor, persemon_params
+from .estimators import JointAffectEstimator, RAMRegressor, persemon_params
 from .faces import FaceAligner
 
 __version__: str
 
 __all__ = [
     "FaceAligner",
-    "FaceEmbedder",
     "JointAffectEstimator",
     "RAMRegressor",
     "datasets",

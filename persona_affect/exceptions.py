@@ -12,6 +12,7 @@ __all__ = [
     "ModelFormatError",
     "NoFaceWarning",
     "PersonaAffectError",
+    "TrainingDivergedError",
     "WeightsError",
 ]
 
@@ -30,6 +31,10 @@ class MediaLimitError(PersonaAffectError, ValueError):
 
 class InvalidImageError(PersonaAffectError, ValueError):
     """An array that is not an RGB photo or clip, or an input of an unknown kind."""
+
+
+class TrainingDivergedError(PersonaAffectError, ArithmeticError):
+    """A loss that became infinite or NaN."""
 
 
 class WeightsError(PersonaAffectError, OSError):

@@ -1,0 +1,189 @@
+"""From face clips and half-missing labels to a net that is ready to train."""
+
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from persona_affect.exceptions import NoFaceWarning
+from persona_affect.model_selection import AffectGroupShuffleSplit
+from persona_affect.networks import Backbone, PersEmoN
+from persona_affect.objectives import PersEmoNLoss
+
+from ._batches import LabelledClips, MixedBatches
+from ._head_start import start_at_ridge
+from ._inference import name_samples
+from ._presets import HEAD_STYLES
+from ._targets import Targets, TargetScaler
+from ._training import OPTIMIZERS, AffectNet, standard_callbacks
+
+if TYPE_CHECKING:
+    from ._joint import JointAffectEstimator
+
+
+def choose_losses(
+    estimator: "JointAffectEstimator",
+    clips: Sequence[NDArray[Any]],
+    targets: Targets,
+    weight: NDArray[np.float64],
+    fem_learns: bool,
+) -> tuple[dict[str, float], NDArray[np.intp]]:
+    """Find which losses have something to learn from, and which samples serve them.
+
+    Parameters
+    ----------
+    estimator : JointAffectEstimator
+        Its four weights are read.
+    clips : sequence of ndarray of shape (T, ...)
+    targets : Targets
+    weight : ndarray of shape (n_samples,)
+    fem_learns : bool
+        Whether the features can move; if not, coherence is left out.
+
+    Returns
+    -------
+    lambdas : dict of str to float
+        The weights, 0 where nothing could be learnt.
+    kept : ndarray of int
+        Samples that serve a loss.
+
+    Raises
+    ------
+    ValueError
+        If no loss is left.
+    """
+    usable = np.array([len(clip) > 0 for clip in clips])
+    if not usable.all():
+        faceless = np.flatnonzero(~usable).tolist()
+        warnings.warn(
+            f"{name_samples(faceless)} no face; left out of the training.",
+            NoFaceWarning,
+            stacklevel=4,
+        )
+    rated = targets.rated & (usable & (weight > 0))[:, None]
+    has_per, has_emo = rated[:, 0].any(), rated[:, 1].any()
+    both_sides = all((rated[:, a] & ~rated[:, 1 - a]).any() for a in (0, 1))
+    lambdas = {
+        "lambda_per": estimator.lambda_per if has_per else 0.0,
+        "lambda_emo": estimator.lambda_emo if has_emo else 0.0,
+        "lambda_coh": estimator.lambda_coh if both_sides and fem_learns else 0.0,
+        "lambda_ram": estimator.lambda_ram if has_per and targets.emotion else 0.0,
+    }
+    per, emo, coh, ram = (value > 0 for value in lambdas.values())
+    needed = np.zeros(len(clips), dtype=bool)
+    if per or ram or coh:
+        needed |= rated[:, 0]
+    if emo or coh:
+        needed |= rated[:, 1]
+    if not needed.any() or not (per or emo or ram):
+        raise ValueError(
+            f"Nothing to train on: of {len(clips)} samples, {rated[:, 0].sum()} have a face and "
+            f"a personality label, {rated[:, 1].sum()} a face and an emotion label, with "
+            f"lambda_per={estimator.lambda_per}, lambda_emo={estimator.lambda_emo}, "
+            f"lambda_ram={estimator.lambda_ram}."
+        )
+    return lambdas, np.flatnonzero(needed)
+
+
+def label_clips(
+    clips: Sequence[NDArray[Any]],
+    targets: Targets,
+    scaler: TargetScaler,
+    weight: NDArray[np.float64],
+    n_segments: int,
+) -> LabelledClips:
+    """Put clips beside their labels in the network's units."""
+    y = scaler.transform(targets.values).astype(np.float32)
+    split, rated = len(targets.personality), targets.rated
+    domain = np.select([rated.all(1), rated[:, 0]], [-1, 0], default=1).astype(np.int64)
+    labels: dict[str, NDArray[Any]] = {
+        "personality": y[:, :split],
+        "emotion": y[:, split:],
+        "weight": weight.astype(np.float32),
+        "domain": domain,
+    }
+    return LabelledClips(clips, labels, n_segments)
+
+
+def hold_out(
+    data: LabelledClips,
+    targets: Targets,
+    groups: NDArray[Any],
+    fraction: float,
+    rng: np.random.RandomState,
+) -> tuple[LabelledClips, LabelledClips]:
+    """Split off whole groups for early stopping, with both kinds of label on either side."""
+    splitter = AffectGroupShuffleSplit(
+        1,
+        test_size=fraction,
+        random_state=rng,
+        personality=targets.personality,
+        emotion=targets.emotion,
+    )
+    train_rows, held_out_rows = next(splitter.split(groups, targets.values, groups))
+    return data.subset(train_rows), data.subset(held_out_rows)
+
+
+def make_net(
+    estimator: "JointAffectEstimator",
+    backbone: Backbone,
+    targets: Targets,
+    lambdas: dict[str, float],
+    data: LabelledClips,
+    rng: np.random.RandomState,
+    device: str,
+) -> AffectNet:
+    """Assemble the network, its loss and its training, and initialise them."""
+    term_of_head = {"pam": "per", "eam": "emo", "ram": "ram", "domain": "coh"}
+    network = PersEmoN(
+        backbone,
+        len(targets.personality),
+        len(targets.emotion),
+        heads=[head for head, term in term_of_head.items() if lambdas[f"lambda_{term}"] > 0],
+        **HEAD_STYLES[estimator.heads],
+    )
+    criterion = PersEmoNLoss(**lambdas, regression=estimator.loss)
+    on_faces = backbone.input_size is not None
+    penalties = None
+    if on_faces:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    elif estimator.heads == "linear":
+        penalties = start_at_ridge(network, data, criterion.weights)
+    batches = partial(
+        MixedBatches,
+        batch_size=estimator.batch_size,
+        personality_fraction=estimator.personality_fraction,
+        rng=rng,
+    )
+    optimizer, settings = OPTIMIZERS[estimator.optimizer]
+    net = AffectNet(
+        network,
+        criterion,
+        batches=batches,
+        weight_decay=estimator.weight_decay,
+        augmentation=estimator.augmentation if on_faces else None,
+        precision=estimator.precision,
+        penalties=penalties,
+        optimizer=optimizer,
+        lr=estimator.learning_rate,
+        max_epochs=estimator.max_epochs,
+        batch_size=estimator.batch_size,
+        device=device,
+        train_split=None,
+        verbose=0,
+        callbacks__print_log=None,
+        callbacks=standard_callbacks(
+            schedule=estimator.schedule,
+            n_steps=estimator.max_epochs * len(batches(data)),
+            max_grad_norm=estimator.max_grad_norm,
+            patience=estimator.n_iter_no_change if estimator.early_stopping else None,
+            verbose=bool(estimator.verbose),
+            extra=estimator.callbacks,
+        ),
+        **{f"optimizer__{name}": value for name, value in settings.items()},
+    )
+    return net.initialize()

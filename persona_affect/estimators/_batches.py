@@ -1,0 +1,115 @@
+"""What a training batch is made of: two domains, mixed by a fixed ratio."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ._clips import centre_frames, random_frames
+
+#: Which samples, and which frames of each.
+Plan: TypeAlias = list[tuple[int, NDArray[np.intp]]]
+Batch: TypeAlias = tuple[Tensor, dict[str, Tensor]]
+
+
+@dataclass
+class LabelledClips(Dataset[Batch]):
+    """Face clips with labels of both kinds; indexed by a `Plan`, a batch at a time.
+
+    Attributes
+    ----------
+    clips : sequence of ndarray of shape (T, ...)
+        Frames, or one embedding as a single frame.
+    labels : dict of str to ndarray
+        ``personality`` (n, p), ``emotion`` (n, e), ``weight`` (n,), ``domain`` (n,); scaled.
+    n_segments : int
+        Segments per clip.
+    """
+
+    clips: Sequence[NDArray[Any]]
+    labels: dict[str, NDArray[Any]]
+    n_segments: int
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, plan: Plan) -> Batch:
+        samples = [sample for sample, _ in plan]
+        frames = np.concatenate([self.clips[sample][picked] for sample, picked in plan])
+        clip = np.repeat(np.arange(len(plan)), [len(picked) for _, picked in plan])
+        labels = {name: torch.from_numpy(values[samples]) for name, values in self.labels.items()}
+        return torch.from_numpy(frames), {**labels, "clip": torch.from_numpy(clip)}
+
+    def subset(self, samples: NDArray[np.intp]) -> "LabelledClips":
+        """Keep some samples."""
+        labels = {name: values[samples] for name, values in self.labels.items()}
+        return LabelledClips([self.clips[i] for i in samples], labels, self.n_segments)
+
+    def centres(self, batch_size: int) -> DataLoader[Batch]:
+        """Load every sample once, in order, at the centre frames of its segments."""
+        picked = [(i, centre_frames(len(c), self.n_segments)) for i, c in enumerate(self.clips)]
+        plans = [picked[i : i + batch_size] for i in range(0, len(picked), batch_size)]
+        return DataLoader(self, sampler=plans, batch_size=None)
+
+
+class MixedBatches(Sampler[Plan]):
+    """Plans batches that mix the two domains by a fixed ratio, whatever their sizes.
+
+    An epoch deals every sample of the longer domain; the shorter one is shuffled and dealt again as
+    often as that takes. A sample rated on both kinds is dealt with the personality set.
+
+    Parameters
+    ----------
+    dataset : LabelledClips
+    batch_size : int
+        Samples (clips) in a batch.
+    personality_fraction : float
+        Share of the personality set in a batch, in (0, 1).
+    rng : numpy.random.RandomState
+        Draws the order and the frames.
+    """
+
+    def __init__(
+        self,
+        dataset: LabelledClips,
+        batch_size: int,
+        personality_fraction: float,
+        rng: np.random.RandomState,
+    ) -> None:
+        self.dataset = dataset
+        self.rng = rng
+        emotion_only = dataset.labels["domain"] == 1
+        pools = [np.flatnonzero(~emotion_only), np.flatnonzero(emotion_only)]
+        n_personality = int(np.clip(round(batch_size * personality_fraction), 1, batch_size - 1))
+        shares = [n_personality, batch_size - n_personality]
+        if not all(map(len, pools)):
+            pools, shares = [np.arange(len(dataset))], [batch_size]
+        self.pools, self.shares = pools, shares
+        self.n_batches = max(
+            -(-len(pool) // share) for pool, share in zip(pools, shares, strict=True)
+        )
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def _deal(self, pool: NDArray[np.intp], n: int) -> NDArray[np.intp]:
+        rounds = [self.rng.permutation(pool) for _ in range(-(-n // len(pool)))]
+        return np.concatenate(rounds)[:n]
+
+    def __iter__(self) -> Iterator[Plan]:
+        if len(self.pools) == 1:
+            dealt = np.array_split(self.rng.permutation(self.pools[0]), self.n_batches)
+        else:
+            streams = [
+                self._deal(pool, share * self.n_batches).reshape(self.n_batches, share)
+                for pool, share in zip(self.pools, self.shares, strict=True)
+            ]
+            dealt = list(np.concatenate(streams, axis=1))
+        clips, n_segments = self.dataset.clips, self.dataset.n_segments
+        for samples in dealt:
+            yield [(i, random_frames(len(clips[i]), n_segments, self.rng)) for i in samples]

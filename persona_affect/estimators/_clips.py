@@ -1,0 +1,83 @@
+"""Face clips in every shape that users hold them, read one way; and which frames to read."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from persona_affect.exceptions import InvalidImageError
+
+_KINDS: Final = (
+    "an array of face clips (as FaceAligner returns), a uint8 array (n, H, W, 3) or "
+    "(n, T, H, W, 3), or a float matrix of embeddings (n, d)"
+)
+
+
+def holds_faces(X: Any) -> bool:
+    """Tell whether `X` holds pictures; if not, it is to be read as a matrix of embeddings."""
+    if isinstance(X, np.ndarray) and not np.issubdtype(X.dtype, np.object_):
+        return X.ndim in (4, 5)
+    if not isinstance(X, (list, tuple)) and not (isinstance(X, np.ndarray) and X.ndim == 1):
+        return False
+    return any(isinstance(clip, np.ndarray) and clip.ndim in (3, 4) for clip in X)
+
+
+def check_face_clips(X: Any, input_size: tuple[int, int] | None) -> Sequence[NDArray[np.uint8]]:
+    """Read face clips.
+
+    Parameters
+    ----------
+    X : array-like
+        1-D array or list of clips (T, H, W, 3), a 4-D array of photos or a 5-D array of clips.
+    input_size : tuple of (H, W) or None
+        What the backbone takes.
+
+    Returns
+    -------
+    sequence of ndarray of shape (T, H, W, 3), uint8
+        Views, not copies.
+
+    Raises
+    ------
+    InvalidImageError
+        Naming the first sample that is not a clip of the right size and type.
+    """
+    if isinstance(X, np.ndarray) and X.ndim == 4:
+        X = X[:, None]
+    clips = list(X)
+    for i, clip in enumerate(clips):
+        if not isinstance(clip, np.ndarray) or clip.dtype != np.uint8:
+            what = getattr(clip, "dtype", type(clip).__name__)
+            raise InvalidImageError(f"Sample {i} is {what}, not uint8 pixels. Give {_KINDS}.")
+        if clip.ndim != 4 or clip.shape[-1] != 3:
+            raise InvalidImageError(
+                f"Sample {i} has shape {clip.shape}, not (T, H, W, 3). Give {_KINDS}."
+            )
+        if input_size is not None and clip.shape[1:3] != input_size:
+            raise InvalidImageError(
+                f"Sample {i} is {clip.shape[1]}x{clip.shape[2]} pixels, but the backbone takes "
+                f"{input_size[0]}x{input_size[1]}. Align faces first, with FaceAligner and the "
+                "backbone's template."
+            )
+    return clips
+
+
+def centre_frames(n_frames: int, n_segments: int) -> NDArray[np.intp]:
+    """Index the centre frame of each of `n_segments` equal segments; all frames if there are fewer.
+
+    Examples
+    --------
+    >>> centre_frames(9, 3)
+    array([1, 4, 7])
+    """
+    n_segments = min(n_segments, n_frames)
+    return ((np.arange(n_segments) + 0.5) * n_frames / max(n_segments, 1)).astype(np.intp)
+
+
+def random_frames(n_frames: int, n_segments: int, rng: np.random.RandomState) -> NDArray[np.intp]:
+    """Draw one frame from each of `n_segments` equal segments: the papers' sparse sampling."""
+    n_segments = min(n_segments, n_frames)
+    return ((np.arange(n_segments) + rng.uniform(size=n_segments)) * n_frames / n_segments).astype(
+        np.intp
+    )

@@ -1,0 +1,96 @@
+"""Running a trained network over face clips."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from persona_affect.exceptions import NoFaceWarning
+from persona_affect.networks import PersEmoNOutput
+
+from ._clips import centre_frames
+from ._training import AffectNet
+
+#: Frames that pass the network together; bounds memory, and changes results by rounding alone.
+_FRAMES_PER_BATCH = 128
+
+
+def run_frames(
+    net: AffectNet,
+    clips: Sequence[NDArray[Any]],
+    read: Callable[[PersEmoNOutput], torch.Tensor],
+    *,
+    n_segments: int | None,
+    verbose: bool,
+) -> list[NDArray[np.float32]]:
+    """Read something of each frame's output.
+
+    Parameters
+    ----------
+    net : AffectNet
+        Trained.
+    clips : sequence of ndarray of shape (T, ...)
+        Clips, of any number of frames each.
+    read : callable
+        What to keep of a batch's output: a tensor (n_frames, d).
+    n_segments : int or None
+        Centre frames of that many segments, or all frames.
+    verbose : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    list of ndarray of shape (n_frames, d), float32
+        One a clip; n_frames is 0 for a clip without frames.
+    """
+    picked = [
+        np.arange(len(clip)) if n_segments is None else centre_frames(len(clip), n_segments)
+        for clip in clips
+    ]
+    where = [(i, frame) for i, frames in enumerate(picked) for frame in frames]
+    parts = []
+    starts = range(0, len(where), _FRAMES_PER_BATCH)
+    with torch.inference_mode():
+        for start in tqdm(starts, desc="Predicting", unit="batch", disable=not verbose):
+            batch = np.stack([clips[i][t] for i, t in where[start : start + _FRAMES_PER_BATCH]])
+            output = read(net.infer(torch.from_numpy(batch)))
+            parts.append(output.float().cpu().numpy())
+    values = np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+    return np.split(values, np.cumsum([len(frames) for frames in picked])[:-1])
+
+
+def pool_frames(frames: Sequence[NDArray[np.float32]], width: int) -> NDArray[np.float64]:
+    """Average each clip's frames; a clip without frames is a NaN row, and one warning names all.
+
+    Parameters
+    ----------
+    frames : sequence of ndarray of shape (n_frames, width)
+
+    Returns
+    -------
+    ndarray of shape (n_clips, width), float64
+    """
+    pooled = np.full((len(frames), width), np.nan)
+    for i, values in enumerate(frames):
+        if len(values):
+            pooled[i] = values.mean(0, dtype=np.float64)
+    faceless = [i for i, values in enumerate(frames) if not len(values)]
+    if faceless:
+        warnings.warn(
+            f"{name_samples(faceless)} no face; predicted as missing (NaN).",
+            NoFaceWarning,
+            stacklevel=3,
+        )
+    return pooled
+
+
+def name_samples(samples: Sequence[int]) -> str:
+    """Say which samples, and not all of a thousand: "Samples 3, 5 (2 in all) have"."""
+    if len(samples) == 1:
+        return f"Sample {samples[0]} has"
+    shown = ", ".join(map(str, samples[:20])) + (", ..." if len(samples) > 20 else "")
+    return f"Samples {shown} ({len(samples)} in all) have"

@@ -1,0 +1,490 @@
+"""PersEmoN as a scikit-learn regressor."""
+
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import Tags, check_array, check_consistent_length, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from persona_affect.metrics import SCORERS
+from persona_affect.networks import (
+    BACKBONES,
+    Backbone,
+    EmbeddingAdapter,
+    PersEmoNOutput,
+    make_backbone,
+)
+from persona_affect.objectives import REGRESSION_LOSSES
+
+from ._assembly import choose_losses, hold_out, label_clips, make_net
+from ._augmentation import AUGMENTATIONS
+from ._clips import check_face_clips, holds_faces
+from ._inference import pool_frames, run_frames
+from ._presets import HEAD_STYLES
+from ._targets import TargetScaler, read_targets
+from ._training import (
+    OPTIMIZERS,
+    PRECISIONS,
+    history_table,
+    resolve_device,
+    seeded_torch,
+    train,
+)
+
+
+class JointAffectEstimator(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin, BaseEstimator
+):
+    """Apparent personality and emotion from faces, learnt jointly (PersEmoN).
+
+    One network: a shared feature extractor (FEM), a head for personality (PAM), a head for arousal
+    and valence (EAM), and a module from emotion to personality (RAM). One ``fit`` takes the union
+    of a personality set and an emotion set, with NaN for what was not rated, and minimises
+    ``L = lambda_per L_per + lambda_emo L_emo + lambda_coh L_coh + lambda_ram L_RAM``.
+
+    Predictions are apparent traits: impressions that faces make on raters, not what people are.
+
+    Parameters
+    ----------
+    backbone : str or callable, default="sphereface4"
+        The FEM: ``"sphereface4"``, ``"sphereface10"``, ``"sphereface20"`` (the papers'),
+        ``"sphereface36"``, ``"sphereface64"``, or a function without arguments that returns a
+        :class:`persona_affect.networks.Backbone`. Not used where `X` holds embeddings.
+    weights : path-like, default=None
+        A torch state dict that the FEM starts from: the released SphereFace-20, say.
+    lambda_per, lambda_emo : float, default=1.0
+        Weights of the personality and the emotion loss.
+    lambda_coh : float, default=0.05
+        Weight of the coherence loss between the two sets.
+    lambda_ram : float, default=0.2
+        Weight of the loss of personality predicted from emotion. A loss of weight 0 is not
+        computed, its head is not built, and faces that serve no other loss are not read; its
+        targets are then predicted by their mean.
+    personality, emotion : sequence of str, default=None
+        Names of the targets in `y`, personality first. None for the default seven; see `fit`.
+    n_segments : int, default=3
+        A clip is cut into that many equal segments; training draws a frame from each at random,
+        prediction takes their centres, and scores are averaged over the frames.
+    heads : {"linear", "authors", "deeppersonality"}, default="linear"
+        What closes the heads. ``"linear"`` learns standardised targets with linear outputs; the
+        other two learn raw targets with the published activations, which must then lie in their
+        range ([-1, 1] for emotion).
+    loss : {"half_squared_error", "smooth_l1"}, default="half_squared_error"
+        The loss of each regression.
+    optimizer : {"adamw", "sgd"}, default="adamw"
+        SGD has momentum 0.9.
+    learning_rate : float, default=5e-4
+        Peak rate of weights; biases learn at twice that.
+    weight_decay : float, default=0.05
+        Decay of weights; see :func:`persona_affect.networks.parameter_groups`.
+    schedule : {"cosine", "step", "constant"}, default="cosine"
+        ``"cosine"`` warms up over the first tenth of the training and falls to zero; ``"step"``
+        divides the rate by ten at each quarter.
+    max_epochs : int, default=40
+        Passes over the larger of the two sets.
+    batch_size : int, default=64
+        Samples in a training batch.
+    personality_fraction : float, default=0.5
+        Share of the personality set in each batch, whatever the sets' sizes.
+    max_grad_norm : float or None, default=1.0
+        Gradients are clipped to this norm.
+    augmentation : {"vary", "mirror"} or None, default="vary"
+        ``"mirror"`` is the authors'; ``"vary"`` also turns, scales, shifts, and changes the light.
+        Not used on embeddings.
+    adapter_rank : int, default=0
+        On embeddings, rank of a residual linear layer before the heads, zero at the start. With 0
+        the features are fixed, and so the coherence loss has nothing to act on and is left out.
+    early_stopping : bool, default=False
+        Hold out `validation_fraction` of the samples (of the groups, where `fit` is given any),
+        stop when their loss has not improved for `n_iter_no_change` epochs, and keep the best
+        weights.
+    validation_fraction : float, default=0.1
+        Share held out by `early_stopping`.
+    n_iter_no_change : int, default=10
+        Patience of `early_stopping`, in epochs.
+    precision : {"float32", "bfloat16"}, default="float32"
+        Of convolutions and matrix products. bfloat16 is about twice as fast where the processor
+        computes in it, and slower elsewhere.
+    device : str, default="auto"
+        ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where there is one.
+    callbacks : list of skorch callbacks, default=None
+        Copied before use.
+    random_state : int, RandomState instance or None, default=None
+        Seeds initialisation, batches and augmentation. The same seed gives the same model, bit for
+        bit, on one machine; the global generators are untouched.
+    verbose : int, default=0
+        1 shows progress bars.
+
+    Attributes
+    ----------
+    net_ : AffectNet
+        The trained skorch net; ``net_.module_`` is the :class:`persona_affect.networks.PersEmoN`.
+    target_names_ : list of str
+        Names of the predicted columns, in the order of `y`.
+    personality_names_, emotion_names_ : list of str
+        The two groups.
+    target_means_ : ndarray of shape (n_targets,)
+        Mean label of each target, NaN for one that was never rated.
+    history_ : pandas.DataFrame
+        A row per epoch: total loss, its terms, and seconds.
+    n_iter_ : int
+        Epochs trained.
+    n_features_in_ : int
+        Width of the embeddings; only where `X` held embeddings.
+
+    References
+    ----------
+    Zhang, Peng, Winkler, "PersEmoN: A Deep Network for Joint Analysis of Apparent Personality,
+    Emotion and Their Relationship", IEEE Transactions on Affective Computing, arXiv 1811.08657.
+
+    See Also
+    --------
+    persemon_params : The papers' own settings.
+    RAMRegressor : The module from emotion to personality alone.
+
+    Examples
+    --------
+    >>> from persona_affect import JointAffectEstimator
+    >>> from persona_affect.datasets import make_affect_faces
+    >>> faces = make_affect_faces(24, aligned=True, random_state=0)
+    >>> model = JointAffectEstimator(max_epochs=1, random_state=0).fit(faces.data, faces.truth)
+    >>> model.predict(faces.data).shape
+    (24, 7)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "backbone": [StrOptions(set(BACKBONES)), callable],
+        "weights": [str, PathLike, None],
+        "lambda_per": [Interval(Real, 0, None, closed="left")],
+        "lambda_emo": [Interval(Real, 0, None, closed="left")],
+        "lambda_coh": [Interval(Real, 0, None, closed="left")],
+        "lambda_ram": [Interval(Real, 0, None, closed="left")],
+        "personality": ["array-like", None],
+        "emotion": ["array-like", None],
+        "n_segments": [Interval(Integral, 1, None, closed="left")],
+        "heads": [StrOptions(set(HEAD_STYLES))],
+        "loss": [StrOptions(set(REGRESSION_LOSSES))],
+        "optimizer": [StrOptions(set(OPTIMIZERS))],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "schedule": [StrOptions({"cosine", "step", "constant"})],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "personality_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "augmentation": [StrOptions(set(AUGMENTATIONS)), None],
+        "adapter_rank": [Interval(Integral, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "precision": [StrOptions(set(PRECISIONS))],
+        "device": [str],
+        "callbacks": [list, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        backbone: str | Callable[[], Backbone] = "sphereface4",
+        *,
+        weights: str | PathLike[str] | None = None,
+        lambda_per: float = 1.0,
+        lambda_emo: float = 1.0,
+        lambda_coh: float = 0.05,
+        lambda_ram: float = 0.2,
+        personality: Sequence[str] | None = None,
+        emotion: Sequence[str] | None = None,
+        n_segments: int = 3,
+        heads: str = "linear",
+        loss: str = "half_squared_error",
+        optimizer: str = "adamw",
+        learning_rate: float = 5e-4,
+        weight_decay: float = 0.05,
+        schedule: str = "cosine",
+        max_epochs: int = 40,
+        batch_size: int = 64,
+        personality_fraction: float = 0.5,
+        max_grad_norm: float | None = 1.0,
+        augmentation: str | None = "vary",
+        adapter_rank: int = 0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        precision: str = "float32",
+        device: str = "auto",
+        callbacks: list[Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.backbone = backbone
+        self.weights = weights
+        self.lambda_per = lambda_per
+        self.lambda_emo = lambda_emo
+        self.lambda_coh = lambda_coh
+        self.lambda_ram = lambda_ram
+        self.personality = personality
+        self.emotion = emotion
+        self.n_segments = n_segments
+        self.heads = heads
+        self.loss = loss
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.personality_fraction = personality_fraction
+        self.max_grad_norm = max_grad_norm
+        self.augmentation = augmentation
+        self.adapter_rank = adapter_rank
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.precision = precision
+        self.device = device
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+        """Train on the union of a personality set and an emotion set.
+
+        Parameters
+        ----------
+        X : array-like of n_samples face clips
+            An array of face clips as :class:`persona_affect.FaceAligner` returns, a uint8 array
+            (n, H, W, 3) or (n, T, H, W, 3), or a float matrix of embeddings (n, d), in which case
+            the network starts at its heads.
+        y : array-like or DataFrame of shape (n_samples, n_targets) or (n_samples,)
+            Labels, NaN where a sample was not rated. A DataFrame's columns are matched by name. An
+            array has the personality targets first; without `personality` and `emotion` its width
+            decides: 7 (Big Five, arousal, valence), 5 (Big Five), 2 (arousal, valence), or 1.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples in the regression losses; those of weight 0 are left out.
+        groups : array-like of shape (n_samples,), default=None
+            Person or clip of each sample; `early_stopping` keeps each on one side.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If names and columns do not match, or nothing is left to train on.
+        InvalidImageError
+            If a sample is no face clip of the backbone's size.
+        TrainingDivergedError
+            If the loss becomes infinite or NaN.
+
+        Warns
+        -----
+        NoFaceWarning
+            Naming samples without a face, which are left out.
+        """
+        targets = read_targets(y, self.personality, self.emotion)
+        rng = check_random_state(self.random_state)
+        device = resolve_device(self.device)
+        with seeded_torch(rng.randint(2**31 - 1), device):
+            backbone, clips = self._start(X)
+            check_consistent_length(clips, targets.values, groups)
+            weight = _check_sample_weight(sample_weight, targets.values, ensure_non_negative=True)
+            fem_learns = not isinstance(backbone, EmbeddingAdapter) or self.adapter_rank > 0
+            lambdas, kept = choose_losses(self, clips, targets, weight, fem_learns)
+            clips, targets, weight = [clips[i] for i in kept], targets.subset(kept), weight[kept]
+            scaler = TargetScaler(targets.values, weight, standardize=self.heads == "linear")
+            data = label_clips(clips, targets, scaler, weight, self.n_segments)
+            held_out = None
+            if self.early_stopping:
+                persons = kept if groups is None else np.asarray(groups)[kept]
+                data, held_out = hold_out(data, targets, persons, self.validation_fraction, rng)
+            if isinstance(backbone, EmbeddingAdapter):
+                backbone.standardize(torch.from_numpy(np.concatenate(data.clips)))
+            net = make_net(self, backbone, targets, lambdas, data, rng, device)
+            train(net, data, held_out)
+        self.net_ = net
+        self.history_ = history_table(net)
+        self.n_iter_ = len(self.history_)
+        self.target_names_ = targets.names
+        self.personality_names_, self.emotion_names_ = targets.personality, targets.emotion
+        self._scaler = scaler
+        self._one_dimensional = targets.one_dimensional
+        internal = [*targets.personality, *targets.emotion]
+        self._order = [internal.index(name) for name in targets.names]
+        self.target_means_ = scaler.mean[self._order]
+        self._n_features_out = backbone.n_features
+        return self
+
+    def _start(self, X: Any) -> tuple[Backbone, Sequence[NDArray[Any]]]:
+        """Build the FEM, and read `X` as what it takes."""
+        if holds_faces(X):
+            backbone = make_backbone(self.backbone, self.weights)
+            for stale in ("n_features_in_", "feature_names_in_"):
+                self.__dict__.pop(stale, None)
+            return backbone, check_face_clips(X, backbone.input_size)
+        X = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
+        return EmbeddingAdapter(X.shape[1], self.adapter_rank), X[:, None]
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Predict every target of every sample, averaged over the centre frames of its segments.
+
+        Parameters
+        ----------
+        X : array-like of n_samples face clips, or embeddings
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_targets) or (n_samples,)
+            In the units and the column order of `y`. A sample without a face is a row of NaN; a
+            target that was never rated is a column of NaN.
+
+        Warns
+        -----
+        NoFaceWarning
+            Naming samples without a face.
+        """
+        frames = self._run(X, self._read_targets, n_segments=self.n_segments)
+        values = self._in_callers_units(pool_frames(frames, len(self.target_names_)))
+        return values[:, 0] if self._one_dimensional else values
+
+    def predict_frames(self, X: Any) -> list[NDArray[np.float64]]:
+        """Predict every target of every frame.
+
+        Parameters
+        ----------
+        X : array-like of n_samples face clips, or embeddings
+
+        Returns
+        -------
+        list of ndarray of shape (n_frames, n_targets)
+            One a sample; without rows for a sample without a face.
+        """
+        frames = self._run(X, self._read_targets, n_segments=None)
+        width = len(self.target_names_)
+        return [self._in_callers_units(np.reshape(f, (-1, width)).astype(float)) for f in frames]
+
+    def predict_from_emotion(self, emotion: Any) -> NDArray[np.float64]:
+        """Predict personality from emotion alone: the relationship module (RAM).
+
+        Parameters
+        ----------
+        emotion : array-like of shape (n_samples, n_emotion)
+            In the units of `y`, in the order of `emotion_names_`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_personality)
+            In the units of `y`, in the order of `personality_names_`.
+
+        Raises
+        ------
+        ValueError
+            If the RAM was not trained, or the width is wrong.
+        """
+        check_is_fitted(self)
+        ram = self.net_.module_.ram
+        if ram is None:
+            raise ValueError(
+                "This model has no RAM: it was fitted with lambda_ram=0, or without personality "
+                "labels or emotion targets."
+            )
+        emotion = check_array(emotion, dtype=np.float64, input_name="emotion")
+        if emotion.shape[1] != len(self.emotion_names_):
+            raise ValueError(
+                f"emotion has {emotion.shape[1]} columns, expected {self.emotion_names_}."
+            )
+        split, scaler = len(self.personality_names_), self._scaler
+        scaled = (emotion - scaler.shift[split:]) / scaler.scale[split:]
+        with torch.inference_mode():
+            inputs = torch.from_numpy(scaled).float().to(self.net_.device)
+            scores = ram(inputs).double().cpu().numpy()
+        return scores * scaler.scale[:split] + scaler.shift[:split]
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Embed every sample with the trained FEM, averaged over its segments' centre frames.
+
+        Parameters
+        ----------
+        X : array-like of n_samples face clips, or embeddings
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            A sample without a face is a row of NaN.
+        """
+        frames = self._run(X, lambda output: output.embedding, n_segments=self.n_segments)
+        return pool_frames(frames, self._n_features_out).astype(np.float32)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Coefficient of determination over the observed labels, averaged over the targets.
+
+        Parameters
+        ----------
+        X : array-like of n_samples face clips, or embeddings
+        y : array-like or DataFrame of shape (n_samples, n_targets)
+            NaN where not rated. A sample without a face counts as predicted by the mean label.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        return cast(float, SCORERS["r2"](self, X, y, sample_weight=sample_weight))
+
+    def _run(self, X: Any, read: Any, *, n_segments: int | None) -> list[NDArray[np.float32]]:
+        check_is_fitted(self)
+        fem = self.net_.module_.fem
+        takes_faces = fem.input_size is not None
+        if holds_faces(X) != takes_faces:
+            raise ValueError(
+                f"X = {'faces' if not takes_faces else 'embeddings'}, but this model was fitted on "
+                f"{'faces' if takes_faces else 'embeddings'}."
+            )
+        clips: Sequence[NDArray[Any]]
+        if takes_faces:
+            clips = check_face_clips(X, fem.input_size)
+        else:
+            clips = validate_data(self, X, dtype=np.float32, reset=False)[:, None]
+        return run_frames(self.net_, clips, read, n_segments=n_segments, verbose=bool(self.verbose))
+
+    def _read_targets(self, output: PersEmoNOutput) -> torch.Tensor:
+        """Join PAM and EAM; what no loss taught them is the mean label, or NaN if there is none."""
+        scaler, loss = self._scaler, self.net_.criterion_.weights
+        rest = torch.from_numpy(scaler.transform(scaler.mean)).to(output.embedding)
+        rest = rest.expand(len(output.embedding), -1)
+        split = len(self.personality_names_)
+        personality = output.personality if loss["per"] else None
+        emotion = output.emotion if loss["emo"] else None
+        values = torch.cat(
+            [
+                rest[:, :split] if personality is None else personality,
+                rest[:, split:] if emotion is None else emotion,
+            ],
+            dim=1,
+        )
+        return torch.where(rest.isnan(), rest, values)
+
+    def _in_callers_units(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self._scaler.inverse_transform(values)[:, self._order]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags

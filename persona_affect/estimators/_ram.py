@@ -1,0 +1,228 @@
+"""The relationship analysis module alone: personality from emotion."""
+
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.utils import Tags, check_array, check_consistent_length, check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+from skorch import NeuralNet
+from skorch.dataset import Dataset
+from torch import Tensor
+
+from persona_affect.metrics import SCORERS
+from persona_affect.networks import RAM
+from persona_affect.objectives import masked_half_squared_error
+
+from ._targets import TargetScaler
+from ._training import history_table, resolve_device, seeded_torch, standard_callbacks, train
+
+
+class _RAMNet(NeuralNet):
+    """Full batches: the module has a few hundred weights, and the relation is noisy."""
+
+    def get_iterator(self, dataset: Dataset, training: bool = False) -> list[tuple[Tensor, Tensor]]:
+        return [(torch.from_numpy(dataset.X), torch.from_numpy(dataset.y))]
+
+    def get_loss(
+        self, y_pred: Tensor, y_true: Tensor, X: Any = None, training: bool = False
+    ) -> Tensor:
+        # Sample weights travel as the last column of y.
+        y_true = y_true.to(y_pred)
+        return masked_half_squared_error(y_pred, y_true[:, :-1], y_true[:, -1])
+
+
+class RAMRegressor(RegressorMixin, BaseEstimator):
+    """Personality from emotion alone, by PersEmoN's relationship analysis module (RAM).
+
+    One hidden layer of rectified units between standardised emotion and standardised traits.
+
+    Parameters
+    ----------
+    hidden : int, default=32
+        Width of the hidden layer; 32 as the authors released it.
+    learning_rate : float, default=0.02
+        Peak rate of Adam with decoupled weight decay, on full batches.
+    weight_decay : float, default=0.1
+        Decay of the weights.
+    max_epochs : int, default=200
+        Steps.
+    device : str, default="cpu"
+        ``"cpu"``, ``"cuda"`` or ``"auto"``. The module is too small for a GPU to pay.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the initialisation. The same seed gives the same model, bit for bit, on one machine.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net; ``net_.module_`` is the :class:`persona_affect.networks.RAM`.
+    target_names_ : list of str
+        Names of the predicted columns: those of a DataFrame `y`, else ``y0``, ``y1``, ...
+    history_ : pandas.DataFrame
+        The training loss by epoch.
+    n_features_in_ : int
+        Width of the emotion.
+
+    References
+    ----------
+    Zhang et al., PersEmoN, arXiv 1811.08657, section 3.4; width from the released training
+    definition. Standardisation, weight decay and optimiser are ours.
+
+    See Also
+    --------
+    JointAffectEstimator.predict_from_emotion : The same module inside the joint network.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect import RAMRegressor
+    >>> emotion = np.random.default_rng(0).uniform(-1, 1, (200, 2))
+    >>> traits = 0.5 + 0.1 * emotion @ [[1, -1], [0.5, 1]]
+    >>> round(RAMRegressor(random_state=0).fit(emotion, traits).score(emotion, traits), 2)
+    1.0
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "hidden": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        hidden: int = 32,
+        *,
+        learning_rate: float = 0.02,
+        weight_decay: float = 0.1,
+        max_epochs: int = 200,
+        device: str = "cpu",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.hidden = hidden
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.max_epochs = max_epochs
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learn the relation.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_emotion)
+            Emotion: arousal and valence, or any others.
+        y : array-like of shape (n_samples, n_personality) or (n_samples,)
+            Traits, NaN where not rated.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        self
+        """
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
+        X = validate_data(self, X, dtype=np.float64)
+        y = check_array(
+            y, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y"
+        )
+        check_consistent_length(X, y)
+        weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        self._one_dimensional = y.ndim == 1
+        y = y.reshape(len(X), -1)
+        rated = (~np.isnan(y)).any(1) & (weight > 0)
+        if not rated.any():
+            raise ValueError("Nothing to train on: no sample of positive weight has a label.")
+        X, y, weight = X[rated], y[rated], weight[rated]
+        self._input, self._output = TargetScaler(X, weight), TargetScaler(y, weight)
+        X = self._input.transform(X)
+        y = self._output.transform(y)
+        device = resolve_device(self.device)
+        rng = check_random_state(self.random_state)
+        with seeded_torch(rng.randint(2**31 - 1), device):
+            # In doubles: a weight of two and a sample twice then agree.
+            network = RAM(X.shape[1], y.shape[1], self.hidden, "identity").double()
+            self.net_ = _RAMNet(
+                network,
+                torch.nn.Identity,
+                optimizer=torch.optim.AdamW,
+                optimizer__weight_decay=self.weight_decay,
+                lr=self.learning_rate,
+                max_epochs=self.max_epochs,
+                device=device,
+                train_split=None,
+                verbose=0,
+                callbacks__print_log=None,
+                callbacks=standard_callbacks(
+                    schedule="cosine",
+                    n_steps=self.max_epochs,
+                    max_grad_norm=None,
+                    patience=None,
+                    verbose=bool(self.verbose),
+                    extra=None,
+                ),
+            ).initialize()
+            train(self.net_, Dataset(X, np.column_stack([y, weight])))
+        self.history_ = history_table(self.net_)
+        self.target_names_ = names or [f"y{i}" for i in range(y.shape[1])]
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Predict traits from emotion.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_emotion)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_personality) or (n_samples,)
+            In the units of `y`; a trait that was never rated is a column of NaN.
+        """
+        check_is_fitted(self)
+        X = self._input.transform(validate_data(self, X, dtype=np.float64, reset=False))
+        with torch.inference_mode():
+            scores = self.net_.infer(torch.from_numpy(X)).cpu().numpy()
+        y = self._output.inverse_transform(scores)
+        y[:, np.isnan(self._output.mean)] = np.nan
+        return y[:, 0] if self._one_dimensional else y
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Coefficient of determination over the observed labels, averaged over the traits.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_emotion)
+        y : array-like of shape (n_samples, n_personality)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        return cast(float, SCORERS["r2"](self, X, y, sample_weight=sample_weight))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

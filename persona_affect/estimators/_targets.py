@@ -1,0 +1,162 @@
+"""Targets of two kinds, some missing: their names, their domains, their units."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils import check_array, column_or_1d
+
+from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Labels in two groups.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_samples, n_personality + n_emotion), float64
+        Personality first; NaN where not observed.
+    personality, emotion : list of str
+        Names, in the order of the columns.
+    names : list of str
+        All names, in the order of the caller's columns: the order of predictions.
+    one_dimensional : bool
+        Whether the caller gave one column without a second axis, and expects predictions so.
+    """
+
+    values: NDArray[np.float64]
+    personality: list[str]
+    emotion: list[str]
+    names: list[str]
+    one_dimensional: bool
+
+    def subset(self, samples: NDArray[np.intp]) -> "Targets":
+        """Keep some samples."""
+        return replace(self, values=self.values[samples])
+
+    @property
+    def rated(self) -> NDArray[np.bool_]:
+        """Whether each sample has a personality label, and an emotion label: (n_samples, 2)."""
+        observed = ~np.isnan(self.values)
+        split = len(self.personality)
+        return np.stack([observed[:, :split].any(1), observed[:, split:].any(1)], axis=1)
+
+
+def read_targets(
+    y: Any, personality: Sequence[str] | None, emotion: Sequence[str] | None
+) -> Targets:
+    """Match the columns of `y` with the two groups of names.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or (n_samples, n_targets), or DataFrame
+        Labels, NaN where not observed. A DataFrame's columns are matched by name, in any order.
+    personality, emotion : sequence of str or None
+        Names of the groups. With both None, a DataFrame's columns must be among the default seven,
+        and an array's width decides: 7 (all), 5 (the Big Five), 2 (arousal, valence), or 1 (one
+        target, treated as personality).
+
+    Returns
+    -------
+    Targets
+
+    Raises
+    ------
+    ValueError
+        If names and columns do not match, or labels are infinite.
+    """
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None")
+    y = y if isinstance(y, pd.DataFrame) else np.asarray(y)
+    one_dimensional = y.ndim == 1
+    columns: list[str] | None = None
+    groups = personality is not None or emotion is not None
+    per, emo = list(personality or ()), list(emotion or ())
+    if len(set(per + emo)) < len(per + emo):
+        raise ValueError(f"A target is named twice: personality={per}, emotion={emo}.")
+    if isinstance(y, pd.DataFrame):
+        columns = [str(name) for name in y.columns]
+        if not groups:
+            per = [name for name in PERSONALITY_NAMES if name in columns]
+            emo = [name for name in EMOTION_NAMES if name in columns]
+        if set(columns) != set(per + emo) or len(columns) != len(per + emo):
+            expected = per + emo if groups else [*PERSONALITY_NAMES, *EMOTION_NAMES]
+            raise ValueError(
+                f"y has columns {columns}, expected {expected}. Name your own targets with "
+                "personality=[...] and emotion=[...]."
+            )
+        y = y.set_axis(columns, axis=1)[per + emo]
+    if one_dimensional:
+        y = column_or_1d(y, warn=True)
+    values = check_array(
+        y, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y"
+    )
+    values = values.reshape(len(values), -1)
+    if not groups and not per and not emo:
+        per, emo = _default_names(values.shape[1])
+    if values.shape[1] != len(per) + len(emo):
+        raise ValueError(
+            f"y has {values.shape[1]} columns, but personality={per} and emotion={emo} name "
+            f"{len(per) + len(emo)}."
+        )
+    return Targets(values, per, emo, columns or per + emo, one_dimensional)
+
+
+def _default_names(width: int) -> tuple[list[str], list[str]]:
+    names = {
+        7: (list(PERSONALITY_NAMES), list(EMOTION_NAMES)),
+        5: (list(PERSONALITY_NAMES), []),
+        2: ([], list(EMOTION_NAMES)),
+        1: (["y"], []),
+    }
+    if width not in names:
+        raise ValueError(
+            f"y has {width} columns; without names it may have 7 (Big Five, arousal, valence), "
+            "5, 2 or 1. Name your own targets with personality=[...] and emotion=[...]."
+        )
+    return names[width]
+
+
+class TargetScaler:
+    """Moves labels to zero mean and unit variance, and predictions back.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples, n_targets)
+        NaN where not observed.
+    weight : ndarray of shape (n_samples,)
+        Sample weights.
+    standardize : bool
+        If False, units stay the caller's; `mean` is still known.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_targets,)
+        NaN for a target that was never observed.
+    """
+
+    def __init__(
+        self, y: NDArray[np.float64], weight: NDArray[np.float64], standardize: bool = True
+    ) -> None:
+        mass = ~np.isnan(y) * weight[:, None]
+        with np.errstate(invalid="ignore"):
+            self.mean = (mass * np.nan_to_num(y)).sum(0) / mass.sum(0)
+            variance = (mass * np.nan_to_num(y - self.mean) ** 2).sum(0) / mass.sum(0)
+        observed = ~np.isnan(self.mean)
+        scale = np.sqrt(np.where(observed, variance, 1.0))
+        # A constant target is predicted exactly by its mean; any scale will do.
+        scale[scale <= 1e-12 * np.maximum(1.0, np.abs(np.nan_to_num(self.mean)))] = 1.0
+        self.shift = np.nan_to_num(self.mean) if standardize else np.zeros_like(self.mean)
+        self.scale = scale if standardize else np.ones_like(self.mean)
+
+    def transform(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scale (n_samples, n_targets) labels."""
+        return (y - self.shift) / self.scale
+
+    def inverse_transform(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (n_samples, n_targets) predictions to the caller's units."""
+        return y * self.scale + self.shift

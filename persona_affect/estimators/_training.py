@@ -1,0 +1,250 @@
+"""The one skorch net behind every estimator, and how it is trained."""
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
+from skorch.helper import predefined_split
+from skorch.utils import to_tensor
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from persona_affect.exceptions import TrainingDivergedError
+from persona_affect.networks import parameter_groups
+
+from ._augmentation import AUGMENTATIONS
+from ._batches import Batch, LabelledClips
+
+OPTIMIZERS: Final[dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]]] = {
+    "adamw": (torch.optim.AdamW, {}),
+    "sgd": (torch.optim.SGD, {"momentum": 0.9}),
+}
+PRECISIONS: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+TERMS: Final = ("per", "emo", "coh", "ram")
+
+
+class AffectNet(NeuralNet):
+    """A skorch net whose batches are face clips with labels of two kinds.
+
+    Overrides skorch's hooks and nothing more: how parameters are grouped, how data sets are dealt
+    into batches, how a batch is inferred, and what the loss is. skorch's own parameters apply.
+
+    Parameters
+    ----------
+    module : torch.nn.Module or callable
+        Network of frames.
+    criterion : torch.nn.Module
+        ``(output, labels, domain_head) -> dict`` of terms and their ``total``.
+    batches : callable
+        Makes a training sampler from a `LabelledClips`.
+    weight_decay : float
+        For the parameters that take any.
+    augmentation : {"vary", "mirror"} or None
+        How frames are disturbed in training.
+    precision : {"float32", "bfloat16"}
+        Of convolutions and matrix products.
+    penalties : dict of str to torch.Tensor, optional
+        By linear head, the strength p of a penalty ``p / 2 |w|^2`` on each output's weights.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        criterion: Any,
+        *,
+        batches: Any = None,
+        weight_decay: float = 0.0,
+        augmentation: str | None = None,
+        precision: str = "float32",
+        penalties: dict[str, Tensor] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.batches = batches
+        self.weight_decay = weight_decay
+        self.augmentation = augmentation
+        self.precision = precision
+        self.penalties = penalties
+        super().__init__(module, criterion, **kwargs)
+
+    def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> Any:
+        """Apply the published multipliers."""
+        _, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
+        rate = kwargs.pop("lr", self.lr)
+        return (parameter_groups(self.module_, rate, self.weight_decay),), {**kwargs, "lr": rate}
+
+    def get_iterator(self, dataset: LabelledClips, training: bool = False) -> DataLoader[Batch]:
+        """Deal mixed batches in training, every sample in order otherwise."""
+        if not training:
+            return dataset.centres(self.batch_size)
+        return DataLoader(dataset, sampler=self.batches(dataset), batch_size=None)
+
+    def infer(self, x: Any, **fit_params: Any) -> Any:
+        """Run the network on a batch of frames."""
+        frames = to_tensor(x, device=self.device)
+        if self.module_.training and self.augmentation is not None:
+            frames = AUGMENTATIONS[self.augmentation](frames)
+        dtype = PRECISIONS[self.precision]
+        device_type = torch.device(self.device).type
+        with torch.autocast(device_type, dtype, enabled=dtype != torch.float32):
+            return self.module_(frames)
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
+        """Return the total loss, and record its terms."""
+        labels = to_tensor(y_true, device=self.device)
+        terms = self.criterion_(y_pred, labels, getattr(self.module_, "domain", None))
+        total: Tensor = terms.pop("total")
+        if not torch.isfinite(total):
+            raise TrainingDivergedError(
+                f"The loss became {total.item()} in epoch {len(self.history)}; "
+                f"lower learning_rate={self.lr} or set max_grad_norm."
+            )
+        for head, strength in (self.penalties or {}).items():
+            size = getattr(self.module_, head)[0].weight.square().sum(1)
+            total = total + (strength.to(size) * size).sum() / 2
+        stage = "train" if training else "valid"
+        for name, term in terms.items():
+            self.history.record_batch(f"{stage}_{name}", term.item())
+        return total
+
+    def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Shed what only training needs: the sampler holds the training data."""
+        super().on_train_end(net, X, y, **kwargs)
+        self.batches = self.penalties = None
+
+
+class Schedule:
+    """Learning rate as a multiple of its start, by step.
+
+    Parameters
+    ----------
+    kind : {"cosine", "step", "constant"}
+        ``cosine`` warms up over the first tenth and falls to zero; ``step`` divides by ten at each
+        quarter.
+    n_steps : int
+        Steps in the whole training.
+    """
+
+    def __init__(self, kind: str, n_steps: int) -> None:
+        self.kind = kind
+        self.n_steps = n_steps
+
+    def __call__(self, step: int) -> float:
+        """Give the factor for `step`, counted from 0."""
+        done = step / self.n_steps
+        if self.kind == "cosine":
+            warm_up = min((step + 1) / (0.1 * self.n_steps), 1.0)
+            return warm_up * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+        return 0.1 ** int(4 * done) if self.kind == "step" else 1.0
+
+
+class TrainingBar(Callback):
+    """One progress bar for the whole training, with the losses beside it."""
+
+    def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Open the bar."""
+        self.bar_ = tqdm(total=net.max_epochs, desc="Training", unit="epoch")
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Advance by an epoch."""
+        last = net.history[-1]
+        losses = {k: f"{last[k]:.4f}" for k in ("train_loss", "valid_loss") if k in last}
+        self.bar_.set_postfix(losses, refresh=False)
+        self.bar_.update()
+
+    def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Close the bar."""
+        self.bar_.close()
+
+
+def standard_callbacks(
+    *,
+    schedule: str,
+    n_steps: int,
+    max_grad_norm: float | None,
+    patience: int | None,
+    verbose: bool,
+    extra: Sequence[Callback] | None,
+) -> list[tuple[str, Callback]]:
+    """Assemble callbacks; the caller's are copied, so that clones and refits share none."""
+    callbacks: list[tuple[str, Callback]] = [
+        (
+            "schedule",
+            LRScheduler(
+                torch.optim.lr_scheduler.LambdaLR,
+                lr_lambda=Schedule(schedule, n_steps),
+                step_every="batch",
+                event_name=None,
+            ),
+        )
+    ]
+    if max_grad_norm is not None:
+        callbacks.append(("clip", GradientNormClipping(max_grad_norm)))
+    if patience is not None:
+        # Best weights stay in memory: files would be overwritten by a parallel search.
+        stop = EarlyStopping(patience=patience, load_best=True, sink=lambda _: None)
+        callbacks.append(("stop", stop))
+    if verbose:
+        callbacks.append(("bar", TrainingBar()))
+    callbacks += [(f"user_{i}", copy.deepcopy(own)) for i, own in enumerate(extra or ())]
+    return callbacks
+
+
+@contextmanager
+def seeded_torch(seed: int, device: str) -> Iterator[None]:
+    """Seed torch inside, and give the global generators back untouched."""
+    devices = [torch.device(device)] if device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def resolve_device(device: str) -> str:
+    """Turn ``"auto"`` into the GPU if there is one, else the CPU."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def train(net: NeuralNet, data: Any, held_out: Any = None) -> None:
+    """Train an initialised net in place, then shed what only training needs.
+
+    Unlike skorch's own ``fit``, an interrupt is not swallowed: a half-trained model never passes
+    for a trained one.
+    """
+    net.train_split = None if held_out is None else predefined_split(held_out)
+    net.notify("on_train_begin", X=data, y=None)
+    try:
+        net.fit_loop(data)
+    finally:
+        net.notify("on_train_end", X=data, y=None)
+    # The optimiser's state is up to twice the weights; neither prediction nor refitting needs it.
+    del net.optimizer_
+    net.module, net.criterion = type(net.module_), type(net.criterion_)
+    net.callbacks_, net.callbacks = [], None
+    net.train_split = None
+    net.module_.eval()
+
+
+def history_table(net: NeuralNet) -> pd.DataFrame:
+    """Tabulate the history: a row per epoch, the total loss and its terms as columns."""
+    rows = []
+    for epoch in net.history:
+        row: dict[str, float] = {"epoch": epoch["epoch"]}
+        for stage in ("train", "valid"):
+            if f"{stage}_loss" in epoch:
+                row[f"{stage}_loss"] = epoch[f"{stage}_loss"]
+            for term in TERMS:
+                values = [b[f"{stage}_{term}"] for b in epoch["batches"] if f"{stage}_{term}" in b]
+                if values:
+                    row[f"{stage}_{term}"] = float(np.mean(values))
+        row["seconds"] = epoch["dur"]
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,0 +1,81 @@
+"""What every feature extraction module (FEM) is, and the one that stands in for embeddings."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Backbone(nn.Module):
+    """Base of feature extractors: frames in, embeddings out, preprocessing inside.
+
+    A backbone owns how it likes its pixels (channel order, scale), so that what feeds it need not
+    know, and a saved one cannot be fed wrongly.
+
+    Attributes
+    ----------
+    n_features : int
+        Width of the embedding.
+    input_size : tuple of (height, width) or None
+        Size of the aligned face that it takes, in pixels; None for embeddings.
+    """
+
+    n_features: int
+    input_size: tuple[int, int] | None = None
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Embed frames.
+
+        Parameters
+        ----------
+        frames : torch.Tensor of shape (n, height, width, 3)
+            RGB, values 0..255, uint8 or floating.
+
+        Returns
+        -------
+        torch.Tensor of shape (n, n_features)
+        """
+        raise NotImplementedError
+
+
+class EmbeddingAdapter(Backbone):
+    """The FEM's place when faces come as precomputed embeddings.
+
+    Standardises each feature, then adds a residual low-rank linear layer that starts at zero: the
+    network starts at its heads, and all four losses still share something that can learn.
+
+    Parameters
+    ----------
+    n_features : int
+        Width of the embeddings.
+    rank : int, default=64
+        Rank of the shared layer, at most `n_features`; 0 leaves it out.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, n_features: int, rank: int = 64) -> None:
+        super().__init__()
+        self.n_features = n_features
+        rank = min(rank, n_features)
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("scale", torch.ones(n_features))
+        self.residual = None
+        if rank > 0:
+            down, up = (
+                nn.Linear(n_features, rank, bias=False),
+                nn.Linear(rank, n_features, bias=False),
+            )
+            nn.init.zeros_(up.weight)
+            self.residual = nn.Sequential(down, up)
+
+    def standardize(self, embeddings: Tensor) -> None:
+        """Learn each feature's mean and spread from (n, n_features) embeddings."""
+        self.mean.copy_(embeddings.mean(0))
+        spread = embeddings.std(0, correction=0)
+        # A constant feature carries nothing, and must not be divided by its rounding error.
+        self.scale.copy_(torch.where(spread > 1e-6 * self.mean.abs(), spread, 1.0))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map (n, n_features) to the same shape."""
+        x = (frames - self.mean) / self.scale
+        return x if self.residual is None else x + self.residual(x)

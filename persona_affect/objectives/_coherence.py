@@ -1,0 +1,43 @@
+"""The adversarial-like loss that pulls two differently labelled data sets together."""
+
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+
+def coherence_loss(embedding: Tensor, domain: Tensor, head: nn.Module) -> Tensor:
+    """Coherence of the two domains' embeddings.
+
+    The authors write two cross entropies on ``z = D(f)``: one with the domain labels d, from which
+    the head and the features learn, and one with 1 - d, from which the features alone learn. For
+    the features the two add up to one pull towards a uniform posterior, so this is, gradient for
+    gradient, ``CE(D(f.detach()), d) + 2 * mean(-1/2 * sum_c log softmax(D_frozen(f))_c)``: the
+    head learns to tell the domains apart, the features learn that it cannot.
+
+    Parameters
+    ----------
+    embedding : torch.Tensor of shape (n, d)
+        The FEM's output f.
+    domain : torch.Tensor of shape (n,), int64
+        0 for the personality set, 1 for the emotion set; -1 for a sample of both, which is left
+        out.
+    head : torch.nn.Module
+        D, from (n, d) to (n, 2) logits.
+
+    Returns
+    -------
+    torch.Tensor, scalar
+        0 where all samples are of both sets. At the optimum, ``3 log 2``.
+
+    References
+    ----------
+    PersEmoN, section 3.3; weights of the two terms from the released training definition.
+    """
+    one_sided = domain >= 0
+    if not one_sided.any():
+        return embedding.new_zeros(())
+    embedding, domain = embedding[one_sided], domain[one_sided]
+    frozen = {name: value.detach() for name, value in head.named_parameters()}
+    told_apart = functional.cross_entropy(head(embedding.detach()), domain)
+    posterior = functional.log_softmax(functional_call(head, frozen, (embedding,)), dim=1)
+    return told_apart - posterior.sum(1).mean()
