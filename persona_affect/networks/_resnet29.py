@@ -151,7 +151,7 @@ class ResNet29(Backbone):
 
     def preprocess(self, frames: Tensor) -> Tensor:
         """Turn (n, 150, 150, 3) RGB frames of 0..255 into (n, 3, 150, 150), centred, / 256."""
-        return ((frames.float() - self.mean) / 256).permute(0, 3, 1, 2)
+        return ((frames.to(self.mean.dtype) - self.mean) / 256).permute(0, 3, 1, 2)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Embed frames.

@@ -1,5 +1,6 @@
 import base64
 import json
+import os
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from persona_affect.exceptions import InvalidImageError, MissingDependencyError, WeightsError
+from persona_affect.faces import FaceAligner
 from persona_affect.networks import _resnet29
 from persona_affect.networks._dlib import DlibLayer, DlibNetwork
 from persona_affect.networks._resnet29 import (
@@ -53,6 +55,21 @@ def test_embeddings_are_those_of_dlib(released, reference):
     with torch.no_grad():
         embeddings = released(frames).numpy()
     np.testing.assert_allclose(embeddings, expected, atol=1e-5)
+
+
+def test_distances_separate_persons(released):
+    """At 0.6, as the network's author states; on six speakers of the GRID corpus."""
+    if "PERSONA_AFFECT_DATA" not in os.environ:
+        pytest.skip("needs PERSONA_AFFECT_DATA, the folder with grid/")
+    videos = sorted(Path(os.environ["PERSONA_AFFECT_DATA"], "grid").glob("*.mpg"))
+    clips = FaceAligner(template="resnet29", n_frames=3).transform(videos)
+    with torch.no_grad():
+        embeddings = released(torch.from_numpy(np.concatenate(list(clips))))
+    distances = torch.cdist(embeddings, embeddings)
+    speakers = torch.arange(len(videos)).repeat_interleave(3)
+    same = speakers[:, None] == speakers
+    assert len(videos) == 6
+    assert distances[same].max() < 0.6 < distances[~same].min()
 
 
 def test_a_partial_network_computes_the_same_maps(released, frames):
@@ -258,6 +275,15 @@ def test_units_add_what_only_one_branch_has_to_zeros():
 def test_pixels_may_be_bytes_or_floats(frames):
     network = ResNet29("stage32", grid=2)
     torch.testing.assert_close(network(frames), network(frames.double()))
+
+
+def test_half_precision_is_close(frames):
+    network = ResNet29("stage128").eval()
+    with torch.no_grad():
+        expected = network(frames)
+        torch.testing.assert_close(
+            network.bfloat16()(frames).float(), expected, rtol=0.1, atol=0.05
+        )
 
 
 def test_gradients_reach_the_first_layer(frames):
