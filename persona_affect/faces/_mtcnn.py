@@ -7,7 +7,7 @@ mean the same; the work is done for all images and candidates at once.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ from ._workers import Share, workers
 PYRAMID_FACTOR = 0.709
 #: Side and step, in pixels of a pyramid level, of the windows that the proposal network looks at.
 WINDOW, STRIDE = 12, 2
+#: Pixels of the images that are worked on together, at 16 bytes each.
+TOGETHER = 2**22
 #: Windows that the proposal network looks at in one go; 3 MB of intermediate values.
 STRIP = 16384
 
@@ -105,15 +107,31 @@ def detect_faces(
     list of Detections
         One for each image.
     """
-    if not images:
-        return []
     pnet, rnet, onet = load_networks(device)
     first, second, third = (_logit(threshold) for threshold in thresholds)
+    faces: list[Detections] = []
     with workers(device) as share:
-        tables = list(share(IntegralImage, images))
-        found = _propose(tables, pnet, min_face_size, first, share)
-        found = _refine(tables, found, rnet, second, share)
-        return _finish(tables, found, onet, third, share)
+        for group in _groups(images):
+            tables = list(share(IntegralImage, group))
+            found = _propose(tables, pnet, min_face_size, first, share)
+            found = _refine(tables, found, rnet, second, share)
+            faces += _finish(tables, found, onet, third, share)
+    return faces
+
+
+def _groups(images: Sequence[Image]) -> Iterator[list[Image]]:
+    """Split the images so that each group, and its integral images, take little memory."""
+    group: list[Image] = []
+    n_pixels = 0
+    for image in images:
+        size = image.shape[0] * image.shape[1]
+        if group and n_pixels + size > TOGETHER:
+            yield group
+            group, n_pixels = [], 0
+        group.append(image)
+        n_pixels += size
+    if group:
+        yield group
 
 
 def pyramid_scales(height: int, width: int, min_face_size: float) -> list[float]:

@@ -1,0 +1,90 @@
+"""Run one face detector in its own environment, for `faces.py`.
+
+A line of JSON on standard input names images (``.npy`` files) and how often to time them; a line on
+standard output gives the faces, the best time in seconds, and this process's peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+Faces = list[tuple[Any, Any, Any]]
+Detector = Callable[[list[np.ndarray]], Faces]
+
+
+def persona_affect_detector() -> Detector:
+    from persona_affect import FaceAligner
+
+    aligner = FaceAligner()
+    return lambda images: [(f.boxes, f.scores, f.landmarks) for f in aligner.detect(images)]
+
+
+def facenet_detector() -> Detector:
+    from facenet_pytorch import MTCNN
+
+    network = MTCNN(keep_all=True, select_largest=False)
+    nothing = np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2))
+
+    def detect(images: list[np.ndarray]) -> Faces:
+        found = [network.detect(image, landmarks=True) for image in images]
+        return [nothing if boxes is None else (boxes, p, points) for boxes, p, points in found]
+
+    return detect
+
+
+def facenet_batch_detector() -> Detector:
+    """Use the peer's batch mode: images of one size, and one face at least in each."""
+    from facenet_pytorch import MTCNN
+
+    network = MTCNN(keep_all=True, select_largest=False)
+    return lambda images: list(zip(*network.detect(np.stack(images), landmarks=True), strict=True))
+
+
+DETECTORS = {
+    "persona_affect": persona_affect_detector,
+    "facenet_pytorch": facenet_detector,
+    "facenet_pytorch batch": facenet_batch_detector,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("detector", choices=DETECTORS)
+    parser.add_argument("--threads", type=int, required=True)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    detect = DETECTORS[arguments.detector]()
+    for line in sys.stdin:
+        request = json.loads(line)
+        images = [np.load(path) for path in request["images"]]
+        seconds = []
+        for _ in range(request["repeat"]):
+            start = time.perf_counter()
+            found = detect(images)
+            seconds.append(time.perf_counter() - start)
+        answer = {
+            "seconds": min(seconds),
+            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "faces": [
+                {
+                    "boxes": np.asarray(boxes, float).tolist(),
+                    "scores": np.asarray(scores, float).tolist(),
+                    "landmarks": np.asarray(landmarks, float).tolist(),
+                }
+                for boxes, scores, landmarks in found
+            ],
+        }
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
