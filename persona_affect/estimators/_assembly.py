@@ -25,12 +25,21 @@ if TYPE_CHECKING:
     from ._joint import JointAffectEstimator
 
 
+def find_present(clips: Sequence[NDArray[Any]], weight: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Index samples that have a face and a weight; one warning names those without a face."""
+    has_face = np.array([len(clip) > 0 for clip in clips])
+    if not has_face.all():
+        which = name_samples(np.flatnonzero(~has_face).tolist())
+        warnings.warn(
+            f"{which} no face; left out of the training.",
+            NoFaceWarning,
+            stacklevel=4,
+        )
+    return np.flatnonzero(has_face & (weight > 0))
+
+
 def choose_losses(
-    estimator: "JointAffectEstimator",
-    clips: Sequence[NDArray[Any]],
-    targets: Targets,
-    weight: NDArray[np.float64],
-    fem_learns: bool,
+    estimator: "JointAffectEstimator", targets: Targets, fem_learns: bool
 ) -> tuple[dict[str, float], NDArray[np.intp]]:
     """Find which losses have something to learn from, and which samples serve them.
 
@@ -38,9 +47,8 @@ def choose_losses(
     ----------
     estimator : JointAffectEstimator
         Its four weights are read.
-    clips : sequence of ndarray of shape (T, ...)
     targets : Targets
-    weight : ndarray of shape (n_samples,)
+        Labels of the samples that are present.
     fem_learns : bool
         Whether the features can move; if not, coherence is left out.
 
@@ -56,36 +64,27 @@ def choose_losses(
     ValueError
         If no loss is left.
     """
-    usable = np.array([len(clip) > 0 for clip in clips])
-    if not usable.all():
-        faceless = np.flatnonzero(~usable).tolist()
-        warnings.warn(
-            f"{name_samples(faceless)} no face; left out of the training.",
-            NoFaceWarning,
-            stacklevel=4,
-        )
-    rated = targets.rated & (usable & (weight > 0))[:, None]
-    has_per, has_emo = rated[:, 0].any(), rated[:, 1].any()
-    both_sides = all((rated[:, a] & ~rated[:, 1 - a]).any() for a in (0, 1))
+    by_per, by_emo = targets.rated.T
+    both_sides = bool((by_per & ~by_emo).any() and (by_emo & ~by_per).any())
+    has_relation = bool(by_per.any() and targets.emotion)
     lambdas = {
-        "lambda_per": estimator.lambda_per if has_per else 0.0,
-        "lambda_emo": estimator.lambda_emo if has_emo else 0.0,
+        "lambda_per": estimator.lambda_per if by_per.any() else 0.0,
+        "lambda_emo": estimator.lambda_emo if by_emo.any() else 0.0,
         "lambda_coh": estimator.lambda_coh if both_sides and fem_learns else 0.0,
-        "lambda_ram": estimator.lambda_ram if has_per and targets.emotion else 0.0,
+        "lambda_ram": estimator.lambda_ram if has_relation else 0.0,
     }
     per, emo, coh, ram = (value > 0 for value in lambdas.values())
-    needed = np.zeros(len(clips), dtype=bool)
-    if per or ram or coh:
-        needed |= rated[:, 0]
-    if emo or coh:
-        needed |= rated[:, 1]
-    if not needed.any() or not (per or emo or ram):
+    if not (per or emo or ram):
         raise ValueError(
-            f"Nothing to train on: of {len(clips)} samples, {rated[:, 0].sum()} have a face and "
-            f"a personality label, {rated[:, 1].sum()} a face and an emotion label, with "
-            f"lambda_per={estimator.lambda_per}, lambda_emo={estimator.lambda_emo}, "
-            f"lambda_ram={estimator.lambda_ram}."
+            f"Nothing to train on: {by_per.sum()} samples have a face and a personality label, "
+            f"{by_emo.sum()} a face and an emotion label, with lambda_per={estimator.lambda_per}, "
+            f"lambda_emo={estimator.lambda_emo}, lambda_ram={estimator.lambda_ram}."
         )
+    needed = np.zeros(len(by_per), dtype=bool)
+    if per or ram or coh:
+        needed |= by_per
+    if emo or coh:
+        needed |= by_emo
     return lambdas, np.flatnonzero(needed)
 
 

@@ -57,7 +57,7 @@ def start_at_ridge(
             with torch.no_grad():
                 linear.weight[j] = torch.from_numpy(fit.coef_)
                 linear.bias[j] = float(fit.intercept_)
-            penalty[j] = weights[term] * fit.alpha_ / data.labels["weight"][rated].sum()
+            penalty[j] = float(weights[term] * fit.alpha_ / data.labels["weight"][rated].sum())
         penalties[name] = penalty
     return penalties
 

@@ -29,7 +29,7 @@ from persona_affect.networks import (
 )
 from persona_affect.objectives import REGRESSION_LOSSES
 
-from ._assembly import choose_losses, hold_out, label_clips, make_net
+from ._assembly import choose_losses, find_present, hold_out, label_clips, make_net
 from ._augmentation import AUGMENTATIONS
 from ._clips import check_face_clips, holds_faces
 from ._inference import pool_frames, run_frames
@@ -304,15 +304,18 @@ class JointAffectEstimator(
             backbone, clips = self._start(X)
             check_consistent_length(clips, targets.values, groups)
             weight = _check_sample_weight(sample_weight, targets.values, ensure_non_negative=True)
-            fem_learns = not isinstance(backbone, EmbeddingAdapter) or self.adapter_rank > 0
-            lambdas, kept = choose_losses(self, clips, targets, weight, fem_learns)
-            clips, targets, weight = [clips[i] for i in kept], targets.subset(kept), weight[kept]
+            present = find_present(clips, weight)
+            clips, targets, weight = [clips[i] for i in present], targets[present], weight[present]
             scaler = TargetScaler(targets.values, weight, standardize=self.heads == "linear")
-            data = label_clips(clips, targets, scaler, weight, self.n_segments)
+            fem_learns = not isinstance(backbone, EmbeddingAdapter) or self.adapter_rank > 0
+            lambdas, kept = choose_losses(self, targets, fem_learns)
+            data = label_clips(clips, targets, scaler, weight, self.n_segments).subset(kept)
             held_out = None
             if self.early_stopping:
-                persons = kept if groups is None else np.asarray(groups)[kept]
-                data, held_out = hold_out(data, targets, persons, self.validation_fraction, rng)
+                persons = present if groups is None else np.asarray(groups)[present]
+                data, held_out = hold_out(
+                    data, targets[kept], persons[kept], self.validation_fraction, rng
+                )
             if isinstance(backbone, EmbeddingAdapter):
                 backbone.standardize(torch.from_numpy(np.concatenate(data.clips)))
             net = make_net(self, backbone, targets, lambdas, data, rng, device)

@@ -34,8 +34,7 @@ class Targets:
     names: list[str]
     one_dimensional: bool
 
-    def subset(self, samples: NDArray[np.intp]) -> "Targets":
-        """Keep some samples."""
+    def __getitem__(self, samples: NDArray[np.intp]) -> "Targets":
         return replace(self, values=self.values[samples])
 
     @property

@@ -57,7 +57,7 @@ class SphereFace(Backbone):
     Parameters
     ----------
     depth : {4, 10, 20, 36, 64}, default=20
-        Number of layers with weights. PersEmoN uses 20.
+        Number of convolutions. PersEmoN uses 20.
     n_features : int, default=512
         Width of ``fc5``, the embedding.
     input_size : tuple of (height, width), default=(112, 96)
