@@ -1,15 +1,18 @@
-from . import datasets, exceptions, metrics
-from .estimators import JointAffectEstimator, RAMRegressor, persemon_params
+from . import datasets, exceptions, metrics, model_selection, networks
+from .estimators import FaceEmbedder, JointAffectEstimator, RAMRegressor, persemon_params
 from .faces import FaceAligner
 
 __version__: str
 
 __all__ = [
     "FaceAligner",
+    "FaceEmbedder",
     "JointAffectEstimator",
     "RAMRegressor",
     "datasets",
     "exceptions",
     "metrics",
+    "model_selection",
+    "networks",
     "persemon_params",
 ]

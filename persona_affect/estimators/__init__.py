@@ -1,7 +1,8 @@
 """The scikit-learn estimators."""
 
+from ._embedder import FaceEmbedder
 from ._joint import JointAffectEstimator
 from ._presets import persemon_params
 from ._ram import RAMRegressor
 
-__all__ = ["JointAffectEstimator", "RAMRegressor", "persemon_params"]
+__all__ = ["FaceEmbedder", "JointAffectEstimator", "RAMRegressor", "persemon_params"]

@@ -63,6 +63,26 @@ def check_face_clips(X: Any, input_size: tuple[int, int] | None) -> Sequence[NDA
     return clips
 
 
+def check_embeddings(X: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Read each row of embeddings (n, d) as a clip of one frame; a row of NaN has no face.
+
+    Raises
+    ------
+    ValueError
+        Naming the first row of which a part is missing.
+    """
+    missing = np.isnan(X)
+    faceless = np.asarray(missing.all(1))
+    partly = missing.any(1) & ~faceless
+    if partly.any():
+        row = int(partly.argmax())
+        raise ValueError(
+            f"Sample {row} has {missing[row].sum()} features that are NaN. Only a whole row may be "
+            "missing: a sample without a face."
+        )
+    return [row[None][: 1 - int(none)] for row, none in zip(X, faceless, strict=True)]
+
+
 def centre_frames(n_frames: int, n_segments: int) -> NDArray[np.intp]:
     """Index the centre frame of each of `n_segments` equal segments; all frames if there are fewer.
 

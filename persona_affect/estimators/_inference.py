@@ -10,33 +10,28 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from persona_affect.exceptions import NoFaceWarning
-from persona_affect.networks import PersEmoNOutput
 
 from ._clips import centre_frames
-from ._training import AffectNet
 
 #: Frames that pass the network together; bounds memory, and changes results by rounding alone.
 _FRAMES_PER_BATCH = 128
 
 
 def run_frames(
-    net: AffectNet,
+    run: Callable[[torch.Tensor], torch.Tensor],
     clips: Sequence[NDArray[Any]],
-    read: Callable[[PersEmoNOutput], torch.Tensor],
     *,
     n_segments: int | None,
     verbose: bool,
 ) -> list[NDArray[np.float32]]:
-    """Read something of each frame's output.
+    """Run a network on frames, a batch at a time.
 
     Parameters
     ----------
-    net : AffectNet
-        Trained.
+    run : callable
+        From a batch of frames to a tensor (n_frames, d).
     clips : sequence of ndarray of shape (T, ...)
         Clips, of any number of frames each.
-    read : callable
-        What to keep of a batch's output: a tensor (n_frames, d).
     n_segments : int or None
         Centre frames of that many segments, or all frames.
     verbose : bool
@@ -57,8 +52,7 @@ def run_frames(
     with torch.inference_mode():
         for start in tqdm(starts, desc="Predicting", unit="batch", disable=not verbose):
             batch = np.stack([clips[i][t] for i, t in where[start : start + _FRAMES_PER_BATCH]])
-            output = read(net.infer(torch.from_numpy(batch)))
-            parts.append(output.float().cpu().numpy())
+            parts.append(run(torch.from_numpy(batch)).float().cpu().numpy())
     values = np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
     return np.split(values, np.cumsum([len(frames) for frames in picked])[:-1])
 

@@ -31,7 +31,7 @@ from persona_affect.objectives import REGRESSION_LOSSES
 
 from ._assembly import choose_losses, find_present, hold_out, label_clips, make_net
 from ._augmentation import AUGMENTATIONS
-from ._clips import check_face_clips, holds_faces
+from ._clips import check_embeddings, check_face_clips, holds_faces
 from ._inference import pool_frames, run_frames
 from ._presets import HEAD_STYLES
 from ._targets import TargetScaler, read_targets
@@ -61,10 +61,13 @@ class JointAffectEstimator(
     ----------
     backbone : str or callable, default="sphereface4"
         The FEM: ``"sphereface4"``, ``"sphereface10"``, ``"sphereface20"`` (the papers'),
-        ``"sphereface36"``, ``"sphereface64"``, or a function without arguments that returns a
-        :class:`persona_affect.networks.Backbone`. Not used where `X` holds embeddings.
-    weights : path-like, default=None
-        A torch state dict that the FEM starts from: the released SphereFace-20, say.
+        ``"sphereface36"``, ``"sphereface64"``, ``"resnet29"``, or a function without arguments that
+        returns a :class:`persona_affect.networks.Backbone`. Not used where `X` holds embeddings.
+    weights : path-like or "pretrained", default=None
+        What the FEM starts from: a torch state dict of a SphereFace; ``"pretrained"`` for the
+        ResNet29 of the extra ``pretrained``.
+    levels : str or sequence of str, default=None
+        What the ResNet29 gives; see :class:`persona_affect.networks.ResNet29`.
     lambda_per, lambda_emo : float, default=1.0
         Weights of the personality and the emotion loss.
     lambda_coh : float, default=0.05
@@ -86,7 +89,7 @@ class JointAffectEstimator(
         The loss of each regression.
     optimizer : {"adamw", "sgd"}, default="adamw"
         SGD has momentum 0.9.
-    learning_rate : float, default=5e-4
+    learning_rate : float, default=1e-3
         Peak rate of weights; biases learn at twice that.
     weight_decay : float, default=0.05
         Decay of weights; see :func:`persona_affect.networks.parameter_groups`.
@@ -159,7 +162,7 @@ class JointAffectEstimator(
     --------
     >>> from persona_affect import JointAffectEstimator
     >>> from persona_affect.datasets import make_affect_faces
-    >>> faces = make_affect_faces(24, aligned=True, random_state=0)
+    >>> faces = make_affect_faces(12, aligned=True, random_state=0)
     >>> model = JointAffectEstimator(max_epochs=1, random_state=0).fit(faces.data, faces.truth)
     >>> model.predict(faces.data).shape
     (24, 7)
@@ -168,6 +171,7 @@ class JointAffectEstimator(
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "backbone": [StrOptions(set(BACKBONES)), callable],
         "weights": [str, PathLike, None],
+        "levels": [str, "array-like", None],
         "lambda_per": [Interval(Real, 0, None, closed="left")],
         "lambda_emo": [Interval(Real, 0, None, closed="left")],
         "lambda_coh": [Interval(Real, 0, None, closed="left")],
@@ -202,6 +206,7 @@ class JointAffectEstimator(
         backbone: str | Callable[[], Backbone] = "sphereface4",
         *,
         weights: str | PathLike[str] | None = None,
+        levels: str | Sequence[str] | None = None,
         lambda_per: float = 1.0,
         lambda_emo: float = 1.0,
         lambda_coh: float = 0.05,
@@ -212,7 +217,7 @@ class JointAffectEstimator(
         heads: str = "linear",
         loss: str = "half_squared_error",
         optimizer: str = "adamw",
-        learning_rate: float = 5e-4,
+        learning_rate: float = 1e-3,
         weight_decay: float = 0.05,
         schedule: str = "cosine",
         max_epochs: int = 40,
@@ -232,6 +237,7 @@ class JointAffectEstimator(
     ) -> None:
         self.backbone = backbone
         self.weights = weights
+        self.levels = levels
         self.lambda_per = lambda_per
         self.lambda_emo = lambda_emo
         self.lambda_coh = lambda_coh
@@ -336,12 +342,14 @@ class JointAffectEstimator(
     def _start(self, X: Any) -> tuple[Backbone, Sequence[NDArray[Any]]]:
         """Build the FEM, and read `X` as what it takes."""
         if holds_faces(X):
-            backbone = make_backbone(self.backbone, self.weights)
+            backbone = make_backbone(self.backbone, self.weights, self.levels)
             for stale in ("n_features_in_", "feature_names_in_"):
                 self.__dict__.pop(stale, None)
             return backbone, check_face_clips(X, backbone.input_size)
-        X = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
-        return EmbeddingAdapter(X.shape[1], self.adapter_rank), X[:, None]
+        X = validate_data(
+            self, X, dtype=np.float32, ensure_all_finite="allow-nan", ensure_min_samples=2
+        )
+        return EmbeddingAdapter(X.shape[1], self.adapter_rank), check_embeddings(X)
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Predict every target of every sample, averaged over the centre frames of its segments.
@@ -463,8 +471,14 @@ class JointAffectEstimator(
         if takes_faces:
             clips = check_face_clips(X, fem.input_size)
         else:
-            clips = validate_data(self, X, dtype=np.float32, reset=False)[:, None]
-        return run_frames(self.net_, clips, read, n_segments=n_segments, verbose=bool(self.verbose))
+            X = validate_data(self, X, dtype=np.float32, ensure_all_finite="allow-nan", reset=False)
+            clips = check_embeddings(X)
+        return run_frames(
+            lambda frames: read(self.net_.infer(frames)),
+            clips,
+            n_segments=n_segments,
+            verbose=bool(self.verbose),
+        )
 
     def _read_targets(self, output: PersEmoNOutput) -> torch.Tensor:
         """Join PAM and EAM; what no loss taught them is the mean label, or NaN if there is none."""

@@ -9,6 +9,8 @@ from ._persemon import (
     parameter_groups,
 )
 from ._registry import BACKBONES, make_backbone
+from ._releases import RELEASES, fetch_backbone
+from ._resnet29 import RESNET29_LEVELS, ResNet29, load_resnet29_weights
 from ._sphereface import SPHEREFACE_UNITS, ResidualUnit, SphereFace
 from ._sphereface_weights import convert_sphereface_state, load_sphereface_weights
 
@@ -16,14 +18,19 @@ __all__ = [
     "BACKBONES",
     "HEADS",
     "RAM",
+    "RELEASES",
+    "RESNET29_LEVELS",
     "SPHEREFACE_UNITS",
     "Backbone",
     "EmbeddingAdapter",
     "PersEmoN",
     "PersEmoNOutput",
+    "ResNet29",
     "ResidualUnit",
     "SphereFace",
     "convert_sphereface_state",
+    "fetch_backbone",
+    "load_resnet29_weights",
     "load_sphereface_weights",
     "make_backbone",
     "parameter_groups",

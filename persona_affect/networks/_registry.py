@@ -1,22 +1,24 @@
 """Backbones by name."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Final
+from typing import Final, TypeAlias
 
 from ._backbone import Backbone
+from ._resnet29 import ResNet29, load_resnet29_weights
 from ._sphereface import SPHEREFACE_UNITS, SphereFace
 from ._sphereface_weights import load_sphereface_weights
 
 #: Feature extractors that can be asked for by name.
-BACKBONES: Final[dict[str, Callable[[], Backbone]]] = {
-    f"sphereface{depth}": partial(SphereFace, depth) for depth in SPHEREFACE_UNITS
-}
+BACKBONES: Final = (*(f"sphereface{depth}" for depth in SPHEREFACE_UNITS), "resnet29")
+
+BackboneLike: TypeAlias = str | Callable[[], Backbone]
 
 
 def make_backbone(
-    backbone: str | Callable[[], Backbone], weights: str | PathLike[str] | None = None
+    backbone: BackboneLike,
+    weights: str | PathLike[str] | None = None,
+    levels: str | Sequence[str] | None = None,
 ) -> Backbone:
     """Build a feature extractor.
 
@@ -24,8 +26,12 @@ def make_backbone(
     ----------
     backbone : str or callable
         A name in `BACKBONES`, or a function without arguments that returns a `Backbone`.
-    weights : path-like, optional
-        A torch state dict to start from; without it, the network's own initialisation.
+    weights : path-like or "pretrained", optional
+        Weights to start from: a torch state dict of a SphereFace, or dlib's file of the ResNet29.
+        ``"pretrained"`` takes the ResNet29's from the installed extra. Without it, the network's
+        own initialisation.
+    levels : str or sequence of str, optional
+        What the ResNet29 gives; see :class:`ResNet29`.
 
     Returns
     -------
@@ -34,23 +40,41 @@ def make_backbone(
     Raises
     ------
     ValueError
-        If the name is unknown, or the factory returned something else.
+        If the name is unknown, the factory returned something else, or `weights` or `levels` mean
+        nothing to the network.
     WeightsError
         If the weights do not fit.
+    MissingDependencyError
+        If the pretrained weights are not installed.
     """
+    network = _build(backbone, levels)
+    if weights is None:
+        return network
+    if isinstance(network, ResNet29):
+        return load_resnet29_weights(network, None if weights == "pretrained" else weights)
+    if not isinstance(network, SphereFace):
+        raise ValueError(f"weights= means nothing to {type(network).__name__}; give None.")
+    if weights == "pretrained":
+        raise ValueError(
+            'SphereFace has no installed weights: give weights=fetch_backbone("sphereface20"), '
+            "or the path of a file."
+        )
+    return load_sphereface_weights(network, weights)
+
+
+def _build(backbone: BackboneLike, levels: str | Sequence[str] | None) -> Backbone:
+    if backbone == "resnet29":
+        return ResNet29() if levels is None else ResNet29(levels)
+    if levels is not None:
+        raise ValueError(f"levels= is for the resnet29, not for {backbone!r}; give None.")
     if isinstance(backbone, str):
         if backbone not in BACKBONES:
-            raise ValueError(f"backbone={backbone!r} is none of {sorted(BACKBONES)}.")
-        network = BACKBONES[backbone]()
-    else:
-        network = backbone()
-        if not isinstance(network, Backbone):
-            raise ValueError(
-                f"The backbone factory returned {type(network).__name__}; return a subclass of "
-                "persona_affect.networks.Backbone."
-            )
-    if weights is not None:
-        if not isinstance(network, SphereFace):
-            raise ValueError("weights= loads into a SphereFace backbone; give None for another.")
-        load_sphereface_weights(network, weights)
+            raise ValueError(f"backbone={backbone!r} is none of {list(BACKBONES)}.")
+        return SphereFace(int(backbone.removeprefix("sphereface")))
+    network = backbone()
+    if not isinstance(network, Backbone):
+        raise ValueError(
+            f"The backbone factory returned {type(network).__name__}; return a subclass of "
+            "persona_affect.networks.Backbone."
+        )
     return network

@@ -130,7 +130,8 @@ def test_factory_must_return_a_backbone():
 
 @pytest.mark.parametrize("name", ["sphereface4", "sphereface10"])
 def test_every_backbone_maps_frames_of_its_size_to_its_width(name):
-    backbone = BACKBONES[name]()
+    assert name in BACKBONES
+    backbone = make_backbone(name)
     assert isinstance(backbone, Backbone)
     frames = torch.randint(0, 256, (2, *backbone.input_size, 3), dtype=torch.uint8)
     embedding = backbone(frames)

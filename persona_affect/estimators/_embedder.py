@@ -1,0 +1,168 @@
+"""Faces as embeddings, by a feature extractor alone."""
+
+from collections.abc import Callable, Sequence
+from numbers import Integral
+from os import PathLike
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from persona_affect.networks import BACKBONES, Backbone, make_backbone
+
+from ._clips import check_face_clips
+from ._inference import pool_frames, run_frames
+from ._training import resolve_device
+
+
+class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Turn face clips into embeddings with a pretrained feature extractor (FEM).
+
+    In the cached part of a pipeline it leaves a search over the heads' settings nothing to do but
+    the heads.
+
+    Parameters
+    ----------
+    backbone : str or callable, default="resnet29"
+        ``"resnet29"`` (align with ``FaceAligner(template="resnet29")``), a SphereFace, or a
+        function without arguments that returns a :class:`persona_affect.networks.Backbone`.
+    weights : path-like or "pretrained", default="pretrained"
+        ``"pretrained"`` takes the ResNet29 of the extra ``pretrained``; a SphereFace needs a path.
+    levels : str or sequence of str, default=None
+        What the ResNet29 gives: its embedding (None), or earlier maps, which keep more of what a
+        face expresses; see :class:`persona_affect.networks.ResNet29`.
+    mirror : bool, default=True
+        Average the embeddings of each face and of its mirror image.
+    n_segments : int or None, default=3
+        Average over the centre frames of that many segments of a clip; None for all frames.
+    device : str, default="auto"
+        ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where there is one.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    network_ : persona_affect.networks.Backbone
+        The feature extractor, on the CPU.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import RidgeCV
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from persona_affect import FaceAligner, FaceEmbedder
+    >>> aligner = FaceAligner(template="resnet29")
+    >>> model = make_pipeline(aligner, FaceEmbedder(levels="stage128"), RidgeCV())
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "backbone": [StrOptions(set(BACKBONES)), callable],
+        "weights": [str, PathLike, None],
+        "levels": [str, "array-like", None],
+        "mirror": ["boolean"],
+        "n_segments": [Interval(Integral, 1, None, closed="left"), None],
+        "device": [str],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        backbone: str | Callable[[], Backbone] = "resnet29",
+        *,
+        weights: str | PathLike[str] | None = "pretrained",
+        levels: str | Sequence[str] | None = None,
+        mirror: bool = True,
+        n_segments: int | None = 3,
+        device: str = "auto",
+        verbose: int = 0,
+    ) -> None:
+        self.backbone = backbone
+        self.weights = weights
+        self.levels = levels
+        self.mirror = mirror
+        self.n_segments = n_segments
+        self.device = device
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Build the feature extractor; nothing is learnt from `X`.
+
+        Parameters
+        ----------
+        X : array-like of n_samples face clips
+            Checked for the backbone's size.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there are no weights: embeddings of a network that never learnt say nothing.
+        InvalidImageError
+            If a sample is no face clip of the backbone's size.
+        """
+        if self.weights is None and isinstance(self.backbone, str):
+            raise ValueError(
+                f"FaceEmbedder(backbone={self.backbone!r}) needs weights=; a backbone that never "
+                "learnt embeds nothing."
+            )
+        network = make_backbone(self.backbone, self.weights, self.levels).eval()
+        check_face_clips(X, network.input_size)
+        self.network_ = network
+        self._n_features_out = network.n_features
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Embed.
+
+        Parameters
+        ----------
+        X : array-like of n_samples face clips
+            As :class:`persona_affect.FaceAligner` returns, or a uint8 array (n, H, W, 3) or
+            (n, T, H, W, 3).
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            A sample without a face is a row of NaN.
+
+        Warns
+        -----
+        NoFaceWarning
+            Naming samples without a face.
+        """
+        check_is_fitted(self)
+        clips = check_face_clips(X, self.network_.input_size)
+        device = resolve_device(self.device)
+        network = self.network_.to(device)
+
+        def embed(frames: torch.Tensor) -> torch.Tensor:
+            frames = frames.to(device)
+            embedding: torch.Tensor = network(frames)
+            return (embedding + network(frames.flip(2))) / 2 if self.mirror else embedding
+
+        frames = run_frames(embed, clips, n_segments=self.n_segments, verbose=bool(self.verbose))
+        # Fitted state stays on the CPU, whatever computes: it is pickled, and loads anywhere.
+        network.to("cpu")
+        return pool_frames(frames, self._n_features_out).astype(np.float32)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.requires_fit = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
