@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 import warnings
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -16,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..exceptions import InvalidImageError, MediaLimitError, MediaReadError, MediaWarning
-from ._photos import check_clip_or_photo_array, check_file, to_rgb
+from ._decoding import decode_all, decode_at, read_timeline
+from ._photos import check_clip_or_photo_array, to_rgb
 
 #: Videos with larger frames are refused before a frame is decoded (8192 x 4320 fits).
 MAX_FRAME_PIXELS = 2**26
@@ -24,13 +22,6 @@ MAX_FRAME_PIXELS = 2**26
 MAX_DURATION = 4 * 3600.0
 #: `open_clip` refuses to return more than this many bytes of pixels (4 GiB).
 MAX_CLIP_BYTES = 2**32
-
-# Containers that hold videos. FFmpeg knows more formats, some of which (playlists, scripts, text
-# drawn as pictures) open other files or take anything for a video.
-_CONTAINERS = (
-    "asf,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts,"
-    "mpegvideo,mxf,nut,ogg,rm,wtv"
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,17 +153,19 @@ def sample_frames(
     if isinstance(source, np.ndarray):
         yield from _sample_array(source, n_frames)
         return
-    with _open_container(source) as container:
-        stream = _video_stream(container, max_pixels, max_duration)
-        count = 0
-        if n_frames is None:
-            frames = _decode_all(container, stream, notes, max_duration)
-        else:
-            frames = _decode_some(container, stream, n_frames, notes, max_duration)
-        for frame in frames:
-            count += 1
-            yield frame
-    if count == 0:
+    if n_frames is None:
+        frames = decode_all(source, max_pixels, max_duration, notes)
+    else:
+        frames = _decode_centres(source, n_frames, max_pixels, max_duration, notes)
+    size: tuple[int, int] | None = None
+    for index, seconds, frame in frames:
+        # Should the size change on the way, later frames are brought to that of the first.
+        size = size or (frame.width, frame.height)
+        image = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
+        yield Frame(
+            index, seconds, np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+        )
+    if size is None:
         reason = f": {notes[0]}" if notes else "."
         raise MediaReadError(f"no frame of the video can be decoded{reason}")
 
@@ -193,221 +186,17 @@ def _sample_array(clip: npt.NDArray[Any], n_frames: int | None) -> Iterator[Fram
         yield Frame(int(index), float("nan"), to_rgb(clip[index]))
 
 
-@contextlib.contextmanager
-def _open_container(source: Any) -> Iterator[av.container.InputContainer]:
-    if isinstance(source, bytes | bytearray | memoryview):
-        if len(source) == 0:
-            raise MediaReadError("the video is empty: 0 bytes.")
-        file: Any = io.BytesIO(source)
-    elif isinstance(source, str | os.PathLike):
-        file = f"file:{check_file(source)}"
-    else:
-        raise InvalidImageError(
-            f"cannot read a clip from {type(source).__name__}: give a path, bytes or a uint8 array "
-            "(T, H, W, 3)."
-        )
-    options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
-    try:
-        container = av.open(file, options=options, metadata_errors="replace")
-    except (av.FFmpegError, ValueError, OSError) as error:
-        raise MediaReadError(f"it is not a video that can be opened: {error}.") from error
-    with container:
-        yield container
-
-
-def _video_stream(
-    container: av.container.InputContainer, max_pixels: int, max_duration: float
-) -> av.VideoStream:
-    """Return the stream to decode, after a look at what the header promises."""
-    # Cover art of music files is stored as a video stream of one picture.
-    streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
-    if not streams:
-        raise MediaReadError("the file has no video stream.")
-    stream = streams[0]
-    context = stream.codec_context
-    if context is None:
-        raise MediaReadError("the video's codec is unknown.")
-    if context.width * context.height > max_pixels:
-        raise MediaLimitError(
-            f"the video's frames have {context.width} x {context.height} pixels, more than "
-            f"max_pixels={max_pixels:,}."
-        )
-    if container.duration is not None:
-        _check_duration(container.duration / av.time_base, max_duration)
-    # A damaged stream may announce larger frames later on; the decoder then refuses them.
-    context.options = {"max_pixels": str(max_pixels)}
-    stream.thread_type = "AUTO"
-    return stream
-
-
-def _check_duration(seconds: float, max_duration: float) -> None:
-    if seconds > max_duration:
-        raise MediaLimitError(
-            f"the video lasts {seconds:,.0f} s, more than max_duration={max_duration:,.0f} s."
-        )
-
-
-def _decode_all(
-    container: av.container.InputContainer,
-    stream: av.VideoStream,
-    notes: list[str],
-    max_duration: float,
-) -> Iterator[Frame]:
-    """Yield every frame, up to the end or to the first damage."""
-    start: float | None = None
-    size: tuple[int, int] | None = None
-    frames = container.decode(stream)
-    index = 0
-    while True:
-        try:
-            frame = next(frames, None)
-        except (av.FFmpegError, ValueError, OSError) as error:
-            notes.append(f"the video breaks off after {index} frames: {error}.")
-            return
-        if frame is None:
-            return
-        rate = float(stream.average_rate or stream.base_rate or 25)
-        time = frame.time if frame.time is not None else index / rate
-        start = time if start is None else start
-        _check_duration(time - start, max_duration)
-        size = size or (frame.width, frame.height)
-        yield Frame(index, time - start, _to_image(frame, size))
-        index += 1
-
-
-def _decode_some(
-    container: av.container.InputContainer,
-    stream: av.VideoStream,
-    n_frames: int,
-    notes: list[str],
-    max_duration: float,
-) -> Iterator[Frame]:
-    """Yield the frames shown at the centres of `n_frames` segments of equal duration.
-
-    Reading the packets without decoding them costs little, and tells exactly which frames there
-    are and where one may start decoding; headers are often silent on it, or wrong.
-    """
-    times, keys = _read_timeline(container, stream, notes, max_duration)
+def _decode_centres(
+    source: Any, n_frames: int, max_pixels: int, max_duration: float, notes: list[str]
+) -> Iterator[tuple[int, float, av.VideoFrame]]:
+    """Yield the frames shown at the centres of `n_frames` segments of equal duration."""
+    timeline = read_timeline(source, max_pixels, max_duration, notes)
+    times = timeline.times
     if not times:
         return
-    ends = times[-1] + (times[-1] - times[0]) / max(len(times) - 1, 1)
-    centres = times[0] + (np.arange(n_frames) + 0.5) * (ends - times[0]) / n_frames
-    targets = [max(bisect_right(times, centre) - 1, 0) for centre in centres]
-
-    decoder = _Decoder(container, stream, times, keys)
-    size: tuple[int, int] | None = None
-    for n_found, target in enumerate(targets):
-        try:
-            frame = decoder.frame_at(target)
-        except (av.FFmpegError, ValueError, OSError) as error:
-            notes.append(f"the video breaks off near frame {target} of {len(times)}: {error}.")
-            return
-        if frame is None:
-            notes.append(f"{n_found} of {n_frames} frames could be read; the video breaks off.")
-            return
-        size = size or (frame.width, frame.height)
-        seconds = (times[target] - times[0]) * _tick(stream)
-        yield Frame(target, seconds, _to_image(frame, size))
-
-
-def _read_timeline(
-    container: av.container.InputContainer,
-    stream: av.VideoStream,
-    notes: list[str],
-    max_duration: float,
-) -> tuple[list[int], list[int]]:
-    """Return the frames' times, in order, and those among them where decoding may start.
-
-    Where packets carry no times (raw streams, some AVI files) their order stands for the time, and
-    decoding starts at the first.
-    """
-    times: list[int | None] = []
-    keys: list[int | None] = []
-    try:
-        for packet in container.demux(stream):
-            if packet.size == 0 or packet.is_discard:
-                continue
-            times.append(packet.pts)
-            if packet.is_keyframe:
-                keys.append(packet.pts)
-            if packet.pts is not None and times[0] is not None:
-                _check_duration((packet.pts - times[0]) * _tick(stream), max_duration)
-    except (av.FFmpegError, ValueError) as error:
-        if isinstance(error, MediaLimitError):
-            raise
-        notes.append(f"the video breaks off after {len(times)} frames: {error}.")
-    known = sorted({time for time in times if time is not None})
-    if len(known) == len(times):
-        return known, sorted({key for key in keys if key is not None})
-    return list(range(len(times))), []
-
-
-def _tick(stream: av.VideoStream) -> float:
-    """Return the unit of the stream's times, in seconds."""
-    return float(stream.time_base or 1)
-
-
-class _Decoder:
-    """Decodes single frames in rising order, seeking where that skips work."""
-
-    def __init__(
-        self,
-        container: av.container.InputContainer,
-        stream: av.VideoStream,
-        times: list[int],
-        keys: list[int],
-    ) -> None:
-        self._container, self._stream = container, stream
-        self._times, self._keys = times, keys
-        self._frames: Iterator[av.VideoFrame] = iter(())
-        self._current: av.VideoFrame | None = None
-        self._now = -1
-
-    def frame_at(self, target: int) -> av.VideoFrame | None:
-        """Return frame number `target`, or None if the stream ends before it."""
-        if not self._keys:
-            return self._step_by_count(target)
-        time = self._times[target]
-        place = max(bisect_right(self._keys, time) - 1, 0)
-        if self._current is None or self._now < self._keys[place]:
-            # Some containers (MPEG-PS) land one key frame late: then ask for an earlier one.
-            before_start = self._times[0] - int(1 / _tick(self._stream))
-            earlier = self._keys[place - 1] if place > 0 else before_start
-            for key in (self._keys[place], earlier, before_start):
-                self._seek(key)
-                if self._current is not None and self._now <= time:
-                    break
-        while self._current is not None and self._now < time:
-            self._step()
-        return self._current
-
-    def _seek(self, time: int) -> None:
-        self._container.seek(time, stream=self._stream)
-        self._frames = self._container.decode(self._stream)
-        self._step()
-
-    def _step(self) -> None:
-        """Go on to the next frame that has a time."""
-        for frame in self._frames:
-            if frame.pts is not None:
-                self._current, self._now = frame, frame.pts
-                return
-        self._current = None
-
-    def _step_by_count(self, target: int) -> av.VideoFrame | None:
-        if self._now < 0:
-            self._container.seek(0)
-            self._frames = self._container.decode(self._stream)
-        while self._now < target:
-            self._current = next(self._frames, None)
-            if self._current is None:
-                return None
-            self._now += 1
-        return self._current
-
-
-def _to_image(frame: av.VideoFrame, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Return the frame as upright RGB, at the size (width, height) of the first one."""
-    image = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
-    quarter_turns = round(frame.rotation / 90)
-    return np.ascontiguousarray(np.rot90(image, quarter_turns))
+    # The last frame is shown as long as the others are on average.
+    duration = (times[-1] - times[0]) * len(times) / max(len(times) - 1, 1)
+    centres = times[0] + (np.arange(n_frames) + 0.5) * duration / n_frames
+    # A hair later, lest rounding miss a frame that begins right at a centre.
+    targets = [max(bisect_right(times, centre + 1e-6) - 1, 0) for centre in centres]
+    yield from decode_at(source, timeline, targets, max_pixels, notes)
