@@ -1,0 +1,54 @@
+import threading
+
+import pytest
+import torch
+
+from persona_affect.faces._workers import workers
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_results_in_order_and_torch_serial_inside(two_threads):
+    barrier = threading.Barrier(2, timeout=30)
+
+    def work(item):
+        barrier.wait()
+        return item, torch.get_num_threads(), threading.current_thread().name
+
+    with workers("cpu") as share:
+        items, n_threads, names = zip(*share(work, range(4)), strict=True)
+    assert items == (0, 1, 2, 3)
+    assert set(n_threads) == {1}
+    assert len(set(names)) == 2
+
+
+def test_the_callers_number_of_threads_is_untouched(two_threads):
+    with workers("cpu") as share:
+        list(share(abs, range(4)))
+    assert torch.get_num_threads() == 2
+    later = []
+    thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert later == [2]
+
+    def fail(item):
+        raise KeyError(item)
+
+    with pytest.raises(KeyError), workers("cpu") as share:
+        list(share(fail, range(4)))
+    assert torch.get_num_threads() == 2
+
+
+def test_plain_map_for_one_thread_and_for_other_devices(two_threads):
+    with workers("meta") as share:
+        assert share is map
+    torch.set_num_threads(1)
+    with workers("cpu") as share:
+        assert share is map
