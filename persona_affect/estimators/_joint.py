@@ -96,7 +96,7 @@ class JointAffectEstimator(
     schedule : {"cosine", "step", "constant"}, default="cosine"
         ``"cosine"`` warms up over the first tenth of the training and falls to zero; ``"step"``
         divides the rate by ten at each quarter.
-    max_epochs : int, default=40
+    max_epochs : int, default=60
         Passes over the larger of the two sets.
     batch_size : int, default=64
         Samples in a training batch.
@@ -220,7 +220,7 @@ class JointAffectEstimator(
         learning_rate: float = 1e-3,
         weight_decay: float = 0.05,
         schedule: str = "cosine",
-        max_epochs: int = 40,
+        max_epochs: int = 60,
         batch_size: int = 64,
         personality_fraction: float = 0.5,
         max_grad_norm: float | None = 1.0,
@@ -323,7 +323,10 @@ class JointAffectEstimator(
                     data, targets[kept], persons[kept], self.validation_fraction, rng
                 )
             if isinstance(backbone, EmbeddingAdapter):
-                backbone.standardize(torch.from_numpy(np.concatenate(data.clips)))
+                backbone.standardize(
+                    torch.from_numpy(np.concatenate(data.clips)),
+                    torch.from_numpy(data.labels["weight"]),
+                )
             net = make_net(self, backbone, targets, lambdas, data, rng, device)
             train(net, data, held_out)
         self.net_ = net
