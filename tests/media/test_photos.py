@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 
@@ -137,6 +138,18 @@ def test_files_that_are_no_photos(tmp_path):
     text.write_text("not a photo")
     with pytest.raises(MediaReadError, match="not a photo"):
         open_photo(text)
+
+
+def test_files_that_could_block_or_fill_the_memory(tmp_path):
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+    with pytest.raises(MediaReadError, match="not a regular file"):
+        open_photo(pipe)
+    large = tmp_path / "large.jpg"
+    with large.open("wb") as file:
+        file.truncate(2**29 + 1)
+    with pytest.raises(MediaLimitError, match="536,870,913 bytes"):
+        open_photo(large)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])

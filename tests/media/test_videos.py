@@ -150,6 +150,27 @@ def test_audio_without_video(tmp_path):
         open_clip(path)
 
 
+def test_cover_pictures_are_no_videos(tmp_path):
+    path = tmp_path / "music.m4a"
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("mjpeg", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        stream.disposition = av.stream.Disposition.attached_pic
+        frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with pytest.raises(MediaReadError, match="no video stream"):
+        open_clip(path)
+
+
+def test_frames_that_change_their_size(tmp_path):
+    small = write_video(tmp_path / "small.h264", numbered_frames(4))
+    large = write_video(tmp_path / "large.h264", numbered_frames(4, height=96, width=128))
+    clip = open_clip(small.read_bytes() + large.read_bytes())
+    assert clip.shape == (8, 48, 64, 3)
+    assert frame_numbers(clip) == [0, 1, 2, 3] * 2
+
+
 def test_unknown_codec(tmp_path):
     path = write_video(tmp_path / "clip.avi", numbered_frames(10), codec="mpeg4")
     path.write_bytes(path.read_bytes().replace(b"FMP4", b"ZZ9Q"))
