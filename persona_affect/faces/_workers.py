@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ class Share(Protocol):
     def __call__(self, function: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]: ...
 
 
+_setting_up = threading.Lock()
+
+
 @contextmanager
 def workers(device: str) -> Iterator[Share]:
     """Give a `map` that keeps as many threads busy as torch may use.
@@ -31,15 +35,24 @@ def workers(device: str) -> Iterator[Share]:
     if n_threads == 1 or torch.device(device).type != "cpu":
         yield map
         return
-    with ThreadPoolExecutor(n_threads, initializer=_make_torch_serial) as pool:
+    with ThreadPoolExecutor(n_threads) as pool:
+        _make_torch_serial(pool, n_threads)
+        yield pool.map
+
+
+def _make_torch_serial(pool: ThreadPoolExecutor, n_threads: int) -> None:
+    """Have torch use one thread inside each of the pool's threads, and nowhere else."""
+    met = threading.Barrier(n_threads)
+
+    def settle(_: int) -> None:
+        torch.set_num_threads(1)
+        # That also set the default for new threads, which each thread looks up once: this one now.
+        torch.get_num_threads()
+        # No thread takes a second of these calls before every thread has had one.
+        met.wait()
+
+    with _setting_up:
         try:
-            yield pool.map
+            list(pool.map(settle, range(n_threads)))
         finally:
-            # `_make_torch_serial` also set the default for threads to come.
             torch.set_num_threads(n_threads)
-
-
-def _make_torch_serial() -> None:
-    torch.set_num_threads(1)
-    # A thread takes the default of the moment when it first asks: now, while it is 1.
-    torch.get_num_threads()

@@ -28,15 +28,21 @@ def test_results_in_order_and_torch_serial_inside(two_threads):
     assert len(set(names)) == 2
 
 
-def test_the_callers_number_of_threads_is_untouched(two_threads):
-    with workers("cpu") as share:
-        list(share(abs, range(4)))
-    assert torch.get_num_threads() == 2
-    later = []
-    thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+def threads_of_a_new_thread():
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
     thread.start()
     thread.join()
-    assert later == [2]
+    return seen[0]
+
+
+def test_all_other_threads_are_untouched(two_threads):
+    with workers("cpu") as share:
+        list(share(abs, range(4)))
+        assert torch.get_num_threads() == 2
+        assert threads_of_a_new_thread() == 2
+    assert torch.get_num_threads() == 2
+    assert threads_of_a_new_thread() == 2
 
     def fail(item):
         raise KeyError(item)
