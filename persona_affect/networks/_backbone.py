@@ -68,10 +68,19 @@ class EmbeddingAdapter(Backbone):
             nn.init.zeros_(up.weight)
             self.residual = nn.Sequential(down, up)
 
-    def standardize(self, embeddings: Tensor) -> None:
-        """Learn each feature's mean and spread from (n, n_features) embeddings."""
-        self.mean.copy_(embeddings.mean(0))
-        spread = embeddings.std(0, correction=0)
+    def standardize(self, embeddings: Tensor, weight: Tensor | None = None) -> None:
+        """Learn each feature's mean and spread from (n, n_features) embeddings.
+
+        Parameters
+        ----------
+        embeddings : torch.Tensor of shape (n, n_features)
+        weight : torch.Tensor of shape (n,), optional
+            Sample weights, non-negative.
+        """
+        share = torch.ones(len(embeddings)) if weight is None else weight
+        share = (share / share.sum()).to(embeddings)[:, None]
+        self.mean.copy_((share * embeddings).sum(0))
+        spread = (share * (embeddings - self.mean) ** 2).sum(0).sqrt()
         # A constant feature carries nothing, and must not be divided by its rounding error.
         self.scale.copy_(torch.where(spread > 1e-6 * self.mean.abs(), spread, 1.0))
 
