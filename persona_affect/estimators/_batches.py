@@ -87,6 +87,10 @@ class MixedBatches(Sampler[Plan]):
         pools = [np.flatnonzero(~emotion_only), np.flatnonzero(emotion_only)]
         n_personality = int(np.clip(round(batch_size * personality_fraction), 1, batch_size - 1))
         shares = [n_personality, batch_size - n_personality]
+        # Where either set would be dealt more than once in one batch, the batch shrinks instead.
+        needed = max(len(pool) / share for pool, share in zip(pools, shares, strict=True))
+        if needed < 1:
+            shares = [max(1, round(share * needed)) for share in shares]
         if not all(map(len, pools)):
             pools, shares = [np.arange(len(dataset))], [batch_size]
         self.pools, self.shares = pools, shares

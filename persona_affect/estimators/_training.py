@@ -31,6 +31,10 @@ PRECISIONS: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TERMS: Final = ("per", "emo", "coh", "ram")
 
 
+class StopTraining(Exception):  # noqa: N818
+    """A callback has seen enough."""
+
+
 class AffectNet(NeuralNet):
     """A skorch net whose batches are face clips with labels of two kinds.
 
@@ -73,6 +77,18 @@ class AffectNet(NeuralNet):
         self.precision = precision
         self.penalties = penalties
         super().__init__(module, criterion, **kwargs)
+
+    def notify(self, method_name: str, **kwargs: Any) -> None:
+        """Notify callbacks; one that asks to stop after an epoch ends the training, and no more.
+
+        skorch's way to ask is a KeyboardInterrupt, which from elsewhere is the user's own.
+        """
+        try:
+            super().notify(method_name, **kwargs)
+        except KeyboardInterrupt:
+            if method_name != "on_epoch_end":
+                raise
+            raise StopTraining from None
 
     def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> Any:
         """Apply the published multipliers."""
@@ -223,9 +239,16 @@ def train(net: NeuralNet, data: Any, held_out: Any = None) -> None:
     net.notify("on_train_begin", X=data, y=None)
     try:
         net.fit_loop(data)
+    except StopTraining:
+        net.history[-1]["stopped"] = True
     finally:
         net.notify("on_train_end", X=data, y=None)
-    # The optimiser's state is up to twice the weights; neither prediction nor refitting needs it.
+    settle(net)
+
+
+def settle(net: NeuralNet) -> None:
+    """Leave of an initialised net what prediction needs, in place; refitting builds a new one."""
+    # The optimiser's state is up to twice the weights.
     del net.optimizer_
     net.module, net.criterion = type(net.module_), type(net.criterion_)
     net.callbacks_, net.callbacks = [], None

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from persona_affect.estimators._batches import LabelledClips, MixedBatches
+from persona_affect.estimators._clips import centre_frames, random_frames
+
+
+def make_data(domain, n_frames=9, n_segments=3):
+    domain = np.asarray(domain)
+    clips = [np.full((n_frames, 2), i, dtype=np.float32) for i in range(len(domain))]
+    labels = {
+        "personality": np.zeros((len(domain), 1), np.float32),
+        "domain": domain.astype(np.int64),
+    }
+    return LabelledClips(clips, labels, n_segments)
+
+
+@pytest.mark.parametrize(("n_personality", "n_emotion"), [(10, 100), (100, 10), (40, 40), (3, 50)])
+@pytest.mark.parametrize("fraction", [0.5, 0.25])
+def test_batches_mix_domains_by_the_ratio_whatever_their_sizes(n_personality, n_emotion, fraction):
+    data = make_data([0] * n_personality + [1] * n_emotion)
+    batches = MixedBatches(data, 16, fraction, np.random.RandomState(0))
+    plans = list(batches)
+    assert len(plans) == len(batches)
+    seen = []
+    for plan in plans:
+        samples = np.array([i for i, _ in plan])
+        assert (samples < n_personality).sum() == 16 * fraction
+        assert len(samples) == 16
+        seen += list(samples)
+    assert set(seen) == set(range(n_personality + n_emotion))
+
+
+def test_samples_of_both_kinds_are_dealt_with_the_personality_set():
+    data = make_data([-1] * 8 + [1] * 8)
+    plan = next(iter(MixedBatches(data, 8, 0.5, np.random.RandomState(0))))
+    assert sum(i < 8 for i, _ in plan) == 4
+
+
+@pytest.mark.parametrize("domain", [0, 1, -1])
+def test_one_domain_is_dealt_once_an_epoch_in_even_batches(domain):
+    data = make_data([domain] * 33)
+    plans = list(MixedBatches(data, 16, 0.5, np.random.RandomState(0)))
+    assert sorted(i for plan in plans for i, _ in plan) == list(range(33))
+    assert {len(plan) for plan in plans} == {11}
+
+
+def test_epochs_differ_and_seeds_repeat():
+    data = make_data([0] * 20 + [1] * 20)
+    first, again = (MixedBatches(data, 8, 0.5, np.random.RandomState(3)) for _ in range(2))
+    epochs = [[i for plan in first for i, _ in plan] for _ in range(2)]
+    assert epochs[0] != epochs[1]
+    assert [[i for plan in again for i, _ in plan] for _ in range(2)] == epochs
+
+
+def test_a_batch_holds_the_frames_and_labels_that_were_planned():
+    data = make_data([0, 1, 0])
+    frames, labels = data[[(2, np.array([0, 4])), (1, np.array([8]))]]
+    assert frames[:, 0].tolist() == [2, 2, 1]
+    assert labels["clip"].tolist() == [0, 0, 1]
+    assert labels["domain"].tolist() == [0, 1]
+
+
+def test_prediction_loads_each_sample_once_in_order():
+    data = make_data([0, 1, 0, 1, 0])
+    loaded = [frames[:, 0].tolist() for frames, _ in data.centres(2)]
+    assert loaded == [[0, 0, 0, 1, 1, 1], [2, 2, 2, 3, 3, 3], [4, 4, 4]]
+
+
+def test_random_frames_draw_one_from_each_segment():
+    rng = np.random.RandomState(0)
+    draws = np.array([random_frames(10, 3, rng) for _ in range(500)])
+    edges = np.arange(4) * 10 / 3
+    for segment in range(3):
+        drawn = draws[:, segment]
+        assert (drawn >= np.floor(edges[segment])).all()
+        assert (drawn < edges[segment + 1]).all()
+        assert len(np.unique(drawn)) >= 3
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "n_segments", "expected"),
+    [(9, 3, [1, 4, 7]), (1, 3, [0]), (2, 3, [0, 1]), (0, 3, []), (75, 1, [37])],
+)
+def test_centre_frames(n_frames, n_segments, expected):
+    assert centre_frames(n_frames, n_segments).tolist() == expected

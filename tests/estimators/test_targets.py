@@ -1,0 +1,69 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from persona_affect.estimators._targets import TargetScaler, read_targets
+from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
+
+SEVEN = [*PERSONALITY_NAMES, *EMOTION_NAMES]
+
+
+@pytest.mark.parametrize(
+    ("width", "n_personality", "n_emotion"), [(7, 5, 2), (5, 5, 0), (2, 0, 2), (1, 1, 0)]
+)
+def test_width_of_an_array_decides(width, n_personality, n_emotion):
+    targets = read_targets(np.zeros((3, width)), None, None)
+    assert (len(targets.personality), len(targets.emotion)) == (n_personality, n_emotion)
+    assert not targets.one_dimensional
+
+
+def test_columns_of_a_frame_are_matched_by_name_and_kept_in_order():
+    y = pd.DataFrame(np.arange(14.0).reshape(2, 7), columns=SEVEN)[SEVEN[::-1]]
+    targets = read_targets(y, None, None)
+    assert targets.names == SEVEN[::-1]
+    assert targets.values[0].tolist() == list(range(7))
+
+
+def test_own_names():
+    y = pd.DataFrame({"happy": [1.0, np.nan], "smart": [np.nan, 2.0]})
+    targets = read_targets(y, ["smart"], ["happy"])
+    assert targets.rated.tolist() == [[False, True], [True, False]]
+    assert targets.values[1, 0] == 2
+
+
+@pytest.mark.parametrize(
+    ("y", "personality", "emotion", "message"),
+    [
+        (np.zeros((2, 3)), None, None, "3 columns"),
+        (np.zeros((2, 3)), ["a"], ["b"], "name 2"),
+        (pd.DataFrame({"smart": [1.0]}), None, None, "smart"),
+        (pd.DataFrame({"a": [1.0], "b": [1.0]}), ["a"], None, "'b'"),
+        (np.zeros((2, 2)), ["a"], ["a"], "named twice"),
+        (np.array([[1.0, np.inf]]), None, None, "infinity"),
+        (None, None, None, "requires y"),
+    ],
+)
+def test_mismatches_are_named(y, personality, emotion, message):
+    with pytest.raises(ValueError, match=message):
+        read_targets(y, personality, emotion)
+
+
+def test_scaler_standardises_observed_labels_with_weights():
+    rng = np.random.RandomState(0)
+    y = rng.normal(3, 2, (50, 2))
+    y[:10, 0] = np.nan
+    weight = rng.randint(0, 3, 50).astype(float)
+    scaler = TargetScaler(y, weight)
+    repeated = np.repeat(y, weight.astype(int), axis=0)
+    np.testing.assert_allclose(scaler.mean, np.nanmean(repeated, 0))
+    np.testing.assert_allclose(scaler.scale, np.nanstd(repeated, 0))
+    np.testing.assert_allclose(scaler.inverse_transform(scaler.transform(y)), y)
+
+
+def test_scaler_leaves_constant_and_unrated_targets_finite():
+    y = np.column_stack([np.full(5, 0.1), np.full(5, np.nan)])
+    scaler = TargetScaler(y, np.ones(5))
+    assert scaler.scale.tolist() == [1, 1]
+    assert scaler.mean[0] == pytest.approx(0.1)
+    assert np.isnan(scaler.mean[1])
+    assert np.isfinite(scaler.shift).all()
