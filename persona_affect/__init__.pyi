@@ -1,5 +1,11 @@
 from . import datasets, exceptions, metrics, model_selection, networks
-from .estimators import FaceEmbedder, JointAffectEstimator, RAMRegressor, persemon_params
+from .estimators import (
+    FaceEmbedder,
+    JointAffectEstimator,
+    PersonDynamicsEncoder,
+    RAMRegressor,
+    persemon_params,
+)
 from .faces import FaceAligner
 
 __version__: str
@@ -8,6 +14,7 @@ __all__ = [
     "FaceAligner",
     "FaceEmbedder",
     "JointAffectEstimator",
+    "PersonDynamicsEncoder",
     "RAMRegressor",
     "datasets",
     "exceptions",

@@ -1,8 +1,15 @@
 """The scikit-learn estimators."""
 
+from ._dynamics import PersonDynamicsEncoder
 from ._embedder import FaceEmbedder
 from ._joint import JointAffectEstimator
 from ._presets import persemon_params
 from ._ram import RAMRegressor
 
-__all__ = ["FaceEmbedder", "JointAffectEstimator", "RAMRegressor", "persemon_params"]
+__all__ = [
+    "FaceEmbedder",
+    "JointAffectEstimator",
+    "PersonDynamicsEncoder",
+    "RAMRegressor",
+    "persemon_params",
+]

@@ -2,6 +2,7 @@
 
 from ._coherence import coherence_loss
 from ._joint import REGRESSION_LOSSES, PersEmoNLoss, pool_clips
+from ._rank import rank_accuracy, rank_loss, window_scores
 from ._regression import masked_half_squared_error, masked_smooth_l1
 
 __all__ = [
@@ -11,4 +12,7 @@ __all__ = [
     "masked_half_squared_error",
     "masked_smooth_l1",
     "pool_clips",
+    "rank_accuracy",
+    "rank_loss",
+    "window_scores",
 ]

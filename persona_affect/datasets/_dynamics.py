@@ -1,0 +1,318 @@
+"""Synthetic persons whose traits are in how they move, not in how they look."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils import Bunch, check_random_state
+
+from persona_affect.datasets._camera import align, photograph
+from persona_affect.datasets._face_parameters import (
+    FaceExpression,
+    FaceIdentity,
+    draw_identity,
+    draw_scene,
+)
+from persona_affect.datasets._ratings import TRAIT_NAMES
+from persona_affect.datasets._render import render_face
+
+#: The five styles of movement, each in about [-1, 1], in the order of the traits they drive.
+STYLE_NAMES: Final = ("tempo", "lead", "pauses", "asymmetry", "amplitude")
+
+#: What each task shows of a style: 1 is all of it, 0 nothing (everybody moves alike), with the
+#: shares of the drive that the upper and the lower face follow.
+TASKS: Final = pd.DataFrame(
+    {
+        "free": dict.fromkeys(STYLE_NAMES, 1.0) | {"upper": 1.0, "lower": 1.0},
+        # The text sets the pace; how much the mouth moves, and how suddenly, is one's own.
+        "reading": {"asymmetry": 1.0, "amplitude": 1.0, "upper": 0.3, "lower": 1.0},
+        # Taking turns: the pace and the pauses are one's own, the rest is politeness.
+        "talking": {"tempo": 1.0, "pauses": 1.0, "upper": 0.6, "lower": 1.0},
+        # Startled or amused, the whole face answers, some parts before others.
+        "reacting": {"lead": 1.0, "tempo": 0.5, "amplitude": 0.5, "upper": 1.0, "lower": 1.0},
+    }
+).fillna(0.0)
+
+# Styles are uniform in [-1, 1] over persons, so that their variance is 1/3.
+_STYLE_VARIANCE = 1 / 3
+_TRAIT_MEAN, _TRAIT_SPREAD = 0.5, 0.15
+
+
+def make_dynamic_clips(
+    n_persons: int = 60,
+    n_clips_per_person: int = 2,
+    *,
+    n_frames: int = 75,
+    tasks: Sequence[str] = ("free",),
+    same_look: bool = False,
+    session_jitter: float = 0.2,
+    noise_weight: float = 0.3,
+    image_size: int = 96,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
+    r"""Render face clips of persons whose traits drive how they move.
+
+    A drive x(t) rises and falls between random levels, and brows, eyes and mouth follow it, each as
+    far as a random repertoire of the person lets it. Five styles shape the drive's course in time,
+    one a trait:
+
+    ============ ================= =============================================================
+    style        trait             at -1, 0 and 1
+    ============ ================= =============================================================
+    tempo        extraversion      a rise and fall take 34, 18 and 9.5 frames
+    lead         agreeableness     upper face 4 frames after the lower, with it, 4 before it
+    pauses       conscientiousness held still 9, 22 and 45 % of the time, at any level
+    asymmetry    neuroticism       onset's share of a movement: .52, .36 and .23 (sudden)
+    amplitude    openness          levels within +-0.33, 0.5 and 0.75
+    ============ ================= =============================================================
+
+    Tempo, pauses, asymmetry and the sign of the lead leave the distribution of single frames as it
+    is. Amplitude does not: the spread of the frames of a clip shows it, though none alone does.
+
+    A trait of a person is :math:`0.5 + 0.15 z`, limited to [0, 1], with
+    :math:`z = (s + w_n n) / \sqrt{1 + w_n^2}`, where :math:`s` is the person's style and :math:`n`
+    Gaussian noise, both of variance 1. The styles of a clip are the person's plus Gaussian jitter.
+
+    Parameters
+    ----------
+    n_persons : int, default=60
+        Persons.
+    n_clips_per_person : int, default=2
+        Clips of each person in each task.
+    n_frames : int, default=75
+        Frames of a clip; styles are stated in frames, at 25 a second say.
+    tasks : sequence of {"free", "reading", "talking", "reacting"}, default=("free",)
+        What the clips are recorded in. ``"free"`` shows every style; ``"reading"`` asymmetry and
+        amplitude, mostly in the lower face; ``"talking"`` tempo and pauses; ``"reacting"`` the
+        lead, and half of tempo and amplitude. A style that a task does not show is 0 in it.
+    same_look : bool, default=False
+        Give everybody one face and one repertoire, so that persons differ in style alone. Light and
+        place vary from clip to clip either way, whoever the person is.
+    session_jitter : float, default=0.2
+        Standard deviation of a clip's styles about the person's, 0 or more.
+    noise_weight : float, default=0.3
+        The weight :math:`w_n` of the noise in the traits, 0 or more.
+    image_size : int, default=96
+        Side of the square photos that are rendered and then aligned, in pixels, 48 or more.
+    random_state : int, RandomState instance or None, default=None
+        Pass an int for the same data in every call.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        data : ndarray of shape (n_samples,), object
+            Face clips (n_frames, 112, 96, 3), uint8 RGB, aligned as `FaceAligner` does; by person,
+            then task, then clip.
+        target : DataFrame of shape (n_samples, 5)
+            Traits in [0, 1], the same in all clips of a person.
+        groups : ndarray of shape (n_samples,), int
+            The person of each clip.
+        tasks : ndarray of shape (n_samples,), str
+            The task of each clip.
+        styles, clip_styles : DataFrame of shape (n_samples, 5)
+            Styles of the person, and of the clip: with jitter, after the task's share.
+        drive : ndarray of shape (n_samples,), object
+            x(t) of every frame, (n_frames, 2), of the upper and the lower face.
+        noise_ceiling : DataFrame of shape (n_tasks + 1, 5)
+            Highest correlation with a trait that any predictor can reach from `n_clips_per_person`
+            endlessly long clips in a task, and (last row) from one such clip in every task fused.
+            Clips that end show less.
+        target_names, DESCR : list of str, str
+            Names of the traits, and this data set in words.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+
+    See Also
+    --------
+    make_affect_clips : Persons whose traits are in their look and their mean emotion.
+
+    Examples
+    --------
+    >>> from persona_affect.datasets import make_dynamic_clips
+    >>> bunch = make_dynamic_clips(2, n_frames=10, tasks=("reading", "talking"), random_state=0)
+    >>> bunch.data[0].shape, bunch.groups.tolist()
+    ((10, 112, 96, 3), [0, 0, 0, 0, 1, 1, 1, 1])
+    >>> bunch.noise_ceiling.round(2).loc["talking"].tolist()
+    [0.93, 0.0, 0.93, 0.0, 0.0]
+    """
+    _check(n_persons, n_clips_per_person, n_frames, tasks, session_jitter, noise_weight, image_size)
+    rng = check_random_state(random_state)
+    styles = rng.uniform(-1, 1, (n_persons, len(STYLE_NAMES)))
+    noise = rng.standard_normal(styles.shape)
+    z = (styles / np.sqrt(_STYLE_VARIANCE) + noise_weight * noise) / np.hypot(1, noise_weight)
+    traits = (_TRAIT_MEAN + _TRAIT_SPREAD * z).clip(0, 1)
+
+    data, drives, shown, labels, groups = [], [], [], [], []
+    look = _Look.draw(rng)
+    for person in range(n_persons):
+        look = look if same_look else _Look.draw(rng)
+        for task in tasks:
+            for _ in range(n_clips_per_person):
+                jitter = session_jitter * rng.standard_normal(len(STYLE_NAMES))
+                style = (styles[person] + jitter) * TASKS[task].loc[list(STYLE_NAMES)].to_numpy()
+                drive = _draw_drive(style, n_frames, rng)
+                data.append(_render_clip(look, drive, TASKS[task], image_size, rng))
+                drives.append(drive)
+                shown.append(style)
+                labels.append(task)
+                groups.append(person)
+    owner = np.array(groups)
+    return Bunch(
+        data=_as_objects(data),
+        target=pd.DataFrame(traits[owner], columns=list(TRAIT_NAMES)),
+        groups=owner,
+        tasks=np.array(labels),
+        styles=pd.DataFrame(styles[owner], columns=list(STYLE_NAMES)),
+        clip_styles=pd.DataFrame(shown, columns=list(STYLE_NAMES)),
+        drive=_as_objects(drives),
+        noise_ceiling=_noise_ceiling(tasks, n_clips_per_person, session_jitter, noise_weight),
+        target_names=list(TRAIT_NAMES),
+        DESCR=(
+            f"{len(data)} rendered face clips of {n_persons} persons in the tasks "
+            f"{', '.join(tasks)}. The traits are made up: each follows one style of movement, none "
+            "the look of the face, and says nothing about people."
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What says nothing about a person's traits: the face, the scene, and what moves how far."""
+
+    identity: FaceIdentity
+    base: NDArray[np.float64]
+    repertoire: NDArray[np.float64]
+
+    @classmethod
+    def draw(cls, rng: np.random.RandomState) -> "_Look":
+        return cls(draw_identity(rng), rng.uniform(-0.15, 0.15, 4), rng.uniform(0.6, 1.0, 4))
+
+    def express(self, upper: float, lower: float) -> FaceExpression:
+        """Follow the drive of the two halves of the face, each in about [-1, 1]."""
+        brow, eye, opening, smile = self.base + self.repertoire * (upper, upper, lower, lower)
+        return FaceExpression(
+            brow_raise=brow,
+            eye_open=0.6 + 0.35 * eye,
+            mouth_open=float(np.clip(0.4 + 0.4 * opening, 0, 1)),
+            mouth_curve=0.6 * smile,
+            mouth_width=1.0 + 0.1 * smile,
+        )
+
+
+def _draw_drive(
+    style: NDArray[np.float64], n_frames: int, rng: np.random.RandomState
+) -> NDArray[np.float64]:
+    """Draw the course of one clip, (n_frames, 2): of the upper and the lower face.
+
+    Time runs on an inner clock that stops in pauses. Between levels the drive moves along one
+    smooth step, stretched to the movement's duration, so that neither tempo nor asymmetry changes
+    how long it spends at each level; pauses begin at any moment of the clock, so neither do they.
+    """
+    tempo, lead, pauses, asymmetry, amplitude = style
+    period = 18 * 1.9**-tempo
+    onset = 1 / (1 + np.exp(0.57 + 0.64 * asymmetry))
+    held = 1 / (1 + np.exp(1.27 - 1.07 * pauses))
+    lag = np.array([2.0, -2.0]) * lead
+
+    margin = 8
+    clock = _draw_clock(n_frames + 2 * margin, held, rng)
+    n_cycles = int(clock[-1] / period) + 2
+    lengths = period * np.column_stack([np.full(n_cycles, onset), np.full(n_cycles, 1 - onset)])
+    # Cycles vary in length about the period; the first one begins anywhere.
+    lengths *= rng.uniform(0.7, 1.3, (n_cycles, 1))
+    times = np.concatenate([[0.0], lengths.ravel().cumsum()]) - rng.uniform() * lengths[0].sum()
+    levels = rng.uniform(0.5, 1.0, 2 * n_cycles + 1) * np.resize([-1, 1], 2 * n_cycles + 1)
+    levels *= 0.5 * 1.5**amplitude
+
+    at = np.arange(n_frames)[:, None] + margin + np.clip(lag, -margin, margin)
+    clock_at = np.interp(at, np.arange(len(clock)), clock)
+    move = np.clip(np.searchsorted(times, clock_at, side="right") - 1, 0, 2 * n_cycles - 1)
+    progress = np.clip((clock_at - times[move]) / (times[move + 1] - times[move]), 0, 1)
+    smooth = progress**2 * (3 - 2 * progress)
+    return np.asarray(levels[move] + (levels[move + 1] - levels[move]) * smooth)
+
+
+def _draw_clock(n_frames: int, held: float, rng: np.random.RandomState) -> NDArray[np.float64]:
+    """Draw an inner clock that stands still in a share `held` of the frames, 8 or so at a time."""
+    mean_pause = 8.0
+    begin = min(held / (1 - held) / mean_pause, 1.0)
+    stopped = np.empty(n_frames, bool)
+    state = rng.uniform() < held
+    for t in range(n_frames):
+        stopped[t] = state
+        state = rng.uniform() < (1 - 1 / mean_pause if state else begin)
+    return np.cumsum(~stopped).astype(np.float64)
+
+
+def _render_clip(
+    look: _Look,
+    drive: NDArray[np.float64],
+    task: pd.Series,
+    image_size: int,
+    rng: np.random.RandomState,
+) -> NDArray[np.uint8]:
+    scene = draw_scene(rng)
+    sway = rng.uniform(0, 2 * np.pi, 3) + np.arange(len(drive))[:, None] * rng.uniform(
+        0.02, 0.08, 3
+    )
+    frames = []
+    for (upper, lower), (roll, x, y) in zip(drive, np.sin(sway), strict=True):
+        expression = look.express(task["upper"] * upper, task["lower"] * lower)
+        moved = replace(scene, roll=scene.roll + 2 * roll, x=scene.x + x / 100, y=scene.y + y / 100)
+        image, landmarks = render_face(look.identity, expression, moved, image_size)
+        frames.append(align(photograph(image, 0.0, rng), landmarks)[0])
+    return np.stack(frames)
+
+
+def _noise_ceiling(
+    tasks: Sequence[str], n_clips: int, session_jitter: float, noise_weight: float
+) -> pd.DataFrame:
+    shows = TASKS[list(tasks)].loc[list(STYLE_NAMES)] > 0
+    rows = {task: shows[task].to_numpy() * n_clips for task in tasks}
+    rows["fused"] = shows.sum(axis=1).to_numpy()
+    n = np.array(list(rows.values()), float)
+    with np.errstate(divide="ignore"):
+        explained = _STYLE_VARIANCE / (_STYLE_VARIANCE + session_jitter**2 / n)
+    ceiling = np.where(n > 0, np.sqrt(np.nan_to_num(explained) / (1 + noise_weight**2)), 0.0)
+    return pd.DataFrame(ceiling, index=list(rows), columns=list(TRAIT_NAMES))
+
+
+def _as_objects(items: Sequence[NDArray[np.generic]]) -> NDArray[np.object_]:
+    array = np.empty(len(items), dtype=object)
+    for i, item in enumerate(items):
+        array[i] = item
+    return array
+
+
+def _check(
+    n_persons: int,
+    n_clips_per_person: int,
+    n_frames: int,
+    tasks: Sequence[str],
+    session_jitter: float,
+    noise_weight: float,
+    image_size: int,
+) -> None:
+    whole = {
+        "n_persons": (n_persons, 1),
+        "n_clips_per_person": (n_clips_per_person, 1),
+        "n_frames": (n_frames, 2),
+        "image_size": (image_size, 48),
+    }
+    for name, (value, low) in whole.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
+            raise ValueError(f"{name} must be an int, {low} or more; got {value!r}.")
+    for name, number in {"session_jitter": session_jitter, "noise_weight": noise_weight}.items():
+        if not (np.isreal(number) and np.isfinite(number) and number >= 0):
+            raise ValueError(f"{name} must be a number, 0 or more; got {number!r}.")
+    unknown = [task for task in tasks if task not in TASKS.columns]
+    if isinstance(tasks, str) or unknown or len(tasks) == 0:
+        raise ValueError(
+            f"tasks must be a sequence of names among {list(TASKS.columns)}; got {tasks!r}."
+        )

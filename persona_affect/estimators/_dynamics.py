@@ -1,0 +1,492 @@
+"""Person-specific facial dynamics as a scikit-learn transformer."""
+
+import copy
+import warnings
+from collections.abc import Iterator, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from persona_affect.exceptions import InvalidImageError, NoFaceWarning
+from persona_affect.networks import LEVELS, DynamicsUNet, stack_context
+
+from ._dynamics_adaptation import Whitening, Windows, adapt
+from ._dynamics_training import (
+    margin_frames,
+    prepare_clip,
+    ranking_accuracy,
+    spread_centres,
+    train_generic,
+)
+from ._inference import name_samples
+from ._training import resolve_device, seeded_torch
+
+#: Persons whose gradients measure the whitening; moments of so few channels need no more.
+_WHITENING_PERSONS = 64
+
+
+class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
+    r"""Describe persons by how they move: the weights that filters learn from their clips alone.
+
+    `fit` trains a generic U-net on unlabelled face clips to tell the order of frames in time, at
+    several temporal scales. `transform` freezes it, inserts filters, and lets them learn from one
+    person's clips by the same rank loss; the change of their weights is the descriptor. It never
+    sees labels, and serves self-reported and apparent traits alike.
+
+    Every sample is one person: a clip, or a list of clips (recorded in several tasks, say).
+
+    Parameters
+    ----------
+    scales : sequence of int, default=(1, 2, 4, 8)
+        Temporal scales k: a window holds the k frames before its centre frame and the k after it.
+    context : int, default=3
+        Frames that the network sees, odd. The published 1 is a still; 3 adds its neighbours, and
+        with them the direction of motion, which a still seldom shows.
+    image_size : tuple of (height, width), default=(28, 24)
+        Faces are shrunk to this size, and the clip's mean face is subtracted.
+    widths : tuple of three int, default=(8, 16, 32)
+        Channels of the U-net's levels, multiples of 8.
+    filter_levels : sequence of str, default=all of :data:`persona_affect.networks.LEVELS`
+        After which levels person filters are inserted.
+    n_steps : int, default=1
+        Steps that the filters learn for.
+    step_size : float, default=1.0
+        What a step is multiplied by. With one step, the descriptor is.
+    whiten : bool, default=True
+        Whiten the filters' gradients by their spread over the persons of `fit`.
+    filter_margin : float, default=10.0
+        Margin of the rank loss of the filters. Where it exceeds all differences of scores, as the
+        default does, every pair of frames pulls; at a small margin only those out of order.
+    n_windows : int or None, default=64
+        At most that many windows of a clip, evenly spaced, teach the filters; None for all.
+    batch_persons : int, default=32
+        Persons adapted at once: bounds memory, and changes results by rounding alone.
+    margin : float, default=1.0
+        Margin of the rank loss of the generic network.
+    learning_rate, weight_decay : float, default=2e-3, 0.01
+        Of AdamW for the generic network; the rate falls along a cosine.
+    max_epochs : int, default=60
+        Passes over the clips.
+    batch_size, windows_per_clip : int, default=8, 8
+        Clips in a training batch, and windows drawn from each.
+    early_stopping : bool, default=True
+        Hold out `validation_fraction` of the samples, stop when the frames of theirs have not been
+        ranked better for `n_iter_no_change` epochs, and keep the best weights.
+    validation_fraction : float, default=0.1
+        Share held out by `early_stopping`, one sample at least.
+    n_iter_no_change : int, default=15
+        Patience of `early_stopping`, in epochs.
+    device : str, default="auto"
+        ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where there is one.
+    random_state : int, RandomState instance or None, default=None
+        Seeds initialisation and batches; the global generators are untouched. On a CPU the same
+        seed gives the same model, bit for bit, on one machine.
+    verbose : int, default=0
+        1 shows progress bars, in training with the loss and the held-out accuracy.
+
+    Attributes
+    ----------
+    net_ : DynamicsUNet
+        The generic network, on the CPU.
+    whitening_ : Whitening
+        What gradients are whitened by.
+    history_ : pandas.DataFrame
+        A row per epoch: `epoch`, `train_loss`, `valid_accuracy` and `seconds`.
+    n_iter_ : int
+        Epochs trained.
+
+    Notes
+    -----
+    The method follows Song et al.; sizes, scores, the form of the filters and the rule by which
+    they learn are our reconstruction. The source trains filters for many steps of gradient descent.
+    Here the first step does it: from a common start, a whitened gradient over all windows holds
+    what a person's dynamics has that the generic network lacks, and in our measurements more steps
+    made descriptors noisier, not better.
+
+    References
+    ----------
+    Song, Jaiswal, Sanchez, Tzimiropoulos, Shen, Valstar, "Self-supervised Learning of
+    Person-specific Facial Dynamics for Automatic Personality Recognition", IEEE Transactions on
+    Affective Computing, 2021, doi 10.1109/TAFFC.2021.3064601.
+
+    See Also
+    --------
+    TaskFusion : Descriptors of several tasks, fused early or late.
+    persona_affect.FaceAligner : Makes face clips from videos.
+
+    Examples
+    --------
+    >>> from persona_affect import PersonDynamicsEncoder
+    >>> from persona_affect.datasets import make_dynamic_clips
+    >>> clips = make_dynamic_clips(4, n_frames=20, random_state=0)
+    >>> encoder = PersonDynamicsEncoder(scales=(1, 2), max_epochs=1, random_state=0)
+    >>> encoder.fit_transform(clips.data).shape
+    (8, 7424)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "scales": ["array-like"],
+        "context": [Interval(Integral, 1, None, closed="left")],
+        "image_size": [tuple, list],
+        "widths": [tuple, list],
+        "filter_levels": ["array-like"],
+        "n_steps": [Interval(Integral, 1, None, closed="left")],
+        "step_size": [Interval(Real, 0, None, closed="neither")],
+        "whiten": ["boolean"],
+        "filter_margin": [Interval(Real, 0, None, closed="neither")],
+        "n_windows": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_persons": [Interval(Integral, 1, None, closed="left")],
+        "margin": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "windows_per_clip": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        scales: Sequence[int] = (1, 2, 4, 8),
+        context: int = 3,
+        image_size: tuple[int, int] = (28, 24),
+        widths: tuple[int, int, int] = (8, 16, 32),
+        filter_levels: Sequence[str] = LEVELS,
+        n_steps: int = 1,
+        step_size: float = 1.0,
+        whiten: bool = True,
+        filter_margin: float = 10.0,
+        n_windows: int | None = 64,
+        batch_persons: int = 32,
+        margin: float = 1.0,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.01,
+        max_epochs: int = 60,
+        batch_size: int = 8,
+        windows_per_clip: int = 8,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 15,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.scales = scales
+        self.context = context
+        self.image_size = image_size
+        self.widths = widths
+        self.filter_levels = filter_levels
+        self.n_steps = n_steps
+        self.step_size = step_size
+        self.whiten = whiten
+        self.filter_margin = filter_margin
+        self.n_windows = n_windows
+        self.batch_persons = batch_persons
+        self.margin = margin
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.windows_per_clip = windows_per_clip
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train the generic network on unlabelled face clips.
+
+        Parameters
+        ----------
+        X : array-like of n_samples persons
+            Each a face clip (T, H, W, 3), uint8, as :class:`persona_affect.FaceAligner` returns
+            them, or a list of several.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidImageError
+            If a sample is no face clip, or has a clip too short for the largest scale.
+        ValueError
+            If a parameter is out of range, or no sample has a face.
+        TrainingDivergedError
+            If the loss becomes infinite or NaN.
+
+        Warns
+        -----
+        NoFaceWarning
+            Naming samples without a face, which are left out.
+        """
+        self._check_shapes()
+        rng = check_random_state(self.random_state)
+        device = resolve_device(self.device)
+        with seeded_torch(rng.randint(2**31 - 1), device):
+            net = DynamicsUNet(self.scales, self.context, self.widths).to(device)
+            persons = [
+                [prepare_clip(clip, self.image_size).to(device) for clip in clips]
+                for clips in self._read(X, margin_frames(net), "left out of the training")
+                if clips
+            ]
+            train_set, held_out = self._hold_out(persons, rng)
+            self.history_ = train_generic(
+                net,
+                [clip for clips in train_set for clip in clips],
+                [clip for clips in held_out for clip in clips],
+                max_epochs=self.max_epochs,
+                batch_size=self.batch_size,
+                windows_per_clip=self.windows_per_clip,
+                learning_rate=self.learning_rate,
+                weight_decay=self.weight_decay,
+                margin=self.margin,
+                patience=self.n_iter_no_change,
+                verbose=bool(self.verbose),
+            )
+        net.requires_grad_(False)
+        self.whitening_ = (
+            Whitening.estimate(
+                net,
+                train_set[:_WHITENING_PERSONS],
+                list(self.filter_levels),
+                margin=self.filter_margin,
+                n_windows=self.n_windows,
+                device=device,
+            )
+            if self.whiten
+            else Whitening.none(net, self.filter_levels)
+        )
+        self.net_ = net.cpu()
+        self.n_iter_ = len(self.history_)
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Adapt filters to every person, and return the change of their weights.
+
+        Parameters
+        ----------
+        X : array-like of n_samples persons
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            A sample without a face is a row of NaN.
+
+        Raises
+        ------
+        InvalidImageError
+            As in `fit`.
+
+        Warns
+        -----
+        NoFaceWarning
+            Naming samples without a face.
+        """
+        check_is_fitted(self)
+        persons = self._read(X, margin_frames(self.net_), "described by missing values (NaN)")
+        device = resolve_device(self.device)
+        net = copy.deepcopy(self.net_).to(device)
+        descriptors = np.full((len(persons), len(self.get_feature_names_out())), np.nan, np.float32)
+        seen = [i for i, clips in enumerate(persons) if clips]
+        starts = range(0, len(seen), self.batch_persons)
+        for start in tqdm(starts, desc="Adapting", unit="batch", disable=not self.verbose):
+            batch = seen[start : start + self.batch_persons]
+            clips = [[prepare_clip(c, self.image_size) for c in persons[i]] for i in batch]
+            change = adapt(
+                net,
+                Windows.of(net, clips, self.n_windows, device),
+                self.whitening_,
+                list(self.filter_levels),
+                n_steps=self.n_steps,
+                learning_rate=self.step_size,
+                margin=self.filter_margin,
+            )
+            descriptors[batch] = change.cpu().numpy()
+        return descriptors
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Name the filter weights: scale, level, output and input channel.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (n_features,), object
+            Such as ``"scale4_encoder2_out0_in15"``.
+        """
+        check_is_fitted(self)
+        names = [
+            f"scale{scale}_{level}_out{o}_in{i}"
+            for scale in self.net_.scales
+            for level in self.filter_levels
+            for o in range(self.net_.level_widths[level])
+            for i in range(self.net_.level_widths[level])
+        ]
+        return np.array(names, dtype=object)
+
+    def ranking_accuracy(self, X: Any, hidden: int | None = None) -> NDArray[np.float64]:
+        """Share of pairs of frames that the generic network puts in their order in time.
+
+        Parameters
+        ----------
+        X : array-like of n_samples persons
+            As in `fit`.
+        hidden : int, default=None
+            Frames in the middle of a window that do not count, odd or 0; None for those that the
+            network sees.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_scales)
+            0.5 is chance. NaN for a scale that lies within the hidden frames, and for a sample
+            without a face.
+        """
+        check_is_fitted(self)
+        persons = self._read(X, margin_frames(self.net_), "scored as missing (NaN)")
+        accuracy = np.full((len(persons), len(self.net_.scales)), np.nan)
+        for i, clips in enumerate(persons):
+            if clips:
+                prepared = [prepare_clip(clip, self.image_size) for clip in clips]
+                accuracy[i] = ranking_accuracy(self.net_, prepared, hidden=hidden).mean(0)
+        return accuracy
+
+    @torch.no_grad()
+    def dynamic_maps(self, clip: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+        """Draw the generic network's dynamic maps of a clip, to look at.
+
+        Parameters
+        ----------
+        clip : ndarray of shape (T, H, W, 3), uint8
+
+        Returns
+        -------
+        maps : ndarray of shape (n_windows, n_scales, height, width, 3), float32
+            What grows in time around each centre frame (positive) and what shrinks.
+        centres : ndarray of shape (n_windows,), int
+            The frame of each map.
+        """
+        check_is_fitted(self)
+        (clips,) = self._read([clip], margin_frames(self.net_), "without maps")
+        if not clips:
+            empty = (0, len(self.net_.scales), *self.image_size, 3)
+            return np.empty(empty, np.float32), np.empty(0, np.intp)
+        frames = prepare_clip(clips[0], self.image_size)
+        centres = spread_centres(len(frames), margin_frames(self.net_), self.n_windows)
+        maps = self.net_(stack_context(frames, centres, self.net_.context))
+        return maps.movedim(2, 4).numpy(), centres.numpy()
+
+    def _check_shapes(self) -> None:
+        """Check what names and intervals alone do not say."""
+        if not _whole(self.scales, 1) or len(set(self.scales)) != len(self.scales):
+            raise ValueError(f"scales must be different ints, 1 or more; got {self.scales!r}.")
+        if self.context % 2 == 0:
+            raise ValueError(f"context must be odd; got {self.context}.")
+        if not _whole(self.image_size, 8) or len(self.image_size) != 2:
+            raise ValueError(f"image_size must be two ints, 8 or more; got {self.image_size!r}.")
+        multiples = _whole(self.widths, 8) and not any(width % 8 for width in self.widths)
+        if not multiples or len(self.widths) != 3:
+            raise ValueError(f"widths must be three multiples of 8; got {self.widths!r}.")
+        unknown = [level for level in self.filter_levels if level not in LEVELS]
+        if unknown or not len(self.filter_levels):
+            raise ValueError(
+                f"filter_levels must be names among {LEVELS}; got {self.filter_levels!r}."
+            )
+
+    def _read(self, X: Any, margin: int, outcome: str) -> list[list[NDArray[np.uint8]]]:
+        """Read samples as lists of clips with frames; warn of samples that have none."""
+        if isinstance(X, np.ndarray) and X.dtype != np.object_ and X.ndim != 5:
+            raise InvalidImageError(
+                f"X has shape {X.shape} and type {X.dtype}, not (n, T, H, W, 3) of uint8. Dynamics "
+                "need clips: an array of face clips, as FaceAligner returns, or a 5-D array."
+            )
+        persons = [list(self._clips_of(sample, i, margin)) for i, sample in enumerate(X)]
+        faceless = [i for i, clips in enumerate(persons) if not clips]
+        if faceless:
+            warnings.warn(
+                f"{name_samples(faceless)} no face; {outcome}.", NoFaceWarning, stacklevel=3
+            )
+        return persons
+
+    def _clips_of(self, sample: Any, index: int, margin: int) -> Iterator[NDArray[np.uint8]]:
+        several = isinstance(sample, (list, tuple)) or (
+            isinstance(sample, np.ndarray) and sample.dtype == np.object_
+        )
+        needed = 2 * margin + 1
+        for clip in sample if several else [sample]:
+            if not isinstance(clip, np.ndarray) or clip.dtype != np.uint8:
+                what = getattr(clip, "dtype", type(clip).__name__)
+                raise InvalidImageError(
+                    f"Sample {index} holds {what}, not uint8 pixels. Give face clips (T, H, W, 3), "
+                    "or a list of them a sample."
+                )
+            if clip.ndim != 4 or clip.shape[-1] != 3:
+                raise InvalidImageError(
+                    f"Sample {index} has a clip of shape {clip.shape}, not (T, H, W, 3)."
+                )
+            if not len(clip):
+                continue
+            if len(clip) < needed:
+                raise InvalidImageError(
+                    f"Sample {index} has a clip of {len(clip)} frames; scales={tuple(self.scales)} "
+                    f"and context={self.context} need {needed} or more. Give longer clips, or "
+                    "leave out the largest scale."
+                )
+            if clip.shape[1] < self.image_size[0] or clip.shape[2] < self.image_size[1]:
+                raise InvalidImageError(
+                    f"Sample {index} has faces of {clip.shape[1]}x{clip.shape[2]} pixels, smaller "
+                    f"than image_size={self.image_size}. Give larger faces, or lower it."
+                )
+            yield clip
+
+    def _hold_out(
+        self, persons: list[list[Tensor]], rng: np.random.RandomState
+    ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+        if not persons:
+            raise ValueError("Nothing to train on: no sample has a face.")
+        if not self.early_stopping:
+            return persons, []
+        if len(persons) < 2:
+            raise ValueError(
+                "early_stopping holds out samples, but only 1 has a face; set early_stopping=False."
+            )
+        n_held = min(max(1, round(self.validation_fraction * len(persons))), len(persons) - 1)
+        order = rng.permutation(len(persons))
+        held, kept = order[:n_held], np.sort(order[n_held:])
+        return [persons[i] for i in kept], [persons[i] for i in held]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+def _whole(values: Any, low: int) -> bool:
+    return len(values) > 0 and all(
+        isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v >= low for v in values
+    )

@@ -1,0 +1,245 @@
+"""Stage 2 of the dynamics encoder: the frozen U-net, and filters that learn one person each."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from persona_affect.networks import DynamicsUNet, PersonFilters, from_person_mean, stack_context
+from persona_affect.objectives import rank_loss
+
+from ._dynamics_training import margin_frames, scale_scores, spread_centres
+
+#: Filters or their gradients, by level; each (n_persons, channels, channels).
+ByLevel = dict[str, Tensor]
+
+_DAMPING: Final = 0.1
+
+
+@dataclass(frozen=True)
+class Windows:
+    """All windows of a batch of persons.
+
+    Attributes
+    ----------
+    clips : list of torch.Tensor of shape (T, 3, H, W)
+    centres : list of torch.Tensor of shape (n_windows,), int64
+        Centre frames, a clip each.
+    person : torch.Tensor of shape (n_windows_in_all,), int64
+        Whose window each is.
+    n_persons : int
+    """
+
+    clips: list[Tensor]
+    centres: list[Tensor]
+    person: Tensor
+    n_persons: int
+
+    @classmethod
+    def of(
+        cls,
+        net: DynamicsUNet,
+        persons: Sequence[Sequence[Tensor]],
+        n_windows: int | None,
+        device: str,
+    ) -> "Windows":
+        """Choose the windows of persons, each given as clips: the same way for everybody."""
+        clips = [clip.to(device) for clips in persons for clip in clips]
+        centres = [
+            spread_centres(len(clip), margin_frames(net), n_windows).to(device) for clip in clips
+        ]
+        owners = [i for i, own in enumerate(persons) for _ in own]
+        counts = torch.tensor([len(at) for at in centres])
+        person = torch.tensor(owners).repeat_interleave(counts).to(device)
+        return cls(clips, centres, person, len(persons))
+
+    def stacks(self, context: int) -> Tensor:
+        """Stack the network's input, all windows one after the other."""
+        pairs = zip(self.clips, self.centres, strict=True)
+        return torch.cat([stack_context(clip, at, context) for clip, at in pairs])
+
+    def losses(self, net: DynamicsUNet, maps: Tensor, margin: float) -> Tensor:
+        """Rank loss of each person and scale, mean over the windows; (n_persons, n_scales)."""
+        parts = maps.split([len(at) for at in self.centres])
+        rows = [
+            torch.stack([rank_loss(s, margin) for s in scale_scores(net, *triple)], 1)
+            for triple in zip(parts, self.clips, self.centres, strict=True)
+        ]
+        counts = torch.bincount(self.person, minlength=self.n_persons)
+        sums = maps.new_zeros(self.n_persons, len(net.scales)).index_add(
+            0, self.person, torch.cat(rows)
+        )
+        return sums / counts[:, None]
+
+
+@dataclass(frozen=True)
+class Whitening:
+    r"""Second moments of what the filters' gradients are made of, over the generic persons.
+
+    The gradient of a filter is a sum of products :math:`\delta x^\top` of the loss's gradient after
+    the filter and the features before it. With :math:`A = E[x x^\top]` and
+    :math:`B_k = E[\delta \delta^\top]` (of scale k), :math:`B_k^{-1/2} G A^{-1/2}` has about equal
+    variance in all directions: features and maps that are loud in everybody do not drown the rest.
+    The factors are those of K-FAC (Martens and Grosse, ICML 2015), here to the power -1/2.
+
+    Attributes
+    ----------
+    before : dict of str to torch.Tensor of shape (channels, channels)
+        :math:`A^{-1/2}` by level.
+    after : dict of str to torch.Tensor of shape (n_scales, channels, channels)
+        :math:`B_k^{-1/2}` by level.
+    """
+
+    before: ByLevel
+    after: ByLevel
+
+    @classmethod
+    def none(cls, net: DynamicsUNet, levels: Iterable[str]) -> "Whitening":
+        """Return gradients as they are."""
+        eyes = {level: torch.eye(net.level_widths[level]) for level in levels}
+        scales = len(net.scales)
+        return cls(eyes, {level: eye.expand(scales, -1, -1) for level, eye in eyes.items()})
+
+    @classmethod
+    def estimate(
+        cls,
+        net: DynamicsUNet,
+        persons: Sequence[Sequence[Tensor]],
+        levels: Sequence[str],
+        *,
+        margin: float,
+        n_windows: int | None,
+        device: str,
+    ) -> "Whitening":
+        """Measure the moments on persons, one at a time."""
+        before = {level: torch.zeros(()) for level in levels}
+        after = {level: torch.zeros(()) for level in levels}
+        for clips in persons:
+            windows = Windows.of(net, [clips], n_windows, device)
+            seen: dict[str, Tensor] = {}
+            stacks = windows.stacks(net.context).requires_grad_()
+            losses = windows.losses(net, net(stacks, partial(_record, seen)), margin)
+            outputs = [seen[level] for level in levels]
+            for level, x in zip(levels, outputs, strict=True):
+                departures = from_person_mean(x.detach(), windows.person, 1)
+                before[level] = before[level] + _second_moment(departures).cpu()
+            by_scale = [
+                torch.autograd.grad(losses[0, k], outputs, retain_graph=True)
+                for k in range(len(net.scales))
+            ]
+            for level, *deltas in zip(levels, *by_scale, strict=True):
+                after[level] = after[level] + torch.stack([_second_moment(d) for d in deltas]).cpu()
+        return cls(
+            {level: _inverse_root(moment) for level, moment in before.items()},
+            {level: _inverse_root(moment) for level, moment in after.items()},
+        )
+
+    def apply(self, level: str, scale: int, gradient: Tensor) -> Tensor:
+        """Whiten the gradients (n_persons, channels, channels) of a level, at the scale's index."""
+        after = self.after[level][scale].to(gradient.device)
+        return after @ gradient @ self.before[level].to(gradient.device)
+
+
+def adapt(
+    net: DynamicsUNet,
+    windows: Windows,
+    whitening: Whitening,
+    levels: Sequence[str],
+    *,
+    n_steps: int,
+    learning_rate: float,
+    margin: float,
+) -> Tensor:
+    """Let the filters of each person learn, scale by scale, from one start and by one rule.
+
+    A step is whitened gradient descent on the person's rank loss over all the person's windows.
+    Before the first one all filters are zero, so that persons and scales share a single pass of
+    the frozen network.
+
+    Parameters
+    ----------
+    net : DynamicsUNet
+        Frozen.
+    windows : Windows
+    whitening : Whitening
+    levels : sequence of str
+        Where the filters sit.
+    n_steps : int
+    learning_rate : float
+    margin : float
+        Of the rank loss.
+
+    Returns
+    -------
+    torch.Tensor of shape (n_persons, n_scales * sum of channels ** 2)
+        The filters' change, by scale, then level, then output and input channel.
+    """
+    stacks = windows.stacks(net.context)
+    filters = [
+        PersonFilters(net.level_widths, levels, windows.n_persons).to(stacks.device)
+        for _ in net.scales
+    ]
+    scales = range(len(net.scales))
+    for step in range(n_steps):
+        if step == 0:
+            gradients = _gradients(net, stacks, windows, filters[0], scales, margin)
+        else:
+            gradients = [
+                _gradients(net, stacks, windows, filters[k], [k], margin)[0] for k in scales
+            ]
+        with torch.no_grad():
+            for k, by_level in enumerate(gradients):
+                for level, gradient in by_level.items():
+                    change = whitening.apply(level, k, gradient)
+                    filters[k].weights[level] -= learning_rate * change
+    columns = [own.weights[level].detach().flatten(1) for own in filters for level in levels]
+    return torch.cat(columns, 1)
+
+
+def _gradients(
+    net: DynamicsUNet,
+    stacks: Tensor,
+    windows: Windows,
+    filters: PersonFilters,
+    scales: Iterable[int],
+    margin: float,
+) -> list[ByLevel]:
+    """Gradients of each person's loss at the given scales, from one pass of the network."""
+    insert = partial(filters, person=windows.person)
+    losses = windows.losses(net, net(stacks, insert), margin)
+    names = list(filters.weights)
+    # No person's loss depends on another's filters, so the sum's gradients are the persons' own.
+    return [
+        dict(
+            zip(
+                names,
+                torch.autograd.grad(
+                    losses[:, k].sum(), [filters.weights[n] for n in names], retain_graph=True
+                ),
+                strict=True,
+            )
+        )
+        for k in scales
+    ]
+
+
+def _record(seen: dict[str, Tensor], level: str, features: Tensor) -> Tensor:
+    seen[level] = features
+    return features
+
+
+def _second_moment(x: Tensor) -> Tensor:
+    """Mean over windows and pixels of the channels' outer product, (channels, channels)."""
+    channels = x.transpose(0, 1).flatten(1)
+    return channels @ channels.T / channels.shape[1]
+
+
+def _inverse_root(moment: Tensor) -> Tensor:
+    """Inverse square root of symmetric matrices, damped by a share of the mean eigenvalue."""
+    values, vectors = torch.linalg.eigh(moment.double())
+    values = values.clamp_min(0)
+    damped = values + _DAMPING * values.mean(-1, keepdim=True).clamp_min(1e-30)
+    return ((vectors * damped.rsqrt()[..., None, :]) @ vectors.mT).float()

@@ -1,0 +1,134 @@
+"""The generic U-net of person-specific facial dynamics: a face in, a dynamic map per scale out."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+#: Where person filters can sit: after each of these, in the order in which a face passes them.
+LEVELS: Final = (
+    "encoder1",
+    "encoder2",
+    "encoder3",
+    "bottleneck",
+    "decoder3",
+    "decoder2",
+    "decoder1",
+)
+
+_GROUPS: Final = 8
+
+
+class DynamicsUNet(nn.Module):
+    """U-net from one face, or a few neighbouring ones, to a dynamic map a temporal scale.
+
+    Three encoder levels and a bottleneck, each two 3x3 convolutions with group normalisation and
+    ReLU; averages halve the resolution between them. The decoder mirrors the encoder and takes its
+    features over; a last convolution draws the maps.
+
+    Parameters
+    ----------
+    scales : sequence of int, default=(1, 2, 4, 8)
+        Temporal scales k; a map a scale.
+    context : int, default=3
+        Frames in, odd: the published 1, or the centre frame with its neighbours.
+    widths : tuple of three int, default=(8, 16, 32)
+        Channels of the levels, multiples of 8.
+
+    Attributes
+    ----------
+    level_widths : dict of str to int
+        Channels after each of `LEVELS`.
+
+    References
+    ----------
+    Song et al., "Self-supervised Learning of Person-specific Facial Dynamics for Automatic
+    Personality Recognition", IEEE TAC 2021: a U-net, generic to all persons. Its sizes are ours.
+    """
+
+    def __init__(
+        self,
+        scales: Sequence[int] = (1, 2, 4, 8),
+        context: int = 3,
+        widths: tuple[int, int, int] = (8, 16, 32),
+    ) -> None:
+        super().__init__()
+        self.scales, self.context = tuple(scales), context
+        low, middle, high = widths
+        self.encoder1 = _block(3 * context, low)
+        self.encoder2 = _block(low, middle)
+        self.encoder3 = _block(middle, high)
+        self.bottleneck = _block(high, high)
+        self.decoder3 = _block(high + high, high)
+        self.decoder2 = _block(high + middle, middle)
+        self.decoder1 = _block(middle + low, low)
+        self.head = nn.Conv2d(low, 3 * len(self.scales), 3, padding=1)
+        channels = (low, middle, high, high, high, middle, low)
+        self.level_widths = dict(zip(LEVELS, channels, strict=True))
+
+    def forward(
+        self, stacks: Tensor, insert: Callable[[str, Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Draw the dynamic maps.
+
+        Parameters
+        ----------
+        stacks : torch.Tensor of shape (n, 3 * context, H, W)
+            Frames one after the other, as `stack_context` makes them; H and W at least 8.
+        insert : callable or None
+            ``(level, features) -> features`` of the same shape: what to put in after each level.
+
+        Returns
+        -------
+        torch.Tensor of shape (n, n_scales, 3, H, W)
+        """
+
+        def after(level: str, features: Tensor) -> Tensor:
+            return features if insert is None else insert(level, features)
+
+        x1 = after("encoder1", self.encoder1(stacks))
+        x2 = after("encoder2", self.encoder2(_halve(x1)))
+        x3 = after("encoder3", self.encoder3(_halve(x2)))
+        x = after("bottleneck", self.bottleneck(_halve(x3)))
+        x = after("decoder3", self.decoder3(_join(x, x3)))
+        x = after("decoder2", self.decoder2(_join(x, x2)))
+        x = after("decoder1", self.decoder1(_join(x, x1)))
+        maps: Tensor = self.head(x)
+        return maps.unflatten(1, (len(self.scales), 3))
+
+
+def stack_context(frames: Tensor, centres: Tensor, context: int) -> Tensor:
+    """Stack each centre frame with its neighbours, as the network takes them.
+
+    Parameters
+    ----------
+    frames : torch.Tensor of shape (n_frames, 3, H, W)
+    centres : torch.Tensor of shape (n,), int64
+        At least ``context // 2`` frames from either end.
+    context : int
+        Odd.
+
+    Returns
+    -------
+    torch.Tensor of shape (n, 3 * context, H, W)
+    """
+    reach = context // 2
+    around = centres[:, None] + torch.arange(-reach, reach + 1, device=centres.device)
+    return frames[around].flatten(1, 2)
+
+
+def _block(n_in: int, n_out: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n in (n_in, n_out):
+        layers += [nn.Conv2d(n, n_out, 3, padding=1), nn.GroupNorm(_GROUPS, n_out), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def _halve(x: Tensor) -> Tensor:
+    return functional.avg_pool2d(x, 2, ceil_mode=True)
+
+
+def _join(x: Tensor, skip: Tensor) -> Tensor:
+    return torch.cat([functional.interpolate(x, size=skip.shape[2:], mode="nearest"), skip], 1)

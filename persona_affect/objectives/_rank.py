@@ -1,0 +1,104 @@
+"""The rank loss: frames of a window, scored by a dynamic map, must come in their order in time."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def window_scores(maps: Tensor, frames: Tensor, centres: Tensor, scale: int) -> Tensor:
+    r"""Score the frames around each centre by the centre's dynamic map.
+
+    .. math:: S_\tau = \langle D_t, (I_\tau - \bar I) / \rho \rangle / (H W C),
+              \quad \tau = t - k, \dots, t + k
+
+    with the mean frame :math:`\bar I` of the window and its root mean square deviation
+    :math:`\rho` over frames and pixels: neither the look of the face nor how far it moves changes
+    the scores. A window of equal frames scores 0 throughout.
+
+    Parameters
+    ----------
+    maps : torch.Tensor of shape (n_clips, n_centres, ...)
+        Dynamic maps :math:`D_t`, each of as many values as a frame.
+    frames : torch.Tensor of shape (n_clips, n_frames, ...)
+        All frames of the clips.
+    centres : torch.Tensor of shape (n_clips, n_centres), int64
+        Frame t of each map, at least `scale` frames from either end.
+    scale : int
+        k, 1 or more.
+
+    Returns
+    -------
+    torch.Tensor of shape (n_clips, n_centres, 2 * scale + 1)
+
+    Notes
+    -----
+    Our reconstruction: the source gives no formula for the scores. No window is ever cut out: the
+    inner products of maps and frames and of frames and frames hold all that is needed.
+    """
+    window = centres[..., None] + torch.arange(-scale, scale + 1, device=centres.device)
+    pixels = frames.flatten(2)
+    # The look common to all frames only costs precision: products of deviations are small.
+    pixels = pixels - pixels.mean(1, keepdim=True)
+    raw = (maps.flatten(2) @ pixels.mT).gather(2, window)
+    rms = _window_variance(pixels, window).clamp_min(1e-12).sqrt()
+    return (raw - raw.mean(2, keepdim=True)) / (rms[..., None] * pixels.shape[2])
+
+
+def _window_variance(pixels: Tensor, window: Tensor) -> Tensor:
+    """Mean square deviation of each window from its mean frame; (n_clips, n_centres)."""
+    n_clips, n_centres, length = window.shape
+    with torch.no_grad():
+        gram = pixels @ pixels.mT
+        rows = gram.gather(1, window.flatten(1)[..., None].expand(-1, -1, gram.shape[2]))
+        rows = rows.view(n_clips, n_centres, length, -1)
+        block = rows.gather(3, window[:, :, None].expand(-1, -1, length, -1))
+        total = block.diagonal(dim1=2, dim2=3).sum(2) - block.sum((2, 3)) / length
+    return total / (length * pixels.shape[2])
+
+
+def rank_loss(scores: Tensor, margin: float = 1.0) -> Tensor:
+    r"""Hinge on every pair of frames of a window.
+
+    .. math:: L = \frac{2}{T (T - 1)} \sum_{i < j} \max(0, m - (S_j - S_i))
+
+    Parameters
+    ----------
+    scores : torch.Tensor of shape (..., T)
+        Scores of a window's frames in their order in time, T at least 2.
+    margin : float, default=1.0
+        m, how far apart the scores of two frames are to be.
+
+    Returns
+    -------
+    torch.Tensor of shape (...)
+        0 where all pairs are in order and `margin` apart; `margin` where all scores are equal.
+
+    Notes
+    -----
+    Our reconstruction, after rank pooling (Fernando et al., CVPR 2015).
+    """
+    first, second = torch.triu_indices(scores.shape[-1], scores.shape[-1], 1, device=scores.device)
+    return functional.relu(margin - (scores[..., second] - scores[..., first])).mean(-1)
+
+
+def rank_accuracy(scores: Tensor, hidden: int = 0) -> Tensor:
+    """Share of a window's pairs of frames whose scores are in their order in time.
+
+    Parameters
+    ----------
+    scores : torch.Tensor of shape (..., T)
+        T odd: the window's centre is in the middle.
+    hidden : int, default=0
+        Leave out the `hidden` frames in the middle, which the network saw (its context).
+
+    Returns
+    -------
+    torch.Tensor of shape (...)
+        In [0, 1]; a tie counts as half. NaN where fewer than two frames are left.
+    """
+    length = scores.shape[-1]
+    first, second = torch.triu_indices(length, length, 1, device=scores.device)
+    reach = (hidden - 1) // 2 if hidden else -1
+    outside = ((first - length // 2).abs() > reach) & ((second - length // 2).abs() > reach)
+    gaps = scores[..., second[outside]] - scores[..., first[outside]]
+    return (0.5 * (gaps.sign() + 1)).mean(-1)
