@@ -4,9 +4,11 @@ from .estimators import (
     JointAffectEstimator,
     PersonDynamicsEncoder,
     RAMRegressor,
+    TaskFusion,
     persemon_params,
 )
 from .faces import FaceAligner
+from .persistence import load_model, save_model
 
 __version__: str
 
@@ -16,10 +18,13 @@ __all__ = [
     "JointAffectEstimator",
     "PersonDynamicsEncoder",
     "RAMRegressor",
+    "TaskFusion",
     "datasets",
     "exceptions",
+    "load_model",
     "metrics",
     "model_selection",
     "networks",
     "persemon_params",
+    "save_model",
 ]

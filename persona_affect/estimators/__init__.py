@@ -2,6 +2,7 @@
 
 from ._dynamics import PersonDynamicsEncoder
 from ._embedder import FaceEmbedder
+from ._fusion import TaskFusion
 from ._joint import JointAffectEstimator
 from ._presets import persemon_params
 from ._ram import RAMRegressor
@@ -11,5 +12,6 @@ __all__ = [
     "JointAffectEstimator",
     "PersonDynamicsEncoder",
     "RAMRegressor",
+    "TaskFusion",
     "persemon_params",
 ]

@@ -157,6 +157,8 @@ def train_generic(
     optimizer = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=weight_decay)
     n_steps = max_epochs * -(-len(clips) // batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, Schedule("cosine", n_steps))
+    # Where all windows lie within the network's input, there is nothing else to be judged by.
+    hidden = net.context if max(net.scales) > net.context // 2 else 0
     history: list[dict[str, float]] = []
     best, best_epoch, best_state = -np.inf, 0, copy.deepcopy(net.state_dict())
     bar = tqdm(range(max_epochs), desc="Training", unit="epoch", disable=not verbose)
@@ -181,7 +183,7 @@ def train_generic(
         row: dict[str, float] = {"epoch": epoch + 1, "train_loss": float(np.mean(losses))}
         if held_out:
             row["valid_accuracy"] = float(
-                np.nanmean(ranking_accuracy(net, held_out, _VALID_WINDOWS))
+                np.nanmean(ranking_accuracy(net, held_out, _VALID_WINDOWS, hidden))
             )
         bar.set_postfix({name: f"{value:.3f}" for name, value in row.items() if name != "epoch"})
         history.append(row | {"seconds": time.perf_counter() - start})
