@@ -9,6 +9,7 @@ from .estimators import (
 )
 from .faces import FaceAligner
 from .persistence import load_model, save_model
+from .persistence import load_model, save_model
 
 __version__: str
 
@@ -21,6 +22,7 @@ __all__ = [
     "TaskFusion",
     "datasets",
     "exceptions",
+    "load_model",
     "load_model",
     "metrics",
     "model_selection",

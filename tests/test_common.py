@@ -6,7 +6,13 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import persona_affect
-from persona_affect import FaceAligner, FaceEmbedder, JointAffectEstimator, RAMRegressor
+from persona_affect import (
+    FaceAligner,
+    FaceEmbedder,
+    JointAffectEstimator,
+    PersonDynamicsEncoder,
+    RAMRegressor,
+)
 
 #: Estimators of 2-D matrices, with their defaults and with settings that take other paths.
 ON_MATRICES = [
@@ -15,7 +21,7 @@ ON_MATRICES = [
     JointAffectEstimator(adapter_rank=4, max_epochs=10, random_state=0),
 ]
 #: Estimators of faces alone.
-ON_FACES = [FaceAligner(), FaceEmbedder()]
+ON_FACES = [FaceAligner(), FaceEmbedder(), PersonDynamicsEncoder()]
 
 #: The only checks that may fail, and why: two at most, over all estimators.
 EXPECTED_FAILURES = {

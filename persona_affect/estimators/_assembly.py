@@ -127,6 +127,26 @@ def hold_out(
     return data.subset(train_rows), data.subset(held_out_rows)
 
 
+def make_network(
+    estimator: "JointAffectEstimator",
+    backbone: Backbone,
+    targets: Targets,
+    lambdas: dict[str, float],
+) -> tuple[PersEmoN, PersEmoNLoss]:
+    """Build the heads that the losses teach, and the losses."""
+    term_of_head = {"pam": "per", "eam": "emo", "ram": "ram", "domain": "coh"}
+    network = PersEmoN(
+        backbone,
+        len(targets.personality),
+        len(targets.emotion),
+        heads=[head for head, term in term_of_head.items() if lambdas[f"lambda_{term}"] > 0],
+        **HEAD_STYLES[estimator.heads],
+    )
+    if backbone.input_size is not None:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network, PersEmoNLoss(**lambdas, regression=estimator.loss)
+
+
 def make_net(
     estimator: "JointAffectEstimator",
     backbone: Backbone,
@@ -137,20 +157,10 @@ def make_net(
     device: str,
 ) -> AffectNet:
     """Assemble the network, its loss and its training, and initialise them."""
-    term_of_head = {"pam": "per", "eam": "emo", "ram": "ram", "domain": "coh"}
-    network = PersEmoN(
-        backbone,
-        len(targets.personality),
-        len(targets.emotion),
-        heads=[head for head, term in term_of_head.items() if lambdas[f"lambda_{term}"] > 0],
-        **HEAD_STYLES[estimator.heads],
-    )
-    criterion = PersEmoNLoss(**lambdas, regression=estimator.loss)
+    network, criterion = make_network(estimator, backbone, targets, lambdas)
     on_faces = backbone.input_size is not None
     penalties = None
-    if on_faces:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    elif estimator.heads == "linear":
+    if not on_faces and estimator.heads == "linear":
         penalties = start_at_ridge(network, data, criterion.weights)
     batches = partial(
         MixedBatches,

@@ -6,6 +6,7 @@ from os import PathLike
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.base import (
@@ -34,10 +35,11 @@ from ._augmentation import AUGMENTATIONS
 from ._clips import check_embeddings, check_face_clips, holds_faces
 from ._inference import pool_frames, run_frames
 from ._presets import HEAD_STYLES
-from ._targets import TargetScaler, read_targets
+from ._targets import Targets, TargetScaler, read_targets
 from ._training import (
     OPTIMIZERS,
     PRECISIONS,
+    AffectNet,
     history_table,
     resolve_device,
     seeded_torch,
@@ -329,9 +331,16 @@ class JointAffectEstimator(
                 )
             net = make_net(self, backbone, targets, lambdas, data, rng, device)
             train(net, data, held_out)
+        self._keep(net, history_table(net), targets, scaler)
+        return self
+
+    def _keep(
+        self, net: AffectNet, history: pd.DataFrame, targets: Targets, scaler: TargetScaler
+    ) -> None:
+        """Set the fitted attributes; of `targets` the names alone count."""
         self.net_ = net
-        self.history_ = history_table(net)
-        self.n_iter_ = len(self.history_)
+        self.history_ = history
+        self.n_iter_ = len(history)
         self.target_names_ = targets.names
         self.personality_names_, self.emotion_names_ = targets.personality, targets.emotion
         self._scaler = scaler
@@ -339,8 +348,7 @@ class JointAffectEstimator(
         internal = [*targets.personality, *targets.emotion]
         self._order = [internal.index(name) for name in targets.names]
         self.target_means_ = scaler.mean[self._order]
-        self._n_features_out = backbone.n_features
-        return self
+        self._n_features_out = net.module_.fem.n_features
 
     def _start(self, X: Any) -> tuple[Backbone, Sequence[NDArray[Any]]]:
         """Build the FEM, and read `X` as what it takes."""

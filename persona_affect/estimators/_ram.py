@@ -41,6 +41,19 @@ class _RAMNet(NeuralNet):
         return masked_half_squared_error(y_pred, y_true[:, :-1], y_true[:, -1])
 
 
+def make_ram_net(network: RAM, **settings: Any) -> NeuralNet:
+    """Put a RAM into an uninitialised net that is trained without company."""
+    return _RAMNet(
+        network,
+        torch.nn.Identity,
+        optimizer=torch.optim.AdamW,
+        train_split=None,
+        verbose=0,
+        callbacks__print_log=None,
+        **settings,
+    )
+
+
 class RAMRegressor(RegressorMixin, BaseEstimator):
     """Personality from emotion alone, by PersEmoN's relationship analysis module (RAM).
 
@@ -162,17 +175,12 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
         with seeded_torch(rng.randint(2**31 - 1), device):
             # In doubles: a weight of two and a sample twice then agree.
             network = RAM(X.shape[1], y.shape[1], self.hidden, "identity").double()
-            self.net_ = _RAMNet(
+            self.net_ = make_ram_net(
                 network,
-                torch.nn.Identity,
-                optimizer=torch.optim.AdamW,
                 optimizer__weight_decay=self.weight_decay,
                 lr=self.learning_rate,
                 max_epochs=self.max_epochs,
                 device=device,
-                train_split=None,
-                verbose=0,
-                callbacks__print_log=None,
                 callbacks=standard_callbacks(
                     schedule="cosine",
                     n_steps=self.max_epochs,

@@ -1,0 +1,231 @@
+"""One safetensors file a model: its tensors, and its description as JSON in the header."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from persona_affect._files import written_whole
+from persona_affect.exceptions import ModelFormatError, WeightsError
+
+from ._models import NOT_A_MODEL, describe, final_step, rebuild
+
+#: Raised when an older version of this package could not read the files of this one.
+FORMAT_VERSION: Final = 1
+
+#: By format version, what turns a description of that version into the next one's.
+UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+
+_LIBRARIES = ("persona-affect", "numpy", "safetensors", "scikit-learn", "skorch", "torch")
+
+#: What a high value means, by target.
+POLARITY: Final[dict[str, str]] = {
+    "neuroticism": (
+        "as in the labels that it was trained on; ChaLearn First Impressions calls the emotionally "
+        "stable high"
+    ),
+    "arousal": "-1 calm, 1 excited",
+    "valence": "-1 negative, 1 positive",
+}
+_SAME_AS_LABELS = "as in the labels that it was trained on"
+
+
+def save_model(
+    model: BaseEstimator, path: str | PathLike[str], *, notes: Mapping[str, str] | None = None
+) -> None:
+    """Save a fitted model as one safetensors file, without pickle.
+
+    Parameters
+    ----------
+    model : JointAffectEstimator, RAMRegressor, FaceEmbedder, FaceAligner or Pipeline
+        Fitted; a pipeline's steps are of these classes. Of a pipeline, `memory` and `verbose` are
+        not part of the model.
+    path : path-like
+        The file to make or replace; it is there in full, or not at all.
+    notes : mapping of str to str, optional
+        What users should know: where the labels come from, under what terms, what for.
+
+    Raises
+    ------
+    NotFittedError
+        If the model, or a step, is not fitted.
+    ValueError
+        If a part cannot be stored without code: another class, a backbone given as a function,
+        callbacks, a random state that is no integer.
+    OSError
+        If the file cannot be written.
+
+    See Also
+    --------
+    load_model : Its inverse.
+
+    Notes
+    -----
+    Parameters are stored as given; ``weights="/home/me/sphereface.pt"`` too, as a path. The
+    weights themselves are in the file, and the path is not needed to predict.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from pathlib import Path
+    >>> from persona_affect import RAMRegressor, load_model, save_model
+    >>> emotion, traits = np.eye(2), np.array([[0.4], [0.6]])
+    >>> model = RAMRegressor(max_epochs=5, random_state=0).fit(emotion, traits)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_model(model, Path(folder, "ram.safetensors"))
+    ...     again = load_model(Path(folder, "ram.safetensors"))
+    >>> bool(np.array_equal(again.predict(emotion), model.predict(emotion)))
+    True
+    """
+    tensors: dict[str, Tensor] = {}
+    node = describe(model, tensors)
+    names = [str(name) for name in getattr(final_step(model), "target_names_", [])]
+    description = {
+        "format_version": FORMAT_VERSION,
+        "class": type(model).__name__,
+        "target_names": names,
+        "polarity": {name: POLARITY.get(name, _SAME_AS_LABELS) for name in names},
+        "notes": dict(notes or {}),
+        "libraries": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in _LIBRARIES},
+        },
+        "model": node,
+    }
+    text = json.dumps(description, indent=1)
+    header = {"persona_affect": text, "sha256": _digest(text, tensors)}
+    with written_whole(path) as draft:
+        save_file(tensors, draft, metadata=header)
+
+
+def load_model(path: str | PathLike[str] | None = None) -> BaseEstimator:
+    """Load a model that :func:`save_model` wrote; whatever the file holds, no code of it is run.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        The file; without it, the model that comes with this package.
+
+    Returns
+    -------
+    estimator
+        Fitted; its predictions are those of the model saved, to the bit on the same machine. A
+        model fitted on a GPU loads without one. Training starts anew at each `fit`.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is no model, is damaged or altered, or of a format that this version does not
+        read; the message says what to do.
+    WeightsError
+        If there is no `path`, and no model came with this package.
+    OSError
+        If the file cannot be read.
+
+    See Also
+    --------
+    read_model_info : The description alone.
+    """
+    path = bundled_model() if path is None else Path(path)
+    description, tensors = _read(path)
+    try:
+        return rebuild(description["model"], tensors)
+    except NOT_A_MODEL as error:
+        raise ModelFormatError(f"{path} describes no model: {error}") from error
+
+
+def read_model_info(path: str | PathLike[str] | None = None) -> dict[str, Any]:
+    """Read what a saved model says of itself.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        The file; without it, the model that comes with this package.
+
+    Returns
+    -------
+    dict
+        ``class``, ``target_names``, ``polarity`` and ``notes``, ``libraries`` with their versions
+        at the time, ``format_version``, and ``model``: classes, parameters and facts.
+
+    Raises
+    ------
+    ModelFormatError, WeightsError, OSError
+        As :func:`load_model`.
+    """
+    return _read(bundled_model() if path is None else Path(path))[0]
+
+
+def bundled_model() -> Path:
+    """Find the model that comes with this package.
+
+    Raises
+    ------
+    WeightsError
+        If none does.
+    """
+    raise WeightsError("No model comes with this version; give load_model the path of one.")
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ModelFormatError(
+            f"{path} is damaged, or no model of this package: {error}. Get or save it again."
+        ) from error
+    if not {"persona_affect", "sha256"} <= header.keys():
+        raise ModelFormatError(
+            f"{path} is a safetensors file, but not of a model that save_model wrote."
+        )
+    text = header["persona_affect"]
+    if header["sha256"] != _digest(text, tensors):
+        raise ModelFormatError(f"{path} was damaged or altered: its checksum differs.")
+    try:
+        description = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelFormatError(f"{path} has an unreadable description: {error}") from error
+    if not isinstance(description, dict) or "model" not in description:
+        raise ModelFormatError(f"{path} describes no model.")
+    return _upgraded(description, path), tensors
+
+
+def _upgraded(description: dict[str, Any], path: Path) -> dict[str, Any]:
+    version = description.get("format_version")
+    wrote = cast(dict[str, str], description.get("libraries") or {}).get("persona-affect", "?")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise ModelFormatError(
+            f"{path} has format {version!r}, written by persona-affect {wrote}; this version "
+            f"reads formats up to {FORMAT_VERSION}. Upgrade persona-affect."
+        )
+    while version < FORMAT_VERSION:
+        if version not in UPGRADES:
+            raise ModelFormatError(
+                f"{path} has format {version}, which is no longer read. Load it with the version "
+                f"that wrote it, persona-affect {wrote}, and train or export anew."
+            )
+        description = UPGRADES[version](description)
+        version += 1
+    return description
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Sum up everything in the file: against accidents, not against an author of bad intent."""
+    sum_ = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        sum_.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sum_.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return sum_.hexdigest()

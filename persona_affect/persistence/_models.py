@@ -1,0 +1,141 @@
+"""Estimators and pipelines as JSON beside tensors, and back."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from persona_affect.estimators import FaceEmbedder, JointAffectEstimator, RAMRegressor
+from persona_affect.estimators._state import pack, unpack
+from persona_affect.faces import FaceAligner
+
+#: All that a file can name; whatever else it says, nothing else is ever called.
+CLASSES: Final[dict[str, type[BaseEstimator]]] = {
+    cls.__name__: cls for cls in (FaceAligner, FaceEmbedder, JointAffectEstimator, RAMRegressor)
+}
+
+_CONTAINERS: Final = (None, "default", "pandas", "polars")
+
+#: What `rebuild` raises where a description does not hold together.
+NOT_A_MODEL: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def final_step(model: BaseEstimator) -> BaseEstimator:
+    """Return the last step of a pipeline, or the model itself."""
+    return final_step(model.steps[-1][1]) if isinstance(model, Pipeline) else model
+
+
+def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "") -> dict[str, Any]:
+    """Describe a fitted model in what JSON knows.
+
+    Parameters
+    ----------
+    model : estimator
+        Of one of `CLASSES`, or a pipeline of such.
+    tensors : dict of str to torch.Tensor
+        Filled with the model's tensors, under `prefix`.
+
+    Returns
+    -------
+    dict
+        ``class``, ``parameters``, ``facts`` and ``output`` (the container that `set_output` set);
+        of a pipeline ``class`` and ``steps``.
+
+    Raises
+    ------
+    ValueError
+        If something cannot be described so.
+    """
+    if isinstance(model, Pipeline):
+        # By number: names might begin alike.
+        steps = [
+            [name, describe(step, tensors, f"{prefix}{i}.")]
+            for i, (name, step) in enumerate(model.steps)
+        ]
+        return {"class": "Pipeline", "steps": steps}
+    name = type(model).__name__
+    if CLASSES.get(name) is not type(model):
+        what = repr(model) if isinstance(model, str) else name
+        raise ValueError(
+            f"{what} cannot be saved without code; models of {sorted(CLASSES)} and pipelines of "
+            "them can. joblib.dump saves any."
+        )
+    check_is_fitted(model)
+    facts: dict[str, Any] = {}
+    if not isinstance(model, FaceAligner):
+        facts, own = pack(model)
+        tensors.update({f"{prefix}{key}": tensor for key, tensor in own.items()})
+    parameters = model.get_params(deep=False)
+    return {
+        "class": name,
+        "parameters": {key: _plain(value, f"{name}({key}=)") for key, value in parameters.items()},
+        "facts": facts,
+        "output": getattr(model, "_sklearn_output_config", {}).get("transform"),
+    }
+
+
+def rebuild(node: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> BaseEstimator:
+    """Make the model that a description, which anyone may have written, describes.
+
+    Raises
+    ------
+    One of `NOT_A_MODEL`
+        If the description does not hold together.
+    """
+    if node["class"] == "Pipeline":
+        steps = [
+            (name, rebuild(step, tensors, f"{prefix}{i}."))
+            for i, (name, step) in enumerate(node["steps"])
+        ]
+        pipeline = Pipeline(steps)
+        # Names that scikit-learn would refuse are refused now.
+        pipeline._validate_names([name for name, _ in steps])
+        return pipeline
+    if node["class"] not in CLASSES:
+        raise ValueError(f"class {node['class']!r} is none of {sorted(CLASSES)}")
+    model = CLASSES[node["class"]](**node["parameters"])
+    model._validate_params()
+    if isinstance(model, FaceAligner):
+        model.fit()
+    else:
+        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        unpack(model, node["facts"], own)
+    if node["output"] not in _CONTAINERS:
+        raise ValueError(f"output {node['output']!r} is none of {_CONTAINERS}")
+    if node["output"] is not None:
+        model.set_output(transform=node["output"])
+    return model
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Turn a parameter into what JSON knows."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item, where) for item in value]
+    hint = {
+        "callbacks": "They serve training alone: set_params(callbacks=None) first.",
+        "backbone": "Name one of persona_affect.networks.BACKBONES, or use joblib.dump.",
+        "random_state": "Set an integer or None first.",
+    }
+    key = where.partition("(")[2].partition("=")[0]
+    raise ValueError(
+        f"{where} is {type(value).__name__}, which cannot be saved without code. "
+        + hint.get(key, "Set a number, a string or a list of these first.")
+    )

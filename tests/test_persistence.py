@@ -1,0 +1,471 @@
+"""Models as files: equal to the bit when they come back, and harmless when they do not."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from skorch.callbacks import EpochTimer
+
+from persona_affect import (
+    FaceAligner,
+    FaceEmbedder,
+    JointAffectEstimator,
+    RAMRegressor,
+    load_model,
+    save_model,
+)
+from persona_affect.datasets import make_affect_faces
+from persona_affect.exceptions import ModelFormatError, WeightsError
+from persona_affect.networks import make_backbone
+from persona_affect.persistence import _files, read_model_info
+
+RNG = np.random.default_rng(0)
+EMBEDDINGS = RNG.normal(size=(12, 6)).astype(np.float32)
+NAMED = pd.DataFrame(EMBEDDINGS, columns=[f"feature {i}" for i in range(6)])
+LABELS = np.column_stack([RNG.uniform(size=(12, 5)), RNG.uniform(-1, 1, (12, 2))])
+LABELS[:6, 5:], LABELS[6:, :5] = np.nan, np.nan
+
+
+def joint(**settings):
+    return JointAffectEstimator(max_epochs=2, random_state=0, device="cpu", **settings)
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return make_affect_faces(3, aligned=True, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A SphereFace-4 that never learnt, as a file."""
+    path = tmp_path_factory.mktemp("weights") / "sphereface4.pt"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        torch.save(make_backbone("sphereface4").state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def on_faces(faces, weights):
+    """Models of faces with the faces."""
+    photos = list(make_affect_faces(3, random_state=0).data)
+    embedder = FaceEmbedder("sphereface4", weights=weights, device="cpu")
+    pipeline = make_pipeline(FaceAligner(min_face_size=30), embedder, joint(adapter_rank=2))
+    return [
+        (joint(n_segments=2).fit(faces.data, faces.target), faces.data),
+        (clone(embedder).fit(faces.data), faces.data),
+        (pipeline.fit(photos, faces.target), photos),
+    ]
+
+
+ON_MATRICES = {
+    "adapter": joint(adapter_rank=3).fit(EMBEDDINGS, LABELS),
+    "no adapter": joint().fit(EMBEDDINGS, LABELS),
+    "feature names": joint().fit(NAMED, LABELS),
+    "published heads": joint(heads="authors").fit(EMBEDDINGS, LABELS),
+    "some losses": joint(lambda_ram=0, lambda_emo=0).fit(EMBEDDINGS, LABELS),
+    "a target never rated": joint().fit(EMBEDDINGS, LABELS * [1, 1, np.nan, 1, 1, 1, 1]),
+    "one target": joint().fit(EMBEDDINGS, RNG.uniform(size=12)),
+    "own names": joint(personality=("trust",), emotion=np.array(["joy"])).fit(
+        EMBEDDINGS, pd.DataFrame(LABELS[:, [5, 0]], columns=["joy", "trust"])
+    ),
+    "early stopping": joint(early_stopping=True, validation_fraction=0.4).fit(EMBEDDINGS, LABELS),
+    "RAM": RAMRegressor(max_epochs=3, random_state=0).fit(EMBEDDINGS, LABELS),
+    "RAM, one target": RAMRegressor(max_epochs=3, random_state=0).fit(NAMED, EMBEDDINGS[:, 0]),
+}
+
+
+def results(model, X):
+    methods = [name for name in ("predict", "transform") if hasattr(model, name)]
+    return [np.asarray(getattr(model, name)(X)) for name in methods]
+
+
+def assert_equal(first, second):
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b, strict=True)
+
+
+def assert_same_facts(fitted, loaded):
+    """Every public attribute, and the parameters as far as they matter."""
+    attributes = {a for a in vars(fitted) if a.endswith("_") and not a.startswith("_")}
+    assert {a for a in vars(loaded) if a.endswith("_") and not a.startswith("_")} == attributes
+    for name in attributes - {"net_", "network_"}:
+        a, b = getattr(fitted, name), getattr(loaded, name)
+        if isinstance(a, pd.DataFrame):
+            pd.testing.assert_frame_equal(a, b, check_exact=True)
+        else:
+            np.testing.assert_array_equal(a, b)
+    for name, value in fitted.get_params(deep=False).items():
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        np.testing.assert_array_equal(loaded.get_params()[name], value)
+
+
+@pytest.mark.parametrize("name", ON_MATRICES)
+def test_models_of_matrices_come_back_to_the_bit(name, tmp_path):
+    model = ON_MATRICES[name]
+    X = NAMED if hasattr(model, "feature_names_in_") else EMBEDDINGS
+    save_model(model, tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    assert_equal(results(loaded, X), results(model, X))
+    assert_same_facts(model, loaded)
+
+
+def test_refitting_a_loaded_model_equals_fitting(tmp_path):
+    model = ON_MATRICES["adapter"]
+    save_model(model, tmp_path / "model")
+    refitted = load_model(tmp_path / "model").fit(EMBEDDINGS, LABELS)
+    assert_equal(results(refitted, EMBEDDINGS), results(model, EMBEDDINGS))
+
+
+def test_the_relation_comes_back_to_the_bit(tmp_path):
+    model = ON_MATRICES["adapter"]
+    save_model(model, tmp_path / "model")
+    emotion = EMBEDDINGS[:, :2]
+    expected = model.predict_from_emotion(emotion)
+    assert_equal(load_model(tmp_path / "model").predict_from_emotion(emotion), expected)
+
+
+FRESH_PROCESS = """
+import sys, joblib
+from persona_affect import load_model
+results = []
+for path, X in joblib.load(sys.argv[1]):
+    model = load_model(path)
+    methods = [getattr(model, m) for m in ("predict", "transform") if hasattr(model, m)]
+    results.append([method(X) for method in methods])
+joblib.dump(results, sys.argv[2])
+"""
+
+
+def test_models_of_faces_come_back_to_the_bit_in_a_fresh_process(on_faces, tmp_path):
+    jobs = []
+    for i, (model, X) in enumerate(on_faces):
+        save_model(model, tmp_path / f"{i}.safetensors")
+        jobs.append((tmp_path / f"{i}.safetensors", X))
+    joblib.dump(jobs, tmp_path / "jobs")
+    arguments = [tmp_path / "jobs", tmp_path / "results"]
+    subprocess.run([sys.executable, "-c", FRESH_PROCESS, *arguments], check=True)
+    for (model, X), found in zip(on_faces, joblib.load(tmp_path / "results"), strict=True):
+        assert_equal(found, results(model, X))
+
+
+def test_the_file_is_hardly_larger_than_the_weights(on_faces, tmp_path):
+    model, _ = on_faces[0]
+    save_model(model, tmp_path / "model")
+    state = model.net_.module_.state_dict().values()
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in state)
+    assert weights < (tmp_path / "model").stat().st_size <= 1.01 * weights
+
+
+def test_output_containers_come_back(tmp_path):
+    model = clone(ON_MATRICES["adapter"]).set_output(transform="pandas").fit(EMBEDDINGS, LABELS)
+    save_model(model, tmp_path / "model")
+    assert isinstance(load_model(tmp_path / "model").transform(EMBEDDINGS), pd.DataFrame)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_fitted_on_a_gpu_loads_without_one(faces, tmp_path):
+    model = joint().set_params(device="cuda").fit(faces.data, faces.target)
+    save_model(model, tmp_path / "model")
+    joblib.dump([(tmp_path / "model", faces.data)], tmp_path / "jobs")
+    subprocess.run(
+        [sys.executable, "-c", FRESH_PROCESS, tmp_path / "jobs", tmp_path / "results"],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        check=True,
+    )
+    ((found, _),) = joblib.load(tmp_path / "results")
+    np.testing.assert_allclose(found, model.predict(faces.data), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_missing_gpu_is_told(tmp_path):
+    save_model(clone(ON_MATRICES["RAM"]).fit(EMBEDDINGS, LABELS), tmp_path / "model")
+    forge(tmp_path / "model", lambda d: d["model"]["parameters"].update(device="cuda"))
+    with pytest.warns(UserWarning, match="predicts on the CPU"):
+        loaded = load_model(tmp_path / "model")
+    assert_equal(results(loaded, EMBEDDINGS), results(ON_MATRICES["RAM"], EMBEDDINGS))
+
+
+def test_the_description_says_what_the_model_is(tmp_path):
+    save_model(ON_MATRICES["no adapter"], tmp_path / "model", notes={"labels": "synthetic"})
+    info = read_model_info(tmp_path / "model")
+    assert info["class"] == "JointAffectEstimator"
+    assert info["target_names"] == ON_MATRICES["no adapter"].target_names_
+    assert set(info["polarity"]) == set(info["target_names"])
+    assert "stable" in info["polarity"]["neuroticism"]
+    assert info["notes"] == {"labels": "synthetic"}
+    assert {"persona-affect", "torch", "scikit-learn", "python"} <= set(info["libraries"])
+    with safe_open(tmp_path / "model", framework="np") as file:  # any reader of the format reads it
+        assert json.loads(file.metadata()["persona_affect"]) == info
+
+
+def test_loading_leaves_the_global_generators_alone(tmp_path):
+    save_model(ON_MATRICES["adapter"], tmp_path / "model")
+    before = torch.get_rng_state()
+    load_model(tmp_path / "model")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class TestRefusals:
+    """What cannot be saved without code."""
+
+    @pytest.mark.parametrize(
+        ("parameters", "message"),
+        [
+            ({"backbone": lambda: make_backbone("sphereface4")}, "backbone.*BACKBONES"),
+            ({"callbacks": [EpochTimer()]}, "callbacks.*set_params"),
+            ({"random_state": np.random.RandomState(0)}, "random_state.*integer"),
+        ],
+        ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+    )
+    def test_parameters(self, parameters, message, tmp_path):
+        model = joint().set_params(**parameters).fit(EMBEDDINGS, LABELS)
+        with pytest.raises(ValueError, match=message):
+            save_model(model, tmp_path / "model")
+        assert not any(tmp_path.iterdir())
+
+    def test_other_classes(self, tmp_path):
+        pipeline = make_pipeline(joint(), Ridge()).fit(EMBEDDINGS, EMBEDDINGS[:, 0])
+        with pytest.raises(ValueError, match="Ridge cannot be saved without code"):
+            save_model(pipeline, tmp_path / "model")
+
+    def test_subclasses(self, tmp_path):
+        class RAMRegressor(globals()["RAMRegressor"]):
+            pass
+
+        with pytest.raises(ValueError, match="cannot be saved"):
+            save_model(RAMRegressor(max_epochs=1).fit(EMBEDDINGS, LABELS), tmp_path / "model")
+
+    def test_unfitted(self, tmp_path):
+        with pytest.raises(NotFittedError):
+            save_model(make_pipeline(FaceAligner(), joint()), tmp_path / "model")
+
+    def test_a_failed_save_leaves_the_old_file(self, tmp_path, monkeypatch):
+        path = tmp_path / "model"
+        save_model(ON_MATRICES["RAM"], path)
+        before = path.read_bytes()
+
+        def disk_full(tensors, draft, metadata):
+            draft.write_bytes(before[:100])
+            raise OSError("No space left on device")
+
+        monkeypatch.setattr(_files, "save_file", disk_full)
+        with pytest.raises(OSError, match="No space"):
+            save_model(ON_MATRICES["adapter"], path)
+        assert path.read_bytes() == before
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def forge(path, edit=lambda description: None, tensors=lambda tensors: None, text=None):
+    """Rewrite a model's file with a checksum that fits."""
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+        arrays = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    description = json.loads(header["persona_affect"])
+    edit(description)
+    tensors(arrays)
+    text = json.dumps(description) if text is None else text
+    save_file(
+        arrays, path, metadata={"persona_affect": text, "sha256": _files._digest(text, arrays)}
+    )
+
+
+FORGERIES = {
+    "an unknown class": lambda d: d["model"].update({"class": "os.system"}),
+    "a class of another library": lambda d: d["model"].update({"class": "Ridge"}),
+    "an unknown parameter": lambda d: d["model"]["parameters"].update(evil=1),
+    "a parameter out of range": lambda d: d["model"]["parameters"].update(max_epochs=-1),
+    "a backbone by path": lambda d: d["model"]["parameters"].update(backbone="os:system"),
+    "a network that would fill the memory": lambda d: d["model"]["facts"].update(
+        n_features=10**12, n_features_in=10**12
+    ),
+    "a number beyond all": lambda d: d["model"]["facts"].update(n_features=10**40),
+    "targets of other names": lambda d: d["model"]["facts"].update(personality=["a"]),
+    "names that are no names": lambda d: d["model"]["facts"].update(target_names=7),
+    "losses that are no table": lambda d: d["model"]["facts"].update(lambdas=[1, 2]),
+    "unknown losses": lambda d: d["model"]["facts"]["lambdas"].update(lambda_evil=1),
+    "no facts": lambda d: d["model"].pop("facts"),
+    "a list for a model": lambda d: d.update(model=["class"]),
+    "a pipeline of nothing": lambda d: d.update(model={"class": "Pipeline", "steps": [3]}),
+    "an unknown container": lambda d: d["model"].update(output="__import__('os')"),
+    "no model": lambda d: d.pop("model"),
+}
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    """The bytes of a saved model."""
+    path = tmp_path_factory.mktemp("model") / "model"
+    save_model(ON_MATRICES["adapter"], path)
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("damaged")
+
+
+class TestDamage:
+    """What is no model, any more or on purpose, is refused by name; and runs nothing."""
+
+    @given(data=st.data())
+    @settings(max_examples=60, deadline=None)
+    def test_truncated(self, content, folder, data):
+        path = folder / "model"
+        path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+        with pytest.raises(ModelFormatError, match="model"):
+            load_model(path)
+
+    @given(data=st.data())
+    @settings(max_examples=100, deadline=None)
+    def test_one_byte_altered(self, content, folder, data):
+        path, damaged = folder / "model", bytearray(content)
+        at = data.draw(st.integers(0, len(content) - 1))
+        damaged[at] ^= 0xFF
+        path.write_bytes(damaged)
+        with pytest.raises(ModelFormatError, match="model"):
+            load_model(path)
+
+    @given(content=st.binary(max_size=200))
+    @settings(max_examples=50, deadline=None)
+    def test_any_bytes(self, folder, content):
+        (folder / "model").write_bytes(content)
+        with pytest.raises(ModelFormatError):
+            load_model(folder / "model")
+
+    @pytest.mark.parametrize("kind", FORGERIES)
+    def test_forged(self, content, tmp_path, kind):
+        path = tmp_path / "model"
+        path.write_bytes(content)
+        forge(path)
+        load_model(path)
+        forge(path, FORGERIES[kind])
+        with pytest.raises(ModelFormatError, match="model"):
+            load_model(path)
+
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            lambda t: t.pop("network.pam.0.weight"),
+            lambda t: t.update({"network.evil": torch.zeros(1)}),
+            lambda t: t.update({"evil": torch.zeros(1)}),
+            lambda t: t.update({"network.pam.0.weight": torch.zeros(5, 7)}),
+            lambda t: t.update({"network.pam.0.bias": torch.zeros(5, dtype=torch.float64)}),
+            lambda t: t.update({"targets.mean": torch.zeros(3, dtype=torch.float64)}),
+        ],
+        ids=["missing", "extra", "stray", "shape", "type", "scaler"],
+    )
+    def test_forged_tensors(self, content, tmp_path, edit):
+        path = tmp_path / "model"
+        path.write_bytes(content)
+        forge(path, tensors=edit)
+        with pytest.raises(ModelFormatError, match="model"):
+            load_model(path)
+
+    @pytest.mark.parametrize(
+        "text", ["", "[]", "null", "{", "[" * 100_000], ids=lambda text: text[:4]
+    )
+    def test_forged_description(self, content, tmp_path, text):
+        path = tmp_path / "model"
+        path.write_bytes(content)
+        forge(path, text=text)
+        with pytest.raises(ModelFormatError, match=r"model|description"):
+            load_model(path)
+
+    def test_other_safetensors(self, tmp_path):
+        save_file({"weight": torch.zeros(2)}, tmp_path / "model")
+        with pytest.raises(ModelFormatError, match="not of a model that save_model wrote"):
+            load_model(tmp_path / "model")
+
+    @pytest.mark.parametrize("dump", [pickle.dump, joblib.dump, torch.save])
+    def test_a_pickle_is_not_opened(self, tmp_path, dump):
+        class Payload:
+            def __reduce__(self):
+                return os.mkdir, (str(tmp_path / "executed"),)
+
+        with (tmp_path / "model").open("wb") as file:
+            dump(Payload(), file)
+        with pytest.raises(ModelFormatError):
+            load_model(tmp_path / "model")
+        assert not (tmp_path / "executed").exists()
+
+    def test_loading_never_unpickles(self, content, tmp_path, monkeypatch):
+        def refuse(*args, **kwargs):
+            raise AssertionError("something was unpickled")
+
+        for name in ("load", "loads", "Unpickler"):
+            monkeypatch.setattr(pickle, name, refuse)
+        monkeypatch.setattr(torch, "load", refuse)
+        (tmp_path / "model").write_bytes(content)
+        loaded = load_model(tmp_path / "model")
+        assert np.isfinite(loaded.predict(EMBEDDINGS)).all()
+
+    def test_missing(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="model"):
+            load_model(tmp_path / "model")
+
+
+class TestVersions:
+    @pytest.fixture
+    def path(self, tmp_path):
+        save_model(ON_MATRICES["RAM"], tmp_path / "model")
+        return tmp_path / "model"
+
+    def test_newer(self, path):
+        forge(path, lambda d: d.update(format_version=99))
+        with pytest.raises(ModelFormatError, match=r"format 99.*Upgrade persona-affect"):
+            load_model(path)
+
+    @pytest.mark.parametrize("version", [None, "1", 1.5, [1]])
+    def test_nonsense(self, path, version):
+        forge(path, lambda d: d.update(format_version=version))
+        with pytest.raises(ModelFormatError, match="format"):
+            load_model(path)
+
+    def test_older_without_a_way(self, path):
+        forge(path, lambda d: d.update(format_version=0))
+        with pytest.raises(ModelFormatError, match="Load it with the version that wrote it"):
+            load_model(path)
+
+    def test_older_with_a_way(self, path, monkeypatch):
+        def rename(description):
+            description["model"]["parameters"]["hidden"] = description["model"]["parameters"].pop(
+                "n_hidden"
+            )
+            return description
+
+        def as_if_older(description):
+            description["format_version"] = 0
+            description["model"]["parameters"]["n_hidden"] = description["model"]["parameters"].pop(
+                "hidden"
+            )
+
+        forge(path, as_if_older)
+        monkeypatch.setitem(_files.UPGRADES, 0, rename)
+        loaded = load_model(path)
+        assert_equal(results(loaded, EMBEDDINGS), results(ON_MATRICES["RAM"], EMBEDDINGS))
+
+    def test_parameters_of_later_versions_take_their_defaults(self, path):
+        forge(path, lambda d: d["model"]["parameters"].pop("verbose"))
+        assert load_model(path).verbose == 0
+
+
+def test_no_model_is_bundled_yet():
+    with pytest.raises(WeightsError, match="path"):
+        load_model()
