@@ -9,7 +9,6 @@ from .estimators import (
 )
 from .faces import FaceAligner
 from .persistence import load_model, save_model
-from .persistence import load_model, save_model
 
 __version__: str
 
@@ -22,7 +21,6 @@ __all__ = [
     "TaskFusion",
     "datasets",
     "exceptions",
-    "load_model",
     "load_model",
     "metrics",
     "model_selection",
