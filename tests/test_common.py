@@ -2,6 +2,7 @@
 
 import pytest
 from sklearn.base import BaseEstimator, clone
+from sklearn.linear_model import Ridge
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -12,6 +13,7 @@ from persona_affect import (
     JointAffectEstimator,
     PersonDynamicsEncoder,
     RAMRegressor,
+    TaskFusion,
 )
 
 #: Estimators of 2-D matrices, with their defaults and with settings that take other paths.
@@ -20,8 +22,8 @@ ON_MATRICES = [
     JointAffectEstimator(random_state=0),
     JointAffectEstimator(adapter_rank=4, max_epochs=10, random_state=0),
 ]
-#: Estimators of faces alone.
-ON_FACES = [FaceAligner(), FaceEmbedder(), PersonDynamicsEncoder()]
+#: Estimators of faces, and of descriptors by task.
+ON_OTHERS = [FaceAligner(), FaceEmbedder(), PersonDynamicsEncoder(), TaskFusion(None, Ridge())]
 
 #: The only checks that may fail, and why: two at most, over all estimators.
 EXPECTED_FAILURES = {
@@ -59,7 +61,7 @@ def test_scikit_learn_on_matrices(estimator, check):
 
 
 @pytest.mark.parametrize("check", CHECKS_WITHOUT_DATA)
-@pytest.mark.parametrize("estimator", ON_FACES, ids=repr)
+@pytest.mark.parametrize("estimator", ON_OTHERS, ids=repr)
 def test_scikit_learn_without_data(estimator, check):
     getattr(estimator_checks, check)(type(estimator).__name__, clone(estimator))
 
@@ -72,4 +74,4 @@ def test_few_failures_are_expected():
 def test_no_public_estimator_goes_unchecked(name):
     public = getattr(persona_affect, name)
     if isinstance(public, type) and issubclass(public, BaseEstimator):
-        assert public in {type(estimator) for estimator in ON_MATRICES + ON_FACES}
+        assert public in {type(estimator) for estimator in ON_MATRICES + ON_OTHERS}
