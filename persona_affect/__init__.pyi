@@ -1,4 +1,5 @@
 from . import datasets, exceptions, metrics, model_selection, networks
+from .annotation import FrameAnnotator
 from .estimators import (
     FaceEmbedder,
     JointAffectEstimator,
@@ -15,6 +16,7 @@ __version__: str
 __all__ = [
     "FaceAligner",
     "FaceEmbedder",
+    "FrameAnnotator",
     "JointAffectEstimator",
     "PersonDynamicsEncoder",
     "RAMRegressor",

@@ -119,6 +119,43 @@ def detect_faces(
     return faces
 
 
+def follow_faces(
+    images: Sequence[Image],
+    boxes: Sequence[npt.NDArray[np.floating]],
+    *,
+    thresholds: Sequence[float] = (0.6, 0.7, 0.7),
+    device: str = "cpu",
+) -> list[Detections]:
+    """Look again at known places: the second and third network alone, for frames between.
+
+    A face that has moved by less than about a quarter of its size is found again, at a small
+    fraction of the cost; new faces are not found.
+
+    Parameters
+    ----------
+    images : sequence of uint8 arrays (H, W, 3)
+    boxes : sequence of arrays (n, 4)
+        For each image, where faces were a moment ago.
+    thresholds, device
+        As for :func:`detect_faces`; the first threshold is not used.
+
+    Returns
+    -------
+    list of Detections
+        One for each image.
+    """
+    _, rnet, onet = load_networks(device)
+    candidates = _Candidates(
+        make_square(np.concatenate(boxes).astype(np.float32)),
+        np.ones(sum(map(len, boxes)), np.float32),
+        np.repeat(np.arange(len(images)), [len(b) for b in boxes]),
+    )
+    with workers(device) as share:
+        tables = list(share(IntegralImage, images))
+        found = _refine(tables, candidates, rnet, _logit(thresholds[1]), share)
+        return _finish(tables, found, onet, _logit(thresholds[2]), share)
+
+
 def _groups(images: Sequence[Image]) -> Iterator[list[Image]]:
     """Split the images so that each group, and its integral images, take little memory."""
     group: list[Image] = []

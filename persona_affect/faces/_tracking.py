@@ -1,0 +1,79 @@
+"""Which face is which from frame to frame, by roboflow's trackers."""
+
+import numpy as np
+import numpy.typing as npt
+
+from ..exceptions import MissingDependencyError
+from ._mtcnn import Detections
+
+
+class FaceTracker:
+    """Number faces so that each keeps its number, also through a short occlusion.
+
+    ByteTrack [1]_: boxes are predicted by a Kalman filter and matched by overlap.
+
+    Parameters
+    ----------
+    memory : float, default=2.0
+        Seconds for which a face that is not seen keeps its number.
+    frame_rate : float, default=25.0
+        Frames a second.
+
+    Raises
+    ------
+    MissingDependencyError
+        If the extra ``app`` is not installed.
+
+    References
+    ----------
+    .. [1] Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box",
+       ECCV 2022.
+    """
+
+    def __init__(self, memory: float = 2.0, frame_rate: float = 25.0) -> None:
+        try:
+            from trackers import ByteTrackTracker
+        except ImportError as error:
+            raise MissingDependencyError(
+                'Tracking faces needs the package trackers: pip install "persona-affect[app]"'
+            ) from error
+        # The buffer is counted in frames of 1/30 s. Scores below the detector's own threshold
+        # never arrive, so every detection may start a track, and at once.
+        self._tracker = ByteTrackTracker(
+            lost_track_buffer=round(30 * memory),
+            frame_rate=frame_rate,
+            track_activation_threshold=0.0,
+            minimum_consecutive_frames=1,
+            high_conf_det_threshold=0.0,
+        )
+
+    def update(self, faces: Detections, time: float) -> npt.NDArray[np.intp]:
+        """Give each face of the next frame its number.
+
+        Parameters
+        ----------
+        faces : Detections
+        time : float
+            Of the frame, in seconds; later than the frame before.
+
+        Returns
+        -------
+        ndarray of int, shape (n,)
+            Numbers from 0, in the order of `faces`.
+        """
+        from supervision import Detections as Boxes
+
+        boxes = Boxes(
+            xyxy=np.asarray(faces.boxes, dtype=np.float32).reshape(-1, 4),
+            confidence=np.asarray(faces.scores, dtype=np.float32),
+            data={"row": np.arange(len(faces))},
+        )
+        tracked = self._tracker.update(boxes, timestamp=time)
+        if -1 in np.asarray(tracked.tracker_id):
+            # A new track has no number before it is confirmed by a second sighting: show the same
+            # faces again, an instant later.
+            tracked = self._tracker.update(boxes, timestamp=time + 1e-4)
+        numbers = np.full(len(faces), -1, dtype=np.intp)
+        if len(tracked):
+            numbers[tracked.data["row"]] = np.asarray(tracked.tracker_id)
+        return numbers
