@@ -15,6 +15,7 @@ from persona_affect.networks import Backbone, PersEmoN
 from persona_affect.objectives import PersEmoNLoss
 
 from ._batches import LabelledClips, MixedBatches
+from ._checkpoint import Checkpoint, fingerprint
 from ._head_start import start_at_ridge
 from ._inference import name_samples
 from ._presets import HEAD_STYLES
@@ -153,6 +154,7 @@ def make_net(
     targets: Targets,
     lambdas: dict[str, float],
     data: LabelledClips,
+    held_out: LabelledClips | None,
     rng: np.random.RandomState,
     device: str,
 ) -> AffectNet:
@@ -168,6 +170,13 @@ def make_net(
         personality_fraction=estimator.personality_fraction,
         rng=rng,
     )
+    checkpoint = None
+    if estimator.checkpoint is not None:
+        # Neither changes the model. The backbone may be a function; its weights tell it.
+        ignored = ("backbone", "callbacks", "checkpoint", "verbose")
+        parameters = {k: v for k, v in estimator.get_params().items() if k not in ignored}
+        training = fingerprint(parameters, network.state_dict(), (data, held_out))
+        checkpoint = Checkpoint(estimator.checkpoint, training, rng)
     optimizer, settings = OPTIMIZERS[estimator.optimizer]
     net = AffectNet(
         network,
@@ -192,6 +201,7 @@ def make_net(
             patience=estimator.n_iter_no_change if estimator.early_stopping else None,
             verbose=bool(estimator.verbose),
             extra=estimator.callbacks,
+            checkpoint=checkpoint,
         ),
         **{f"optimizer__{name}": value for name, value in settings.items()},
     )

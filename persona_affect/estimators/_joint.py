@@ -127,6 +127,11 @@ class JointAffectEstimator(
         ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where there is one.
     callbacks : list of skorch callbacks, default=None
         Copied before use.
+    checkpoint : path-like, default=None
+        A file that holds the state of the training after each epoch, replaced atomically. If it is
+        there, `fit` resumes from it, and ends in the same model, to the bit, as if it had never
+        stopped. Parameters and data must be the same, and `random_state` an integer; `callbacks`
+        begin anew. Each fit needs a file of its own: not for searches.
     random_state : int, RandomState instance or None, default=None
         Seeds initialisation, batches and augmentation. The same seed gives the same model, bit for
         bit, on one machine; the global generators are untouched.
@@ -199,6 +204,7 @@ class JointAffectEstimator(
         "precision": [StrOptions(set(PRECISIONS))],
         "device": [str],
         "callbacks": [list, None],
+        "checkpoint": [str, PathLike, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -234,6 +240,7 @@ class JointAffectEstimator(
         precision: str = "float32",
         device: str = "auto",
         callbacks: list[Any] | None = None,
+        checkpoint: str | PathLike[str] | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -265,6 +272,7 @@ class JointAffectEstimator(
         self.precision = precision
         self.device = device
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
         self.random_state = random_state
         self.verbose = verbose
 
@@ -294,9 +302,12 @@ class JointAffectEstimator(
         Raises
         ------
         ValueError
-            If names and columns do not match, or nothing is left to train on.
+            If names and columns do not match, or nothing is left to train on; if `checkpoint` is
+            of another training.
         InvalidImageError
             If a sample is no face clip of the backbone's size.
+        ModelFormatError
+            If `checkpoint` is damaged.
         TrainingDivergedError
             If the loss becomes infinite or NaN.
 
@@ -305,6 +316,11 @@ class JointAffectEstimator(
         NoFaceWarning
             Naming samples without a face, which are left out.
         """
+        if self.checkpoint is not None and not isinstance(self.random_state, Integral):
+            raise ValueError(
+                f"checkpoint= needs an integer random_state, not {self.random_state!r}: what was "
+                "drawn before the first epoch must be drawn again to resume."
+            )
         targets = read_targets(y, self.personality, self.emotion)
         rng = check_random_state(self.random_state)
         device = resolve_device(self.device)
@@ -329,7 +345,7 @@ class JointAffectEstimator(
                     torch.from_numpy(np.concatenate(data.clips)),
                     torch.from_numpy(data.labels["weight"]),
                 )
-            net = make_net(self, backbone, targets, lambdas, data, rng, device)
+            net = make_net(self, backbone, targets, lambdas, data, held_out, rng, device)
             train(net, data, held_out)
         self._keep(net, history_table(net), targets, scaler)
         return self

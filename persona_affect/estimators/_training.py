@@ -166,7 +166,9 @@ class TrainingBar(Callback):
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Open the bar."""
-        self.bar_ = tqdm(total=net.max_epochs, desc="Training", unit="epoch")
+        self.bar_ = tqdm(
+            total=net.max_epochs, initial=len(net.history), desc="Training", unit="epoch"
+        )
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Advance by an epoch."""
@@ -188,6 +190,7 @@ def standard_callbacks(
     patience: int | None,
     verbose: bool,
     extra: Sequence[Callback] | None,
+    checkpoint: Callback | None = None,
 ) -> list[tuple[str, Callback]]:
     """Assemble callbacks; the caller's are copied, so that clones and refits share none."""
     callbacks: list[tuple[str, Callback]] = [
@@ -207,6 +210,9 @@ def standard_callbacks(
         # Best weights stay in memory: files would be overwritten by a parallel search.
         stop = EarlyStopping(patience=patience, load_best=True, sink=lambda _: None)
         callbacks.append(("stop", stop))
+    if checkpoint is not None:
+        # After those whose state it restores, before those that should see it restored.
+        callbacks.append(("checkpoint", checkpoint))
     if verbose:
         callbacks.append(("bar", TrainingBar()))
     callbacks += [(f"user_{i}", copy.deepcopy(own)) for i, own in enumerate(extra or ())]
@@ -238,7 +244,8 @@ def train(net: NeuralNet, data: Any, held_out: Any = None) -> None:
     net.train_split = None if held_out is None else predefined_split(held_out)
     net.notify("on_train_begin", X=data, y=None)
     try:
-        net.fit_loop(data)
+        # A checkpoint may have brought some of the epochs.
+        net.fit_loop(data, epochs=net.max_epochs - len(net.history))
     except StopTraining:
         net.history[-1]["stopped"] = True
     finally:

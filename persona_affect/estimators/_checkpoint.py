@@ -1,0 +1,148 @@
+"""Training that survives being killed: all of its state on disk, after every epoch."""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from torch import Tensor
+
+from persona_affect._files import written_whole
+from persona_affect.exceptions import ModelFormatError
+
+from ._batches import LabelledClips
+
+
+class Checkpoint(Callback):
+    """Writes the state of a training at the end of each epoch, and takes it up at the start.
+
+    The rest of the training then is what it would have been: weights, optimiser, learning rate,
+    patience, history and the random generators go on from where they were.
+
+    Parameters
+    ----------
+    path : path-like
+        Written atomically. A file that is there is resumed from.
+    fingerprint : str
+        What this training is; see `fingerprint`.
+    rng : numpy.random.RandomState
+        What batches are drawn from.
+    """
+
+    def __init__(
+        self, path: str | PathLike[str], fingerprint: str, rng: np.random.RandomState
+    ) -> None:
+        self.path = path
+        self.fingerprint = fingerprint
+        self.rng = rng
+
+    def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Resume, if there is something to resume from; the other callbacks have begun."""
+        if Path(self.path).exists():
+            self._restore(net, self._read())
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Write everything that the next epochs depend on."""
+        callbacks = dict(net.callbacks_)
+        stop, cuda = callbacks.get("stop"), str(net.device).startswith("cuda")
+        name, keys, *rest = self.rng.get_state()
+        state = {
+            "fingerprint": self.fingerprint,
+            "module": net.module_.state_dict(),
+            "optimizer": net.optimizer_.state_dict(),
+            "schedule": callbacks["schedule"].lr_scheduler_.state_dict(),
+            "history": json.dumps(list(net.history), default=lambda scalar: scalar.item()),
+            "stop": None
+            if stop is None
+            else {
+                "misses_": stop.misses_,
+                "dynamic_threshold_": float(stop.dynamic_threshold_),
+                "best_epoch_": stop.best_epoch_,
+                "best_model_weights_": stop.best_model_weights_,
+            },
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(net.device) if cuda else None,
+            "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
+        }
+        with written_whole(self.path) as draft:
+            torch.save(state, draft)
+
+    def _read(self) -> dict[str, Any]:
+        content = io.BytesIO(Path(self.path).read_bytes())
+        try:
+            # Tensors, numbers and strings alone: no code is run.
+            state = torch.load(content, map_location="cpu", weights_only=True)
+        except (EOFError, OSError, RuntimeError, UnpicklingError, ValueError) as error:
+            raise ModelFormatError(
+                f"checkpoint={str(self.path)!r} is damaged, or no checkpoint: {error}. Remove it "
+                "to train from the start."
+            ) from error
+        if not isinstance(state, dict) or "fingerprint" not in state:
+            raise ModelFormatError(f"checkpoint={str(self.path)!r} is no checkpoint of a training.")
+        if state["fingerprint"] != self.fingerprint:
+            raise ValueError(
+                f"checkpoint={str(self.path)!r} is of another training: parameters, data or "
+                "initial weights differ. Name another file, or remove it; each fit needs its own."
+            )
+        return state
+
+    def _restore(self, net: NeuralNet, state: dict[str, Any]) -> None:
+        callbacks = dict(net.callbacks_)
+        net.module_.load_state_dict(state["module"])
+        callbacks["schedule"].lr_scheduler_.load_state_dict(state["schedule"])
+        net.optimizer_.load_state_dict(state["optimizer"])
+        net.history.extend(json.loads(state["history"]))
+        for name, value in (state["stop"] or {}).items():
+            setattr(callbacks["stop"], name, value)
+        torch.set_rng_state(state["torch"])
+        if state["cuda"] is not None:
+            torch.cuda.set_rng_state(state["cuda"], net.device)
+        name, keys, *rest = state["numpy"]
+        self.rng.set_state((name, keys.numpy().astype(np.uint32), *rest))
+
+
+def fingerprint(
+    parameters: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    parts: Iterable[LabelledClips | None],
+) -> str:
+    """Tell a training by all that decides how it goes.
+
+    Parameters
+    ----------
+    parameters : mapping of str to object
+        The estimator's, as far as they matter.
+    weights : mapping of str to torch.Tensor
+        What the network starts from.
+    parts : iterable of LabelledClips or None
+        What it learns from, and what is held out.
+
+    Returns
+    -------
+    str
+        A SHA-256 sum.
+    """
+    sum_ = hashlib.sha256(repr(sorted(parameters.items())).encode())
+
+    def add(array: NDArray[Any]) -> None:
+        sum_.update(f"{array.dtype} {array.shape}".encode())
+        sum_.update(np.ascontiguousarray(array).data)
+
+    for tensor in weights.values():
+        add(tensor.cpu().numpy())
+    for part in parts:
+        if part is not None:
+            for labels in part.labels.values():
+                add(labels)
+            for clip in part.clips:
+                add(clip)
+    return sum_.hexdigest()

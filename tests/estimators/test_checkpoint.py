@@ -1,0 +1,191 @@
+"""A training that is killed and resumed ends in the model of one that never stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from skorch.callbacks import Callback
+
+from persona_affect import JointAffectEstimator
+from persona_affect.exceptions import ModelFormatError
+from persona_affect.networks import Backbone
+
+RNG = np.random.default_rng(0)
+FACES = RNG.integers(0, 256, (24, 8, 6, 3), dtype=np.uint8)
+EMBEDDINGS = RNG.normal(size=(24, 6))
+LABELS = RNG.uniform(size=(24, 7))
+LABELS[:12, 5:], LABELS[12:, :5] = np.nan, np.nan
+
+
+class TinyBackbone(Backbone):
+    input_size, n_features = (8, 6), 5
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 5, 3)
+
+    def forward(self, frames):
+        x = (frames.permute(0, 3, 1, 2).float() - 127.5) / 64
+        return torch.relu(self.conv(x)).mean((2, 3))
+
+
+def model(**settings):
+    settings = {"max_epochs": 6, "batch_size": 6, "random_state": 0, **settings}
+    return JointAffectEstimator(TinyBackbone, device="cpu", **settings)
+
+
+SETTINGS = {
+    "augmentation": {},
+    "early stopping": {"early_stopping": True, "validation_fraction": 0.3, "n_iter_no_change": 3},
+    "sgd, by steps": {"optimizer": "sgd", "schedule": "step", "precision": "bfloat16"},
+}
+
+
+class StopAt(Callback):
+    """Fail in the middle of an epoch, or count epochs."""
+
+    def __init__(self, epoch=None):
+        self.epoch = epoch
+
+    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+        if len(net.history) == self.epoch and len(net.history[-1]["batches"]) == 2:
+            raise InterruptedError
+
+
+def assert_same_model(first, second):
+    for name, tensor in first.net_.module_.state_dict().items():
+        assert torch.equal(tensor, second.net_.module_.state_dict()[name]), name
+    pd.testing.assert_frame_equal(
+        first.history_.drop(columns="seconds"),
+        second.history_.drop(columns="seconds"),
+        check_exact=True,
+    )
+
+
+def interrupted(path, epoch, X, y, **settings):
+    with pytest.raises(InterruptedError):
+        model(checkpoint=path, callbacks=[StopAt(epoch)], **settings).fit(X, y)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_resumed_twice_equals_uninterrupted(name, tmp_path):
+    settings = SETTINGS[name]
+    for epoch in (3, 5):
+        interrupted(tmp_path / "state", epoch, FACES, LABELS, **settings)
+    resumed = model(checkpoint=tmp_path / "state", **settings).fit(FACES, LABELS)
+    assert_same_model(resumed, model(**settings).fit(FACES, LABELS))
+
+
+def test_resumed_on_embeddings(tmp_path):
+    settings = {"adapter_rank": 2}
+    interrupted(tmp_path / "state", 3, EMBEDDINGS, LABELS, **settings)
+    resumed = model(checkpoint=tmp_path / "state", **settings).fit(EMBEDDINGS, LABELS)
+    assert_same_model(resumed, model(**settings).fit(EMBEDDINGS, LABELS))
+
+
+def test_a_finished_training_is_not_repeated(tmp_path):
+    path = tmp_path / "state"
+    finished = model(checkpoint=path).fit(FACES, LABELS)
+    for epoch in range(1, 7):  # whichever epoch began would fail
+        again = model(checkpoint=path, callbacks=[StopAt(epoch)]).fit(FACES, LABELS)
+        assert_same_model(again, finished)
+
+
+class Kill(Callback):
+    """End the process without a chance to tidy up: while it learns, or writes an epoch's end."""
+
+    def __init__(self, moment, epoch):
+        self.moment = moment
+        self.epoch = epoch
+
+    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+        if len(net.history) == self.epoch and len(net.history[-1]["batches"]) == 2:
+            if self.moment == "learning":
+                self.die()
+            torch.save = self.write_half
+
+    def write_half(self, state, draft):
+        with open(draft, "wb") as file:
+            file.write(b"PK" * 100)
+            file.flush()
+            self.die()
+
+    def die(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_killed_while_learning_and_while_writing(tmp_path):
+    path = tmp_path / "state"
+    for moment, epoch in (("learning", 2), ("writing", 4)):
+        child = subprocess.run([sys.executable, __file__, path, moment, str(epoch)])
+        assert child.returncode == -signal.SIGKILL
+        assert path.exists()
+    state = torch.load(path, weights_only=True)
+    assert state["history"].count('"train_loss"') >= 3
+    resumed = model(checkpoint=path).fit(FACES, LABELS)
+    assert_same_model(resumed, model().fit(FACES, LABELS))
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    """The bytes of a checkpoint after one epoch."""
+    path = tmp_path_factory.mktemp("checkpoint") / "state"
+    model(checkpoint=path, max_epochs=1).fit(FACES, LABELS)
+    return path.read_bytes()
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("settings", "X", "y"),
+        [
+            ({"learning_rate": 0.01}, FACES, LABELS),
+            ({"random_state": 1}, FACES, LABELS),
+            ({}, FACES[::-1], LABELS),
+            ({}, FACES, LABELS[::-1]),
+            ({}, FACES[1:], LABELS[1:]),
+        ],
+        ids=["parameters", "seed", "faces", "labels", "samples"],
+    )
+    def test_another_training(self, state, tmp_path, settings, X, y):
+        path = tmp_path / "state"
+        path.write_bytes(state)
+        with pytest.raises(ValueError, match="of another training"):
+            model(**{"checkpoint": path, "max_epochs": 1, **settings}).fit(X, y)
+        assert path.read_bytes() == state
+
+    @pytest.mark.parametrize("keep", [0, 10, 1000, -1])
+    def test_damaged(self, state, tmp_path, keep):
+        path = tmp_path / "state"
+        path.write_bytes(state[:keep])
+        with pytest.raises(ModelFormatError, match="Remove it to train from the start"):
+            model(checkpoint=path, max_epochs=1).fit(FACES, LABELS)
+
+    def test_malicious(self, tmp_path):
+        class Payload:
+            def __reduce__(self):
+                return os.mkdir, (str(tmp_path / "executed"),)
+
+        torch.save({"fingerprint": Payload()}, tmp_path / "state")
+        with pytest.raises(ModelFormatError, match="damaged, or no checkpoint"):
+            model(checkpoint=tmp_path / "state", max_epochs=1).fit(FACES, LABELS)
+        assert not (tmp_path / "executed").exists()
+
+    def test_other_files(self, tmp_path):
+        torch.save({"weight": torch.zeros(2)}, tmp_path / "state")
+        with pytest.raises(ModelFormatError, match="no checkpoint of a training"):
+            model(checkpoint=tmp_path / "state", max_epochs=1).fit(FACES, LABELS)
+
+    @pytest.mark.parametrize("random_state", [None, np.random.RandomState(0)])
+    def test_no_seed(self, tmp_path, random_state):
+        with pytest.raises(ValueError, match="integer random_state"):
+            model(checkpoint=tmp_path / "state", random_state=random_state).fit(FACES, LABELS)
+
+
+if __name__ == "__main__":
+    where, when, at_epoch = sys.argv[1:]
+    model(checkpoint=where, callbacks=[Kill(when, int(at_epoch))]).fit(FACES, LABELS)
