@@ -66,7 +66,7 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
     filter_margin : float, default=10.0
         Margin of the rank loss of the filters. Where it exceeds all differences of scores, as the
         default does, every pair of frames pulls; at a small margin only those out of order.
-    n_windows : int or None, default=64
+    n_windows : int or None, default=32
         At most that many windows of a clip, evenly spaced, teach the filters; None for all.
     batch_persons : int, default=32
         Persons adapted at once: bounds memory, and changes results by rounding alone.
@@ -171,7 +171,7 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
         step_size: float = 1.0,
         whiten: bool = True,
         filter_margin: float = 10.0,
-        n_windows: int | None = 64,
+        n_windows: int | None = 32,
         batch_persons: int = 32,
         margin: float = 1.0,
         learning_rate: float = 2e-3,

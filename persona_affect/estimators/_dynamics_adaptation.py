@@ -1,6 +1,6 @@
 """Stage 2 of the dynamics encoder: the frozen U-net, and filters that learn one person each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -62,12 +62,18 @@ class Windows:
         return torch.cat([stack_context(clip, at, context) for clip, at in pairs])
 
     def losses(self, net: DynamicsUNet, maps: Tensor, margin: float) -> Tensor:
-        """Rank loss of each person and scale, mean over the windows; (n_persons, n_scales)."""
+        """Rank loss of each person and scale, mean over the windows; (n_persons, n_scales).
+
+        Unlike the generic network's, these scores are relative to the deviation of the whole clip,
+        not of each window: a person's large and quick movements weigh more than the small and slow
+        ones, which is what asymmetry and amplitude are made of.
+        """
         parts = maps.split([len(at) for at in self.centres])
-        rows = [
-            torch.stack([rank_loss(s, margin) for s in scale_scores(net, *triple)], 1)
-            for triple in zip(parts, self.clips, self.centres, strict=True)
-        ]
+        rows = []
+        for part, clip, at in zip(parts, self.clips, self.centres, strict=True):
+            deviation = clip.square().mean().clamp_min(1e-12).sqrt()
+            scores = scale_scores(net, part, clip, at, deviation)
+            rows.append(torch.stack([rank_loss(s, margin) for s in scores], 1))
         counts = torch.bincount(self.person, minlength=self.n_persons)
         sums = maps.new_zeros(self.n_persons, len(net.scales)).index_add(
             0, self.person, torch.cat(rows)
@@ -81,9 +87,11 @@ class Whitening:
 
     The gradient of a filter is a sum of products :math:`\delta x^\top` of the loss's gradient after
     the filter and the features before it. With :math:`A = E[x x^\top]` and
-    :math:`B_k = E[\delta \delta^\top]` (of scale k), :math:`B_k^{-1/2} G A^{-1/2}` has about equal
-    variance in all directions: features and maps that are loud in everybody do not drown the rest.
-    The factors are those of K-FAC (Martens and Grosse, ICML 2015), here to the power -1/2.
+    :math:`B_k = E[\sum \delta \delta^\top]` (of scale k, summed over pixels),
+    :math:`B_k^{-1/2} G A^{-1/2}` of a single window has variance of about 1 in every direction:
+    features and maps that are loud in everybody do not drown the rest, and what differs more
+    between persons' means is signal. The factors are those of K-FAC (Martens and Grosse, ICML 2015;
+    Grosse and Martens, ICML 2016), here to the power -1/2.
 
     Attributes
     ----------
@@ -119,19 +127,17 @@ class Whitening:
         after = {level: torch.zeros(()) for level in levels}
         for clips in persons:
             windows = Windows.of(net, [clips], n_windows, device)
-            seen: dict[str, Tensor] = {}
-            stacks = windows.stacks(net.context).requires_grad_()
-            losses = windows.losses(net, net(stacks, partial(_record, seen)), margin)
-            outputs = [seen[level] for level in levels]
-            for level, x in zip(levels, outputs, strict=True):
-                departures = from_person_mean(x.detach(), windows.person, 1)
-                before[level] = before[level] + _second_moment(departures).cpu()
-            by_scale = [
-                torch.autograd.grad(losses[0, k], outputs, retain_graph=True)
-                for k in range(len(net.scales))
-            ]
-            for level, *deltas in zip(levels, *by_scale, strict=True):
-                after[level] = after[level] + torch.stack([_second_moment(d) for d in deltas]).cpu()
+            probe = _Probe(levels)
+            losses = windows.losses(net, net(windows.stacks(net.context), probe), margin)
+            by_scale = [probe.deltas(losses[0, k]) for k in range(len(net.scales))]
+            for level in levels:
+                departures = from_person_mean(probe.before[level], windows.person, 1)
+                before[level] = before[level] + _second_moment(departures).cpu() / len(persons)
+                # Of each window by itself, summed over pixels, as the gradient is.
+                n, _, height, width = probe.before[level].shape
+                factor = n**2 * height * width / len(persons)
+                deltas = torch.stack([_second_moment(delta[level]) for delta in by_scale])
+                after[level] = after[level] + factor * deltas.cpu()
         return cls(
             {level: _inverse_root(moment) for level, moment in before.items()},
             {level: _inverse_root(moment) for level, moment in after.items()},
@@ -185,10 +191,18 @@ def adapt(
     scales = range(len(net.scales))
     for step in range(n_steps):
         if step == 0:
-            gradients = _gradients(net, stacks, windows, filters[0], scales, margin)
+            gradients = _gradients(net, stacks, windows, _Probe(levels), scales, margin)
         else:
             gradients = [
-                _gradients(net, stacks, windows, filters[k], [k], margin)[0] for k in scales
+                _gradients(
+                    net,
+                    stacks,
+                    windows,
+                    _Probe(levels, partial(own, person=windows.person)),
+                    [k],
+                    margin,
+                )[0]
+                for k, own in enumerate(filters)
             ]
         with torch.no_grad():
             for k, by_level in enumerate(gradients):
@@ -199,36 +213,70 @@ def adapt(
     return torch.cat(columns, 1)
 
 
+class _Probe:
+    """Put into the network, keeps what filters see, and tells what the loss wants after them.
+
+    Parameters
+    ----------
+    levels : sequence of str
+        Where filters sit.
+    filters : callable or None
+        ``(level, features) -> features``; None for filters of zero.
+    """
+
+    def __init__(
+        self, levels: Sequence[str], filters: Callable[[str, Tensor], Tensor] | None = None
+    ) -> None:
+        self.levels, self.filters = levels, filters
+        self.before: ByLevel = {}
+        self.after: ByLevel = {}
+
+    def __call__(self, level: str, features: Tensor) -> Tensor:
+        """Keep the features of a level, and pass them on through its filters."""
+        if level not in self.levels:
+            return features
+        out = features if self.filters is None else self.filters(level, features)
+        if not out.requires_grad:
+            # The first filters: no gradient is needed of what comes before.
+            out = out.detach().requires_grad_()
+        self.before[level], self.after[level] = features.detach(), out
+        return out
+
+    def deltas(self, loss: Tensor) -> ByLevel:
+        """Gradients of a loss with respect to what comes out of each level's filters."""
+        outputs = [self.after[level] for level in self.levels]
+        gradients = torch.autograd.grad(loss, outputs, retain_graph=True)
+        return dict(zip(self.levels, gradients, strict=True))
+
+
 def _gradients(
     net: DynamicsUNet,
     stacks: Tensor,
     windows: Windows,
-    filters: PersonFilters,
+    probe: _Probe,
     scales: Iterable[int],
     margin: float,
 ) -> list[ByLevel]:
     """Gradients of each person's loss at the given scales, from one pass of the network."""
-    insert = partial(filters, person=windows.person)
-    losses = windows.losses(net, net(stacks, insert), margin)
-    names = list(filters.weights)
-    # No person's loss depends on another's filters, so the sum's gradients are the persons' own.
-    return [
-        dict(
-            zip(
-                names,
-                torch.autograd.grad(
-                    losses[:, k].sum(), [filters.weights[n] for n in names], retain_graph=True
-                ),
-                strict=True,
-            )
+    losses = windows.losses(net, net(stacks, probe), margin)
+    departures = {
+        level: from_person_mean(x, windows.person, windows.n_persons).flatten(2).mT
+        for level, x in probe.before.items()
+    }
+    gradients = []
+    for k in scales:
+        # No person's loss depends on another's filters: the sum's gradients are the persons' own.
+        deltas = probe.deltas(losses[:, k].sum())
+        by_window = {level: d.flatten(2) @ departures[level] for level, d in deltas.items()}
+        gradients.append(
+            {
+                level: products.new_zeros(windows.n_persons, *products.shape[1:]).index_add(
+                    0, windows.person, products
+                )
+                for level, products in by_window.items()
+            }
         )
-        for k in scales
-    ]
-
-
-def _record(seen: dict[str, Tensor], level: str, features: Tensor) -> Tensor:
-    seen[level] = features
-    return features
+    return gradients
 
 
 def _second_moment(x: Tensor) -> Tensor:

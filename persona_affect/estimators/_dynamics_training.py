@@ -67,10 +67,16 @@ def spread_centres(n_frames: int, margin: int, n_windows: int | None) -> Tensor:
     return margin + ((torch.arange(n_windows) + 0.5) * fitting / n_windows).long()
 
 
-def scale_scores(net: DynamicsUNet, maps: Tensor, frames: Tensor, centres: Tensor) -> list[Tensor]:
+def scale_scores(
+    net: DynamicsUNet,
+    maps: Tensor,
+    frames: Tensor,
+    centres: Tensor,
+    deviation: Tensor | None = None,
+) -> list[Tensor]:
     """Score one clip's windows at every scale: a list of (n_centres, 2 * scale + 1)."""
     return [
-        window_scores(maps[None, :, k], frames[None], centres[None], scale)[0]
+        window_scores(maps[None, :, k], frames[None], centres[None], scale, deviation)[0]
         for k, scale in enumerate(net.scales)
     ]
 

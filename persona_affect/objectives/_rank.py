@@ -5,7 +5,13 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def window_scores(maps: Tensor, frames: Tensor, centres: Tensor, scale: int) -> Tensor:
+def window_scores(
+    maps: Tensor,
+    frames: Tensor,
+    centres: Tensor,
+    scale: int,
+    deviation: Tensor | None = None,
+) -> Tensor:
     r"""Score the frames around each centre by the centre's dynamic map.
 
     .. math:: S_\tau = \langle D_t, (I_\tau - \bar I) / \rho \rangle / (H W C),
@@ -25,6 +31,9 @@ def window_scores(maps: Tensor, frames: Tensor, centres: Tensor, scale: int) -> 
         Frame t of each map, at least `scale` frames from either end.
     scale : int
         k, 1 or more.
+    deviation : torch.Tensor of shape () or (n_clips, 1), default=None
+        What takes the place of :math:`\rho`: one for all windows of a clip, so that windows with
+        more motion have larger scores.
 
     Returns
     -------
@@ -40,8 +49,9 @@ def window_scores(maps: Tensor, frames: Tensor, centres: Tensor, scale: int) -> 
     # The look common to all frames only costs precision: products of deviations are small.
     pixels = pixels - pixels.mean(1, keepdim=True)
     raw = (maps.flatten(2) @ pixels.mT).gather(2, window)
-    rms = _window_variance(pixels, window).clamp_min(1e-12).sqrt()
-    return (raw - raw.mean(2, keepdim=True)) / (rms[..., None] * pixels.shape[2])
+    if deviation is None:
+        deviation = _window_variance(pixels, window).clamp_min(1e-12).sqrt()
+    return (raw - raw.mean(2, keepdim=True)) / (deviation[..., None] * pixels.shape[2])
 
 
 def _window_variance(pixels: Tensor, window: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def test_descriptor_is_the_gradient_of_the_rank_loss(clips):
     frames = prepare_clip(clips.data[0], (28, 24))
     filters = torch.zeros(32, 32, requires_grad=True)
     seen = []
-    centres = spread_centres(len(frames), 3, 64)
+    centres = spread_centres(len(frames), 3, 32)
     for t in centres:
         net(stack_context(frames, t[None], 3), lambda at, x: seen.append((at, x)) or x)
     mean = torch.cat([x for at, x in seen if at == level]).mean(0)
@@ -71,7 +71,8 @@ def test_descriptor_is_the_gradient_of_the_rank_loss(clips):
 
     for t in centres:
         maps = net(stack_context(frames, t[None], 3), insert)
-        scores = window_scores(maps[None, :, scale], frames[None], t[None, None], 3)
+        rms = frames.square().mean().sqrt()
+        scores = window_scores(maps[None, :, scale], frames[None], t[None, None], 3, rms)
         (rank_loss(scores, 10.0).sum() / len(centres)).backward()
     at = [i for i, name in enumerate(names) if name.startswith(f"scale3_{level}_")]
     expected = -filters.grad.flatten().numpy()

@@ -84,6 +84,16 @@ def test_window_scores_ignore_the_look_and_how_far_it_moves():
     torch.testing.assert_close(window_scores(maps, 0.1 * frames + look, centres, 2), scores)
 
 
+def test_window_scores_relative_to_a_deviation_that_is_given():
+    maps, frames, centres = _random_clips()
+    given = window_scores(maps, frames, centres, 2, torch.tensor([[2.0], [4.0]]))
+    twice = window_scores(maps, 2 * frames, centres, 2, torch.tensor(4.0))
+    torch.testing.assert_close(twice[1], 2 * given[1])
+    torch.testing.assert_close(twice[0], given[0])
+    relative = given / window_scores(maps, frames, centres, 2)
+    torch.testing.assert_close(relative, relative[..., :1].expand_as(relative))
+
+
 def test_window_without_motion_scores_zero():
     maps, frames, centres = _random_clips()
     still = frames[:, :1].expand_as(frames)

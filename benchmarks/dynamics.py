@@ -1,0 +1,377 @@
+"""What person-specific dynamics are worth: ranking, recognition, traits, tasks, speed.
+
+    python benchmarks/dynamics.py --seeds 5 --out benchmarks/results/dynamics.md
+    python benchmarks/dynamics.py --parts speed --seeds 1
+    PERSONA_AFFECT_DATA=... python benchmarks/dynamics.py --parts grid --seeds 1
+
+A seed renders its own persons (`make_dynamic_clips`): unlabelled ones to train the generic network,
+others with traits, some of one look, some in three tasks. Clips are shrunk to half size to fit in
+memory. Traits are regressed by standardised ridge in five folds by person, for every descriptor
+alike. Intervals are 95 %, Student's t over seeds. Seeds can run apart (`--first-seed`): results
+are kept in `--cache`, and a last call tabulates them.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch.nn import functional
+
+from persona_affect import FaceAligner, FaceEmbedder, PersonDynamicsEncoder, TaskFusion
+from persona_affect.datasets import make_dynamic_clips
+from persona_affect.estimators._dynamics_training import prepare_clip, spread_centres
+from persona_affect.metrics import ccc_score
+from persona_affect.networks import PersonFilters, stack_context
+from persona_affect.objectives import rank_loss, window_scores
+
+TASKS = ("reading", "talking", "reacting")
+SETS = {
+    "gen": {"n_persons": 96},
+    "down": {"n_persons": 200},
+    "tasks": {"n_persons": 120, "n_clips_per_person": 1, "tasks": TASKS},
+    "same": {"n_persons": 40, "same_look": True},
+}
+HALF = (56, 48)
+FRAMES = [6, 22, 37, 52, 68]
+
+
+def render(name: str, seed: int, cache: Path) -> dict[str, NDArray]:
+    """Render a set of persons, or take it from the cache."""
+    path = cache / f"{name}{seed}.npz"
+    if not path.exists():
+        bunch = make_dynamic_clips(**SETS[name], random_state=100 * seed + list(SETS).index(name))
+        np.savez(
+            path,
+            small=np.stack([_shrink(clip) for clip in bunch.data]),
+            frames=np.stack([clip[FRAMES] for clip in bunch.data]),
+            y=bunch.target.to_numpy(),
+            g=bunch.groups,
+            tasks=bunch.tasks,
+        )
+    with np.load(path) as stored:
+        data = {key: stored[key] for key in ("small", "frames", "y", "g", "tasks")}
+    if data["small"].dtype != np.uint8:
+        data["small"] = np.rint(data["small"]).astype(np.uint8).transpose(0, 1, 3, 4, 2)
+    return data
+
+
+def _shrink(clip: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    frames = torch.from_numpy(clip).movedim(3, 1).float()
+    small = functional.adaptive_avg_pool2d(frames, HALF).movedim(1, 3)
+    return np.rint(small.numpy()).astype(np.uint8)
+
+
+def ridge(*, standardise: bool) -> object:
+    """Ridge regression; whitened descriptors share one unit, other features do not."""
+    model = RidgeCV(np.logspace(-2, 6, 17), alpha_per_target=True)
+    return make_pipeline(StandardScaler(), model) if standardise else model
+
+
+def trait_ccc(descriptors: NDArray, y: NDArray, groups: NDArray, model: object) -> NDArray:
+    """CCC of each trait, predicted in five folds by person."""
+    predicted = cross_val_predict(model, descriptors, y, groups=groups, cv=GroupKFold(5))
+    return ccc_score(y, predicted, multioutput="raw_values")
+
+
+def person_auc(descriptors: NDArray, groups: NDArray, reference: NDArray) -> float:
+    """How well cosines tell one person's pairs of clips; whitened on the unlabelled persons.
+
+    No label is used: the 32 main directions of `reference` are scaled to one variance.
+    """
+    scaler = StandardScaler().fit(reference)
+    _, sizes, directions = np.linalg.svd(scaler.transform(reference), full_matrices=False)
+    z = scaler.transform(descriptors) @ directions[:32].T / sizes[:32]
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    i, j = np.triu_indices(len(z), 1)
+    return float(roc_auc_score(groups[i] == groups[j], (z @ z.T)[i, j]))
+
+
+def generic_bag(encoder: PersonDynamicsEncoder, clips: NDArray) -> NDArray:
+    """Mean and deviation over time of the generic network's features, averaged over pixels."""
+    rows = []
+    for clip in clips:
+        frames = prepare_clip(clip, encoder.image_size)
+        seen: list[torch.Tensor] = []
+        centres = spread_centres(len(frames), max(encoder.scales), None)
+
+        def keep(_: str, x: torch.Tensor, seen: list[torch.Tensor] = seen) -> torch.Tensor:
+            seen.append(x.mean((2, 3)))
+            return x
+
+        with torch.no_grad():
+            encoder.net_(stack_context(frames, centres, encoder.context), keep)
+        pooled = torch.cat(seen, 1)
+        rows.append(torch.cat([pooled.mean(0), pooled.std(0)]).numpy())
+    return np.array(rows)
+
+
+def pixel_bag(clips: NDArray) -> NDArray:
+    """Mean and deviation over time of every pixel."""
+    small = np.stack([prepare_clip(clip, (28, 24)).numpy() for clip in clips])
+    means = functional.adaptive_avg_pool2d(
+        torch.from_numpy(clips.mean(1).transpose(0, 3, 1, 2)), (28, 24)
+    )
+    return np.hstack([means.flatten(1).numpy(), small.std(1).reshape(len(clips), -1)])
+
+
+def embedding_bag(frames: NDArray) -> NDArray:
+    """Mean and deviation over five frames of a pretrained recognition network's embeddings."""
+    n, t = frames.shape[:2]
+    faces = torch.from_numpy(frames).flatten(0, 1).movedim(3, 1).float()
+    faces = functional.interpolate(faces, (150, 150), mode="bilinear", align_corners=False)
+    photos = faces.movedim(1, 3).round().to(torch.uint8).numpy()
+    embedded = FaceEmbedder(device="cpu", mirror=False).fit(photos).transform(photos)
+    embedded = embedded.reshape(n, t, -1)
+    return np.hstack([embedded.mean(1), embedded.std(1)])
+
+
+def by_person(descriptors: NDArray, clips: int = 2) -> NDArray:
+    return descriptors.reshape(-1, clips, descriptors.shape[1]).mean(1)
+
+
+def measure_claims(seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Ranking, recognition, traits and tasks of one seed."""
+    data = {name: render(name, seed, options.cache) for name in SETS}
+    encoder = PersonDynamicsEncoder(max_epochs=options.epochs, random_state=seed, device="cpu")
+    encoder.fit(data["gen"]["small"])
+    results: dict[str, float] = {}
+    down, same, tasks = (data[name] for name in ("down", "same", "tasks"))
+    accuracy = encoder.ranking_accuracy(down["small"][:60])
+    for scale, value in zip(encoder.scales[1:], accuracy.mean(0)[1:], strict=True):
+        results[f"ranking, context 3, scale {scale}"] = value
+
+    own = {name: encoder.transform(part["small"]) for name, part in data.items()}
+    results["AUC, persons of many looks"] = person_auc(own["down"], down["g"], own["gen"])
+    results["AUC, persons of one look"] = person_auc(own["same"], same["g"], own["gen"])
+
+    half = own["down"].reshape(len(down["g"]), len(encoder.scales), -1)
+    variants: dict[str, NDArray] = {"descriptor": own["down"]}
+    for k, scale in enumerate(encoder.scales):
+        variants[f"descriptor, scale {scale} alone"] = half[:, k]
+    variants["bag of generic features"] = generic_bag(encoder, down["small"])
+    variants["bag of pixels"] = pixel_bag(down["small"])
+    if options.embeddings:
+        variants["bag of embeddings"] = embedding_bag(down["frames"])
+    for name, descriptors in variants.items():
+        model = ridge(standardise=name.startswith("bag"))
+        one = trait_ccc(descriptors, down["y"], down["g"], model)
+        two = trait_ccc(by_person(descriptors), down["y"][::2], down["g"][::2], model)
+        results[f"traits, one clip: {name}"] = one.mean()
+        results[f"traits, two clips: {name}"] = two.mean()
+        if name in ("descriptor", "bag of generic features"):
+            for trait, value in zip(make_names(), two, strict=True):
+                results[f"two clips, {trait}: {name}"] = value
+
+    y = tasks["y"][:: len(TASKS)]
+    persons, plain = np.arange(len(y)), ridge(standardise=False)
+    by_task = own["tasks"].reshape(len(y), len(TASKS), -1)
+    for j, task in enumerate(TASKS):
+        results[f"tasks: {task} alone"] = trait_ccc(by_task[:, j], y, persons, plain).mean()
+    for fusion in ("early", "late"):
+        model = TaskFusion(None, plain, fusion=fusion)
+        results[f"tasks: {fusion} fusion"] = trait_ccc(by_task, y, persons, model).mean()
+    return results
+
+
+def make_names() -> list[str]:
+    return ["tempo", "lead", "pauses", "asymmetry", "amplitude"]
+
+
+def measure_context(seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Ranking accuracy of a still, and of a network that sees the whole window."""
+    gen, down = render("gen", seed, options.cache), render("down", seed, options.cache)
+    results = {}
+    still = PersonDynamicsEncoder(
+        context=1, max_epochs=options.epochs, random_state=seed, device="cpu"
+    ).fit(gen["small"])
+    for k, scale in enumerate(still.scales):
+        value = still.ranking_accuracy(down["small"][:60])[:, k].mean()
+        results[f"ranking, context 1, scale {scale}"] = value
+    own = still.transform(down["small"])
+    ccc = trait_ccc(own, down["y"], down["g"], ridge(standardise=False))
+    results["traits, one clip: descriptor, context 1"] = ccc.mean()
+    for scale in (2, 4, 8):
+        whole = PersonDynamicsEncoder(
+            scales=(scale,), context=2 * scale + 1, max_epochs=options.epochs, random_state=seed
+        ).set_params(device="cpu", early_stopping=False)
+        whole.fit(gen["small"])
+        value = whole.ranking_accuracy(down["small"][:60], hidden=3).mean()
+        results[f"ranking, whole window, scale {scale}"] = value
+    return results
+
+
+def measure_speed(seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Adapt 32 persons at once, and one at a time by the plain loop over windows and scales."""
+    clips = render("down", seed, options.cache)["small"][:64:2]
+    gen = render("gen", seed, options.cache)["small"]
+    encoder = PersonDynamicsEncoder(max_epochs=1, random_state=seed, device="cpu", whiten=False)
+    encoder.fit(gen[:16])
+    encoder.transform(clips[:2])
+    results: dict[str, float] = {}
+    start = time.perf_counter()
+    together = encoder.transform(clips)
+    results["seconds a person, 32 at once"] = (time.perf_counter() - start) / 32
+    start = time.perf_counter()
+    alone = np.vstack([encoder.transform(clips[i : i + 1]) for i in range(8)])
+    results["seconds a person, each alone"] = (time.perf_counter() - start) / 8
+    start = time.perf_counter()
+    plain = np.vstack([naive_descriptor(encoder, clip) for clip in clips[:4]])
+    results["seconds a person, plain loop"] = (time.perf_counter() - start) / 4
+    results["plain loop / 32 at once"] = (
+        results["seconds a person, plain loop"] / results["seconds a person, 32 at once"]
+    )
+    scale = np.abs(plain).max()
+    results["largest difference, at once and alone"] = np.abs(together[:8] - alone).max() / scale
+    results["largest difference, at once and plain"] = np.abs(together[:4] - plain).max() / scale
+    return results
+
+
+def naive_descriptor(encoder: PersonDynamicsEncoder, clip: NDArray[np.uint8]) -> NDArray:
+    """Adapt one person as one would write it down: a scale and a window at a time, autograd."""
+    net, levels = encoder.net_, list(encoder.filter_levels)
+    frames = prepare_clip(clip, encoder.image_size)
+    centres = spread_centres(len(frames), max(encoder.scales), encoder.n_windows)
+    means: dict[str, torch.Tensor] = {}
+
+    def add(level: str, x: torch.Tensor) -> torch.Tensor:
+        means[level] = means.get(level, 0) + x / len(centres)
+        return x
+
+    with torch.no_grad():
+        for t in centres:
+            net(stack_context(frames, t[None], encoder.context), add)
+    parts = []
+    for k, scale in enumerate(encoder.scales):
+        filters = PersonFilters(net.level_widths, levels).weights
+
+        def insert(level: str, x: torch.Tensor, filters: object = filters) -> torch.Tensor:
+            departures = (x - means[level]).flatten(2)
+            return x + (filters[level] @ departures).view_as(x)
+
+        for t in centres:
+            maps = net(stack_context(frames, t[None], encoder.context), insert)[None, :, k]
+            rms = frames.square().mean().sqrt()
+            scores = window_scores(maps, frames[None], t[None, None], scale, rms)
+            (rank_loss(scores, encoder.filter_margin).sum() / len(centres)).backward()
+        parts += [-filters[level].grad.flatten() for level in levels]
+    return torch.cat(parts).numpy()[None]
+
+
+def measure_grid(seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Ranking accuracy on each real clip, trained on the five other speakers."""
+    folder = Path(os.environ["PERSONA_AFFECT_DATA"]) / "grid"
+    paths = sorted(map(str, folder.glob("*.mpg")))
+    clips = FaceAligner(n_frames=None).fit_transform(paths)
+    rows = []
+    for i in range(len(clips)):
+        others = [clip for j, clip in enumerate(clips) if j != i]
+        encoder = PersonDynamicsEncoder(
+            max_epochs=options.grid_epochs,
+            batch_size=5,
+            windows_per_clip=16,
+            early_stopping=False,
+            whiten=False,
+            random_state=seed,
+            device="cpu",
+        ).fit(others)
+        rows.append(encoder.ranking_accuracy(clips[i : i + 1])[0])
+    mean = np.mean(rows, axis=0)
+    results = {f"GRID, scale {s}": mean[k] for k, s in enumerate(encoder.scales) if k}
+    results["GRID, lowest clip, scale 2"] = min(row[1] for row in rows)
+    return results
+
+
+PARTS: dict[str, Callable[[int, argparse.Namespace], dict[str, float]]] = {
+    "claims": measure_claims,
+    "context": measure_context,
+    "speed": measure_speed,
+    "grid": measure_grid,
+}
+
+
+def summarise(values: pd.Series) -> pd.Series:
+    """Mean and 95 % interval over seeds."""
+    n, mean = len(values), values.mean()
+    half = stats.t.ppf(0.975, n - 1) * values.std() / np.sqrt(n) if n > 1 else np.nan
+    return pd.Series({"mean": mean, "low": mean - half, "high": mean + half, "seeds": n})
+
+
+def tabulate(options: argparse.Namespace) -> str:
+    """Table of all results in the cache, with the paired differences that the paper claims."""
+    rows: dict[int, dict[str, float]] = {}
+    for path in sorted(options.cache.glob("result_*.json")):
+        _, part, seed = path.stem.split("_")
+        if part in options.parts:
+            rows.setdefault(int(seed), {}).update(json.loads(path.read_text()))
+    table = pd.DataFrame.from_dict(rows, orient="index").sort_index()
+    difference = partial(_difference, table)
+    for clips in ("one clip", "two clips"):
+        own = f"traits, {clips}: descriptor"
+        for name in ("bag of generic features", "bag of pixels", "bag of embeddings"):
+            difference(
+                f"difference, {clips}: descriptor - {name}", own, [f"traits, {clips}: {name}"]
+            )
+        singles = [c for c in table if c.startswith(f"traits, {clips}: descriptor, scale")]
+        difference(f"difference, {clips}: all scales - best scale", own, singles)
+    alone = [c for c in table if c.startswith("tasks:") and c.endswith("alone")]
+    for fusion in ("early", "late"):
+        difference(f"difference: {fusion} - best task", f"tasks: {fusion} fusion", alone)
+    summary = table.apply(lambda column: summarise(column.dropna())).T
+    return (
+        f"# Person-specific dynamics\n\nCCC is the mean over the five traits. Python "
+        f"{platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} CPU cores.\n\n"
+        f"```\n{summary.round(3).to_string()}\n```\n"
+    )
+
+
+def _difference(table: pd.DataFrame, name: str, first: str, others: list[str]) -> None:
+    others = [c for c in others if c in table]
+    if first in table and others:
+        # The best of the others is chosen by its mean over seeds.
+        table[name] = table[first] - table[table[others].mean().idxmax()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--parts", default="claims,context,speed")
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--grid-epochs", type=int, default=150)
+    parser.add_argument("--embeddings", action="store_true", help="needs the extra 'pretrained'")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cache", type=Path, default=Path("dynamics-cache"))
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    options.parts = options.parts.split(",")
+    options.cache.mkdir(exist_ok=True)
+    torch.set_num_threads(options.threads)
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for part in options.parts:
+            path = options.cache / f"result_{part}_{seed}.json"
+            if not path.exists():
+                results = PARTS[part](seed, options)
+                path.write_text(json.dumps({k: float(v) for k, v in results.items()}, indent=1))
+    text = tabulate(options)
+    print(text)
+    if options.out is not None:
+        options.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
