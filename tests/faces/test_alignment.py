@@ -119,7 +119,7 @@ def warped(photo, angle, scale, shift, mirror):
 
 
 # Largest mean absolute difference in grey levels (0..255) between the aligned face of a photo and
-# that of the photo after each change; measured values are about half.
+# that of the photo after each change; measured means were 3.2 to 7.7.
 REPEATABILITY = [
     ("rotated -30", {"angle": -30}, 12),
     ("rotated -10", {"angle": -10}, 8),
