@@ -106,8 +106,10 @@ def main() -> None:
         "constant mean": np.tile(half_rated.mean(), (len(rows), 1)),
     }
     print(f"{half_rated.notna().sum().to_dict()} labels; {len(rows)} held-out faces")
+    groups = {"personality": PERSONALITY, "emotion": list(EMOTION.values())}
     for name, predicted in predictions.items():
-        print(f"\n{name}:\n{affect_report(y[held_out], predicted).round(3)}")
+        report = affect_report(y[held_out], predicted, groups=groups)
+        print(f"\n{name}:\n{report[['pearson', 'ccc', 'accuracy_mae']].round(3).to_string()}")
     print("\nImpressions that faces make on raters, not what people are.")
 
 
