@@ -1,7 +1,7 @@
 """Faces as embeddings, by a feature extractor alone."""
 
 from collections.abc import Callable, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Self
 
@@ -41,6 +41,9 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     levels : str or sequence of str, default=None
         What the ResNet29 gives: its embedding (None), or earlier maps, which keep more of what a
         face expresses; see :class:`persona_affect.networks.ResNet29`.
+    crops : float or sequence of float, default=None
+        What the ResNet29 sees of a face: sides of central squares, as shares of the chip's, whose
+        levels are concatenated; the whole chip if None.
     mirror : bool, default=True
         Average the embeddings of each face and of its mirror image.
     n_segments : int or None, default=3
@@ -68,6 +71,7 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "backbone": [StrOptions(set(BACKBONES)), callable],
         "weights": [str, PathLike, None],
         "levels": [str, "array-like", None],
+        "crops": [Interval(Real, 0, 1, closed="right"), "array-like", None],
         "mirror": ["boolean"],
         "n_segments": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str],
@@ -80,6 +84,7 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         *,
         weights: str | PathLike[str] | None = "pretrained",
         levels: str | Sequence[str] | None = None,
+        crops: float | Sequence[float] | None = None,
         mirror: bool = True,
         n_segments: int | None = 3,
         device: str = "auto",
@@ -88,6 +93,7 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.backbone = backbone
         self.weights = weights
         self.levels = levels
+        self.crops = crops
         self.mirror = mirror
         self.n_segments = n_segments
         self.device = device
@@ -119,7 +125,7 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 f"FaceEmbedder(backbone={self.backbone!r}) needs weights=; a backbone that never "
                 "learnt embeds nothing."
             )
-        network = make_backbone(self.backbone, self.weights, self.levels).eval()
+        network = make_backbone(self.backbone, self.weights, self.levels, self.crops).eval()
         check_face_clips(X, network.input_size)
         self.network_ = network
         self._n_features_out = network.n_features

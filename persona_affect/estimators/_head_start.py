@@ -5,6 +5,7 @@ overfits, while ridge, its strength chosen by leave-one-out, is hard to beat. Th
 move the heads only as far as they pay for it.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -50,23 +51,29 @@ def start_at_ridge(
         linear, labels = head[0], data.labels[group]
         rated = ~np.isnan(labels).all(1)
         penalty = torch.zeros(labels.shape[1])
-        for j in range(labels.shape[1]):
-            fit = _fit(features, labels[:, j].astype(np.float64), data.labels["weight"])
-            if fit is None:
+        mass = data.labels["weight"][rated].sum()
+        for seen, columns in _rated_alike(labels):
+            # Below three there are too few to leave one out.
+            if seen.sum() < 3:
                 continue
+            fit = RidgeCV(_STRENGTHS, alpha_per_target=True).fit(
+                features[seen],
+                labels[np.ix_(seen, columns)].astype(np.float64),
+                sample_weight=data.labels["weight"][seen],
+            )
             with torch.no_grad():
-                linear.weight[j] = torch.from_numpy(fit.coef_)
-                linear.bias[j] = float(fit.intercept_)
-            penalty[j] = float(weights[term] * fit.alpha_ / data.labels["weight"][rated].sum())
+                linear.weight[columns] = torch.from_numpy(fit.coef_).float()
+                linear.bias[columns] = torch.from_numpy(fit.intercept_).float()
+            strength = np.atleast_1d(fit.alpha_) * weights[term] / mass
+            penalty[columns] = torch.from_numpy(strength).float()
         penalties[name] = penalty
     return penalties
 
 
-def _fit(
-    features: NDArray[np.float64], labels: NDArray[np.float64], weight: NDArray[np.float32]
-) -> RidgeCV | None:
-    """Ridge on the observed labels; None where there are too few to leave one out."""
-    seen = ~np.isnan(labels)
-    if seen.sum() < 3:
-        return None
-    return RidgeCV(_STRENGTHS).fit(features[seen], labels[seen], sample_weight=weight[seen])
+def _rated_alike(
+    labels: NDArray[np.float32],
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.intp]]]:
+    """Group the columns that the same samples were rated on: one decomposition serves them all."""
+    patterns, group = np.unique(~np.isnan(labels), axis=1, return_inverse=True)
+    for i, seen in enumerate(patterns.T):
+        yield seen, np.flatnonzero(group == i)

@@ -157,7 +157,8 @@ def _pack_embedder(model: FaceEmbedder) -> tuple[Facts, Tensors]:
 
 def _unpack_embedder(model: FaceEmbedder, facts: Facts, tensors: Tensors) -> None:
     network = _fill(
-        lambda: make_backbone(model.backbone, None, model.levels), _take("network", tensors)
+        lambda: make_backbone(model.backbone, None, model.levels, model.crops),
+        _take("network", tensors),
     )
     model.network_, model._n_features_out = network, network.n_features
 

@@ -68,7 +68,9 @@ class EmbeddingAdapter(Backbone):
             nn.init.zeros_(up.weight)
             self.residual = nn.Sequential(down, up)
 
-    def standardize(self, embeddings: Tensor, weight: Tensor | None = None) -> None:
+    def standardize(
+        self, embeddings: Tensor, weight: Tensor | None = None, *, common: bool = False
+    ) -> None:
         """Learn each feature's mean and spread from (n, n_features) embeddings.
 
         Parameters
@@ -76,11 +78,14 @@ class EmbeddingAdapter(Backbone):
         embeddings : torch.Tensor of shape (n, n_features)
         weight : torch.Tensor of shape (n,), optional
             Sample weights, non-negative.
+        common : bool, default=False
+            Divide all features by one number, the root of their mean variance.
         """
         share = torch.ones(len(embeddings)) if weight is None else weight
         share = (share / share.sum()).to(embeddings)[:, None]
         self.mean.copy_((share * embeddings).sum(0))
-        spread = (share * (embeddings - self.mean) ** 2).sum(0).sqrt()
+        variance = (share * (embeddings - self.mean) ** 2).sum(0)
+        spread = (variance.mean().expand_as(variance) if common else variance).sqrt()
         # A constant feature carries nothing, and must not be divided by its rounding error.
         self.scale.copy_(torch.where(spread > 1e-6 * self.mean.abs(), spread, 1.0))
 

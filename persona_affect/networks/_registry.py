@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ._backbone import Backbone
 from ._resnet29 import ResNet29, load_resnet29_weights
@@ -19,6 +19,7 @@ def make_backbone(
     backbone: BackboneLike,
     weights: str | PathLike[str] | None = None,
     levels: str | Sequence[str] | None = None,
+    crops: float | Sequence[float] | None = None,
 ) -> Backbone:
     """Build a feature extractor.
 
@@ -32,6 +33,8 @@ def make_backbone(
         own initialisation.
     levels : str or sequence of str, optional
         What the ResNet29 gives; see :class:`ResNet29`.
+    crops : float or sequence of float, optional
+        What the ResNet29 sees of a face; see :class:`ResNet29`.
 
     Returns
     -------
@@ -40,14 +43,14 @@ def make_backbone(
     Raises
     ------
     ValueError
-        If the name is unknown, the factory returned something else, or `weights` or `levels` mean
-        nothing to the network.
+        If the name is unknown, the factory returned something else, or `weights`, `levels` or
+        `crops` mean nothing to the network.
     WeightsError
         If the weights do not fit.
     MissingDependencyError
         If the pretrained weights are not installed.
     """
-    network = _build(backbone, levels)
+    network = _build(backbone, {"levels": levels, "crops": crops})
     if weights is None:
         return network
     if isinstance(network, ResNet29):
@@ -62,11 +65,12 @@ def make_backbone(
     return load_sphereface_weights(network, weights)
 
 
-def _build(backbone: BackboneLike, levels: str | Sequence[str] | None) -> Backbone:
+def _build(backbone: BackboneLike, resnet29_settings: dict[str, Any]) -> Backbone:
+    given = {name: value for name, value in resnet29_settings.items() if value is not None}
     if backbone == "resnet29":
-        return ResNet29() if levels is None else ResNet29(levels)
-    if levels is not None:
-        raise ValueError(f"levels= is for the resnet29, not for {backbone!r}; give None.")
+        return ResNet29(**given)
+    for name in given:
+        raise ValueError(f"{name}= is for the resnet29, not for {backbone!r}; give None.")
     if isinstance(backbone, str):
         if backbone not in BACKBONES:
             raise ValueError(f"backbone={backbone!r} is none of {list(BACKBONES)}.")

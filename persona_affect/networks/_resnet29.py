@@ -88,11 +88,16 @@ class ResNet29(Backbone):
     grid : int, optional
         Average the maps over a grid of so many cells a side first, unless they are smaller
         already; all pixels if None.
+    crops : float or sequence of float, default=1.0
+        Sides of the central squares that are seen, as shares of the chip's, each enlarged to the
+        whole input and its levels concatenated: a face is read more finely the smaller the crop,
+        while its outline and hair show in the larger ones.
 
     Attributes
     ----------
     n_features : int
-        128 for the embedding; channels times pixels, summed over `levels`, otherwise.
+        128 for the embedding; channels times pixels, summed over `levels`, otherwise; times the
+        number of `crops`.
     input_size : tuple of int
         (150, 150): a dlib face chip, in which the eyes' centres lie on row 46, 53 pixels apart.
 
@@ -117,17 +122,25 @@ class ResNet29(Backbone):
     input_size = (150, 150)
 
     def __init__(
-        self, levels: str | Sequence[str] = "embedding", *, grid: int | None = None
+        self,
+        levels: str | Sequence[str] = "embedding",
+        *,
+        grid: int | None = None,
+        crops: float | Sequence[float] = 1.0,
     ) -> None:
         super().__init__()
         self.levels = (levels,) if isinstance(levels, str) else tuple(levels)
         self.grid = grid
+        self.crops = (crops,) if isinstance(crops, int | float) else tuple(crops)
         unknown = [level for level in self.levels if level not in RESNET29_LEVELS]
         if unknown or not self.levels:
             raise ValueError(f"levels={levels!r}: choose among {list(RESNET29_LEVELS)}.")
         if grid is not None and grid < 1:
             raise ValueError(f"grid={grid!r}: it must be at least 1, or None.")
-        self.n_features = sum(self._n_features(level) for level in self.levels)
+        if not self.crops or not all(0 < crop <= 1 for crop in self.crops):
+            raise ValueError(f"crops={crops!r}: give shares of the chip's side, in (0, 1].")
+        width = sum(self._n_features(level) for level in self.levels)
+        self.n_features = len(self.crops) * width
         # Not part of the state: the same in every such network.
         self.register_buffer("mean", torch.tensor([122.782, 117.001, 104.298]), persistent=False)
         self.stem = nn.Conv2d(3, 32, 7, stride=2)
@@ -175,12 +188,16 @@ class ResNet29(Backbone):
                 f"ResNet29 takes frames of shape (n, 150, 150, 3), not {tuple(frames.shape)}: "
                 "align faces to its template."
             )
-        maps = self.maps(frames)
-        return torch.cat([self._cells(maps[level]) for level in self.levels], dim=1)
+        features = []
+        for crop in self.crops:
+            maps = self.maps(frames, crop)
+            features += [self._cells(maps[level]) for level in self.levels]
+        return torch.cat(features, dim=1)
 
-    def maps(self, frames: Tensor) -> dict[str, Tensor]:
+    def maps(self, frames: Tensor, crop: float = 1.0) -> dict[str, Tensor]:
         """Compute the map of each level that is built, (n, channels, height, width) each."""
-        x = F.max_pool2d(torch.relu(self.stem(self.preprocess(frames))), 3, stride=2)
+        pixels = _enlarge(self.preprocess(frames), crop)
+        x = F.max_pool2d(torch.relu(self.stem(pixels)), 3, stride=2)
         maps = {}
         for name, stage in self.stages.items():
             x = stage(x)
@@ -195,6 +212,15 @@ class ResNet29(Backbone):
         if self.grid is not None and self.grid < x.shape[-1]:
             x = F.adaptive_avg_pool2d(x, self.grid)
         return x.flatten(1)
+
+
+def _enlarge(images: Tensor, crop: float) -> Tensor:
+    """Fill each image with its central part, `crop` of its side."""
+    if crop == 1:
+        return images
+    affine = torch.tensor([[crop, 0, 0], [0, crop, 0]]).to(images).expand(len(images), 2, 3)
+    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
 
 
 def load_resnet29_weights(network: ResNet29, path: str | PathLike[str] | None = None) -> ResNet29:

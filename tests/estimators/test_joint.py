@@ -257,6 +257,29 @@ def test_on_embeddings_it_starts_at_ridge_and_stays_near(halves):
         assert np.corrcoef(ridge, predicted[:, j])[0, 1] > 0.98
 
 
+@pytest.mark.parametrize("scale", ["each", "common"])
+def test_embeddings_in_one_unit_keep_it(scale):
+    rng = np.random.RandomState(0)
+    spreads = np.geomspace(0.01, 1, 30)
+    X = rng.randn(80, 30) * spreads
+    y = X @ rng.randn(30, 7) + rng.randn(80, 7)
+    # Some targets are rated on all samples, some on half of them, one on too few to start anywhere.
+    y[:40, 2:4] = np.nan
+    y[2:, 6] = np.nan
+    from sklearn.linear_model import RidgeCV
+
+    model = JointAffectEstimator(
+        embedding_scale=scale, learning_rate=1e-9, max_epochs=1, random_state=0
+    ).fit(X, y)
+    scaled = (X - X.mean(0)) / (X.std(0) if scale == "each" else np.sqrt(X.var(0).mean()))
+    for j in range(6):
+        rated = ~np.isnan(y[:, j])
+        mean, std = y[rated, j].mean(), y[rated, j].std()
+        ridge = RidgeCV(np.logspace(-2, 6, 17)).fit(scaled[rated], (y[rated, j] - mean) / std)
+        expected = ridge.predict(scaled) * std + mean
+        np.testing.assert_allclose(model.predict(X)[:, j], expected, rtol=1e-3, atol=1e-3)
+
+
 def test_coherence_needs_features_that_learn(halves):
     _, y = halves
     X = np.random.RandomState(0).randn(20, 6)

@@ -16,6 +16,7 @@ from persona_affect.networks._dlib import DlibLayer, DlibNetwork
 from persona_affect.networks._resnet29 import (
     RESNET29_LEVELS,
     ResNet29,
+    _enlarge,
     load_resnet29_weights,
 )
 
@@ -253,6 +254,31 @@ def test_a_grid_averages_equal_cells(frames):
         torch.testing.assert_close(cells(frames), expected.flatten(1))
 
 
+@pytest.mark.parametrize("crop", [1.0, 0.7, 1 / 3])
+def test_a_crop_enlarges_the_centre(frames, crop):
+    # Interpolation keeps a ramp a ramp, about the same centre and less steep.
+    x = torch.arange(150.0) - 74.5
+    ramp = (x[None, :] + 2 * x[:, None]).expand(2, 3, 150, 150)
+    torch.testing.assert_close(_enlarge(ramp, crop), crop * ramp, rtol=1e-3, atol=1e-3)
+    network = ResNet29("stage64", crops=crop)
+    with torch.no_grad():
+        expected = network.maps(frames, crop)["stage64"].flatten(1)
+        torch.testing.assert_close(network(frames), expected)
+        if crop < 1:
+            assert not torch.allclose(network.maps(frames)["stage64"].flatten(1), expected)
+
+
+def test_crops_are_concatenated_in_the_order_asked(frames):
+    network = ResNet29(["stage64", "stage128"], grid=2, crops=(0.6, 1.0))
+    with torch.no_grad():
+        features = network(frames)
+        for i, crop in enumerate(network.crops):
+            alone = ResNet29(network.levels, grid=2, crops=crop)
+            alone.load_state_dict(network.state_dict())
+            torch.testing.assert_close(features.tensor_split(2, dim=1)[i], alone(frames))
+    assert features.shape == (2, network.n_features)
+
+
 def test_layers_that_no_level_needs_are_not_built():
     sizes = [sum(p.numel() for p in ResNet29(level).parameters()) for level in RESNET29_LEVELS]
     assert all(shallow < deep for shallow, deep in pairwise(sizes))
@@ -305,6 +331,9 @@ def test_frames_of_other_shapes_are_refused(shape):
         ({"levels": ["pooled", "eyes"]}, "levels="),
         ({"levels": []}, "levels="),
         ({"grid": 0}, "grid=0"),
+        ({"crops": 1.5}, "crops=1.5"),
+        ({"crops": (1.0, 0.0)}, "crops="),
+        ({"crops": ()}, "crops="),
     ],
 )
 def test_bad_parameters(parameters, message):
