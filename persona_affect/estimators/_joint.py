@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -16,16 +16,14 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import Tags, check_array, check_consistent_length, check_random_state
+from sklearn.utils import Tags, check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from persona_affect.metrics import SCORERS
 from persona_affect.networks import (
     BACKBONES,
     Backbone,
     EmbeddingAdapter,
-    PersEmoNOutput,
     make_backbone,
 )
 from persona_affect.objectives import REGRESSION_LOSSES
@@ -33,7 +31,7 @@ from persona_affect.objectives import REGRESSION_LOSSES
 from ._assembly import choose_losses, find_present, hold_out, label_clips, make_net
 from ._augmentation import AUGMENTATIONS
 from ._clips import check_embeddings, check_face_clips, holds_faces
-from ._inference import pool_frames, run_frames
+from ._prediction import JointPrediction
 from ._presets import HEAD_STYLES
 from ._targets import Targets, TargetScaler, read_targets
 from ._training import (
@@ -48,7 +46,11 @@ from ._training import (
 
 
 class JointAffectEstimator(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin, BaseEstimator
+    JointPrediction,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    RegressorMixin,
+    BaseEstimator,
 ):
     """Apparent personality and emotion from faces, learnt jointly (PersEmoN).
 
@@ -385,155 +387,6 @@ class JointAffectEstimator(
             self, X, dtype=np.float32, ensure_all_finite="allow-nan", ensure_min_samples=2
         )
         return EmbeddingAdapter(X.shape[1], self.adapter_rank), check_embeddings(X)
-
-    def predict(self, X: Any) -> NDArray[np.float64]:
-        """Predict every target of every sample, averaged over the centre frames of its segments.
-
-        Parameters
-        ----------
-        X : array-like of n_samples face clips, or embeddings
-            As in `fit`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_targets) or (n_samples,)
-            In the units and the column order of `y`. A sample without a face is a row of NaN; a
-            target that was never rated is a column of NaN.
-
-        Warns
-        -----
-        NoFaceWarning
-            Naming samples without a face.
-        """
-        frames = self._run(X, self._read_targets, n_segments=self.n_segments)
-        values = self._in_callers_units(pool_frames(frames, len(self.target_names_)))
-        return values[:, 0] if self._one_dimensional else values
-
-    def predict_frames(self, X: Any) -> list[NDArray[np.float64]]:
-        """Predict every target of every frame.
-
-        Parameters
-        ----------
-        X : array-like of n_samples face clips, or embeddings
-
-        Returns
-        -------
-        list of ndarray of shape (n_frames, n_targets)
-            One a sample; without rows for a sample without a face.
-        """
-        frames = self._run(X, self._read_targets, n_segments=None)
-        width = len(self.target_names_)
-        return [self._in_callers_units(np.reshape(f, (-1, width)).astype(float)) for f in frames]
-
-    def predict_from_emotion(self, emotion: Any) -> NDArray[np.float64]:
-        """Predict personality from emotion alone: the relationship module (RAM).
-
-        Parameters
-        ----------
-        emotion : array-like of shape (n_samples, n_emotion)
-            In the units of `y`, in the order of `emotion_names_`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_personality)
-            In the units of `y`, in the order of `personality_names_`.
-
-        Raises
-        ------
-        ValueError
-            If the RAM was not trained, or the width is wrong.
-        """
-        check_is_fitted(self)
-        ram = self.net_.module_.ram
-        if ram is None:
-            raise ValueError(
-                "This model has no RAM: it was fitted with lambda_ram=0, or without personality "
-                "labels or emotion targets."
-            )
-        emotion = check_array(emotion, dtype=np.float64, input_name="emotion")
-        if emotion.shape[1] != len(self.emotion_names_):
-            raise ValueError(
-                f"emotion has {emotion.shape[1]} columns, expected {self.emotion_names_}."
-            )
-        split, scaler = len(self.personality_names_), self._scaler
-        scaled = (emotion - scaler.shift[split:]) / scaler.scale[split:]
-        with torch.inference_mode():
-            inputs = torch.from_numpy(scaled).float().to(self.net_.device)
-            scores = ram(inputs).double().cpu().numpy()
-        return scores * scaler.scale[:split] + scaler.shift[:split]
-
-    def transform(self, X: Any) -> NDArray[np.float32]:
-        """Embed every sample with the trained FEM, averaged over its segments' centre frames.
-
-        Parameters
-        ----------
-        X : array-like of n_samples face clips, or embeddings
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features), float32
-            A sample without a face is a row of NaN.
-        """
-        frames = self._run(X, lambda output: output.embedding, n_segments=self.n_segments)
-        return pool_frames(frames, self._n_features_out).astype(np.float32)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Coefficient of determination over the observed labels, averaged over the targets.
-
-        Parameters
-        ----------
-        X : array-like of n_samples face clips, or embeddings
-        y : array-like or DataFrame of shape (n_samples, n_targets)
-            NaN where not rated. A sample without a face counts as predicted by the mean label.
-        sample_weight : array-like of shape (n_samples,), default=None
-
-        Returns
-        -------
-        float
-        """
-        return cast(float, SCORERS["r2"](self, X, y, sample_weight=sample_weight))
-
-    def _run(self, X: Any, read: Any, *, n_segments: int | None) -> list[NDArray[np.float32]]:
-        check_is_fitted(self)
-        fem = self.net_.module_.fem
-        takes_faces = fem.input_size is not None
-        if holds_faces(X) != takes_faces:
-            raise ValueError(
-                f"X = {'faces' if not takes_faces else 'embeddings'}, but this model was fitted on "
-                f"{'faces' if takes_faces else 'embeddings'}."
-            )
-        clips: Sequence[NDArray[Any]]
-        if takes_faces:
-            clips = check_face_clips(X, fem.input_size)
-        else:
-            X = validate_data(self, X, dtype=np.float32, ensure_all_finite="allow-nan", reset=False)
-            clips = check_embeddings(X)
-        return run_frames(
-            lambda frames: read(self.net_.infer(frames)),
-            clips,
-            n_segments=n_segments,
-            verbose=bool(self.verbose),
-        )
-
-    def _read_targets(self, output: PersEmoNOutput) -> torch.Tensor:
-        """Join PAM and EAM; what no loss taught them is the mean label, or NaN if there is none."""
-        scaler, loss = self._scaler, self.net_.criterion_.weights
-        rest = torch.from_numpy(scaler.transform(scaler.mean)).to(output.embedding)
-        rest = rest.expand(len(output.embedding), -1)
-        split = len(self.personality_names_)
-        personality = output.personality if loss["per"] else None
-        emotion = output.emotion if loss["emo"] else None
-        values = torch.cat(
-            [
-                rest[:, :split] if personality is None else personality,
-                rest[:, split:] if emotion is None else emotion,
-            ],
-            dim=1,
-        )
-        return torch.where(rest.isnan(), rest, values)
-
-    def _in_callers_units(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self._scaler.inverse_transform(values)[:, self._order]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -1,0 +1,188 @@
+"""What a fitted joint network answers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from persona_affect.metrics import SCORERS
+from persona_affect.networks import PersEmoNOutput
+
+from ._clips import check_embeddings, check_face_clips, holds_faces
+from ._inference import pool_frames, run_frames
+from ._targets import TargetScaler
+from ._training import AffectNet
+
+
+class JointPrediction:
+    """The methods of :class:`JointAffectEstimator` that need it fitted."""
+
+    n_segments: int
+    verbose: int
+    net_: AffectNet
+    target_names_: list[str]
+    personality_names_: list[str]
+    emotion_names_: list[str]
+    _scaler: TargetScaler
+    _order: list[int]
+    _one_dimensional: bool
+    _n_features_out: int
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Predict every target of every sample, averaged over the centre frames of its segments.
+
+        Parameters
+        ----------
+        X : array-like of n_samples face clips, or embeddings
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_targets) or (n_samples,)
+            In the units and the column order of `y`. A sample without a face is a row of NaN; a
+            target that was never rated is a column of NaN.
+
+        Warns
+        -----
+        NoFaceWarning
+            Naming samples without a face.
+        """
+        frames = self._run(X, self._read_targets, n_segments=self.n_segments)
+        values = self._in_callers_units(pool_frames(frames, len(self.target_names_)))
+        return values[:, 0] if self._one_dimensional else values
+
+    def predict_frames(self, X: Any) -> list[NDArray[np.float64]]:
+        """Predict every target of every frame.
+
+        Parameters
+        ----------
+        X : array-like of n_samples face clips, or embeddings
+
+        Returns
+        -------
+        list of ndarray of shape (n_frames, n_targets)
+            One a sample; without rows for a sample without a face.
+        """
+        frames = self._run(X, self._read_targets, n_segments=None)
+        width = len(self.target_names_)
+        return [self._in_callers_units(np.reshape(f, (-1, width)).astype(float)) for f in frames]
+
+    def predict_from_emotion(self, emotion: Any) -> NDArray[np.float64]:
+        """Predict personality from emotion alone: the relationship module (RAM).
+
+        Parameters
+        ----------
+        emotion : array-like of shape (n_samples, n_emotion)
+            In the units of `y`, in the order of `emotion_names_`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_personality)
+            In the units of `y`, in the order of `personality_names_`.
+
+        Raises
+        ------
+        ValueError
+            If the RAM was not trained, or the width is wrong.
+        """
+        check_is_fitted(self)
+        ram = self.net_.module_.ram
+        if ram is None:
+            raise ValueError(
+                "This model has no RAM: it was fitted with lambda_ram=0, or without personality "
+                "labels or emotion targets."
+            )
+        emotion = check_array(emotion, dtype=np.float64, input_name="emotion")
+        if emotion.shape[1] != len(self.emotion_names_):
+            raise ValueError(
+                f"emotion has {emotion.shape[1]} columns, expected {self.emotion_names_}."
+            )
+        split, scaler = len(self.personality_names_), self._scaler
+        scaled = (emotion - scaler.shift[split:]) / scaler.scale[split:]
+        with torch.inference_mode():
+            inputs = torch.from_numpy(scaled).float().to(self.net_.device)
+            scores = ram(inputs).double().cpu().numpy()
+        return scores * scaler.scale[:split] + scaler.shift[:split]
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Embed every sample with the trained FEM, averaged over its segments' centre frames.
+
+        Parameters
+        ----------
+        X : array-like of n_samples face clips, or embeddings
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            A sample without a face is a row of NaN.
+        """
+        frames = self._run(X, lambda output: output.embedding, n_segments=self.n_segments)
+        return pool_frames(frames, self._n_features_out).astype(np.float32)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Coefficient of determination over the observed labels, averaged over the targets.
+
+        Parameters
+        ----------
+        X : array-like of n_samples face clips, or embeddings
+        y : array-like or DataFrame of shape (n_samples, n_targets)
+            NaN where not rated. A sample without a face counts as predicted by the mean label.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        return cast(float, SCORERS["r2"](self, X, y, sample_weight=sample_weight))
+
+    def _run(
+        self,
+        X: Any,
+        read: Callable[[PersEmoNOutput], torch.Tensor],
+        *,
+        n_segments: int | None,
+    ) -> list[NDArray[np.float32]]:
+        check_is_fitted(self)
+        fem = self.net_.module_.fem
+        takes_faces = fem.input_size is not None
+        if holds_faces(X) != takes_faces:
+            raise ValueError(
+                f"X = {'faces' if not takes_faces else 'embeddings'}, but this model was fitted on "
+                f"{'faces' if takes_faces else 'embeddings'}."
+            )
+        clips: Sequence[NDArray[Any]]
+        if takes_faces:
+            clips = check_face_clips(X, fem.input_size)
+        else:
+            X = validate_data(self, X, dtype=np.float32, ensure_all_finite="allow-nan", reset=False)
+            clips = check_embeddings(X)
+        return run_frames(
+            lambda frames: read(self.net_.infer(frames)),
+            clips,
+            n_segments=n_segments,
+            verbose=bool(self.verbose),
+        )
+
+    def _read_targets(self, output: PersEmoNOutput) -> torch.Tensor:
+        """Join PAM and EAM; what no loss taught them is the mean label, or NaN if there is none."""
+        scaler, loss = self._scaler, self.net_.criterion_.weights
+        rest = torch.from_numpy(scaler.transform(scaler.mean)).to(output.embedding)
+        rest = rest.expand(len(output.embedding), -1)
+        split = len(self.personality_names_)
+        personality = output.personality if loss["per"] else None
+        emotion = output.emotion if loss["emo"] else None
+        values = torch.cat(
+            [
+                rest[:, :split] if personality is None else personality,
+                rest[:, split:] if emotion is None else emotion,
+            ],
+            dim=1,
+        )
+        return torch.where(rest.isnan(), rest, values)
+
+    def _in_callers_units(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self._scaler.inverse_transform(values)[:, self._order]
