@@ -1,0 +1,192 @@
+"""Long lists of photos and clips, over many processes or machines, in pieces that stay on disk.
+
+Searches need nothing of this: ``joblib.parallel_config("dask")`` spreads scikit-learn's own.
+"""
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed, parallel_config
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from ._files import written_whole
+
+__all__ = ["transform_in_chunks"]
+
+#: How a transformer works, not what it gives.
+_WORKING = {"batch_size", "device", "memory", "n_jobs", "verbose"}
+
+
+def transform_in_chunks(
+    transformer: TransformerMixin,
+    X: Sequence[Any],
+    folder: str | PathLike[str],
+    *,
+    chunk_size: int = 64,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> NDArray[np.floating]:
+    """Transform samples chunk by chunk, each written to disk as soon as it is there.
+
+    Called again after whatever interrupted it, it does the chunks that are missing. The backend is
+    joblib's: processes on this machine, or a cluster under ``joblib.parallel_config("dask")``,
+    which also gives the chunk of a worker that dies to another.
+
+    Parameters
+    ----------
+    transformer : fitted transformer, of a class that workers can import
+        That gives one row of numbers a sample: ``make_pipeline(FaceAligner(), FaceEmbedder())``.
+    X : sequence of samples
+        Photos and clips as :class:`persona_affect.FaceAligner` takes them; paths, which workers
+        then open, are cheapest to send.
+    folder : path-like
+        Where chunks are kept, made if need be; all workers must see it under this name, and nobody
+        else should write there: workers unpickle the transformer from it.
+    chunk_size : int, default=64
+        Samples in a chunk: what is lost at most with a worker.
+    n_jobs : int or None, default=None
+        Workers, as in scikit-learn.
+    verbose : int, default=0
+        Of :class:`joblib.Parallel`; 10 reports each chunk.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+        Rows in the order of `X`.
+
+    Raises
+    ------
+    ValueError
+        If `folder` holds chunks of other samples, of another transformer or of another size, or
+        the transformer does not give a row a sample.
+
+    Notes
+    -----
+    What the transformer raises or warns of numbers samples within their chunk; a note on the
+    exception says which chunk that is.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from persona_affect.distributed import transform_in_chunks
+    >>> X = np.arange(10.0).reshape(5, 2)
+    >>> scaler = StandardScaler().fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     rows = transform_in_chunks(scaler, X, folder, chunk_size=2)
+    >>> np.array_equal(rows, scaler.transform(X))
+    True
+    """
+    if chunk_size < 1 or not len(X):
+        raise ValueError(f"chunk_size={chunk_size} and the {len(X)} samples must be 1 or more.")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, _manifest(transformer, X, chunk_size))
+    starts = range(0, len(X), chunk_size)
+    chunks = {folder / f"{start:09d}.npy": slice(start, start + chunk_size) for start in starts}
+    # Through the folder, once, and not with every chunk: a transformer may weigh 100 MB. joblib's
+    # Dask backend could send it once too, but loses it, and with it the call, when a worker dies;
+    # the same holds for samples as an array, hence lists.
+    stored, content = folder / "transformer.pickle", pickle.dumps(transformer)
+    with written_whole(stored) as draft:
+        draft.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    Parallel(n_jobs=n_jobs, verbose=verbose)(
+        delayed(_transform_chunk)(stored, digest, list(X[samples]), path, samples.start)
+        for path, samples in chunks.items()
+        if not path.exists()
+    )
+    return np.concatenate([np.load(path, allow_pickle=False) for path in chunks])
+
+
+def _transform_chunk(stored: Path, digest: str, samples: list[Any], path: Path, start: int) -> None:
+    transformer = _load(stored, digest)
+    try:
+        # A chunk is one task: jobs within it would wait for workers that all wait for theirs.
+        with parallel_config("sequential"):
+            rows = np.asarray(transformer.transform(samples))
+        if rows.ndim != 2 or len(rows) != len(samples) or rows.dtype == object:
+            raise ValueError(
+                f"{type(transformer).__name__} gave {rows.dtype} of shape {rows.shape} for "
+                f"{len(samples)} samples, not a row of numbers each; end with a FaceEmbedder."
+            )
+    except Exception as error:
+        error.add_note(f"In the chunk of the samples {start} to {start + len(samples) - 1}.")
+        raise
+    with written_whole(path) as draft, draft.open("wb") as file:
+        np.save(file, rows, allow_pickle=False)
+
+
+@lru_cache(maxsize=1)
+def _load(stored: Path, digest: str) -> TransformerMixin:
+    """Unpickle what this call of `transform_in_chunks` stored, once a process."""
+    content = stored.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError(f"{stored} is not what this call stored; one call a folder at a time.")
+    return pickle.loads(content)
+
+
+def _claim(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write what the chunks are, or see that they are that."""
+    path = folder / "manifest.json"
+    if not path.exists():
+        with written_whole(path) as draft:
+            draft.write_text(json.dumps(manifest, indent=1))
+        return
+    found = json.loads(path.read_text())
+    differing = [name for name in manifest if found.get(name) != manifest[name]]
+    if differing:
+        raise ValueError(
+            f"{folder} holds chunks of another call: {', '.join(differing)} differ. Name another "
+            "folder, or remove it."
+        )
+
+
+def _manifest(transformer: TransformerMixin, X: Sequence[Any], chunk_size: int) -> dict[str, Any]:
+    samples = hashlib.sha256()
+    for sample in X:
+        for part in _identity(sample):
+            samples.update(part)
+    return {
+        "samples": samples.hexdigest(),
+        "n_samples": len(X),
+        "chunk_size": chunk_size,
+        "transformer": _settings(transformer),
+    }
+
+
+def _identity(sample: Any) -> Iterator[bytes]:
+    """Tell a sample: a path by its name, all else by its content."""
+    if isinstance(sample, str | os.PathLike):
+        yield b"path " + os.fsencode(sample) + b"\0"
+    elif isinstance(sample, bytes):
+        yield b"%d bytes " % len(sample)
+        yield sample
+    else:
+        array = np.ascontiguousarray(sample)
+        yield f"{array.dtype} {array.shape} ".encode()
+        yield array.tobytes()
+
+
+def _settings(transformer: BaseEstimator) -> dict[str, str]:
+    """Tell a transformer by its class and those parameters that change what it gives."""
+    settings = {"": type(transformer).__qualname__}
+    for name, value in transformer.get_params(deep=True).items():
+        if name.rpartition("__")[2] in _WORKING or name == "steps":
+            continue
+        is_object = hasattr(value, "get_params") or callable(value)
+        # The repr of these is cut short, or holds an address.
+        settings[name] = (
+            getattr(value, "__qualname__", type(value).__qualname__) if is_object else repr(value)
+        )
+    return settings
