@@ -466,6 +466,7 @@ class TestVersions:
         assert load_model(path).verbose == 0
 
 
-def test_no_model_is_bundled_yet():
+def test_a_bundled_model_that_is_missing_is_said_to_be(monkeypatch, tmp_path):
+    monkeypatch.setattr(_files, "BUNDLED", tmp_path / "impressions.safetensors")
     with pytest.raises(WeightsError, match="path"):
         load_model()
