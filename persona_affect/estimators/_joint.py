@@ -9,13 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    RegressorMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import Tags, check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
@@ -45,13 +39,7 @@ from ._training import (
 )
 
 
-class JointAffectEstimator(
-    JointPrediction,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    RegressorMixin,
-    BaseEstimator,
-):
+class JointAffectEstimator(JointPrediction, BaseEstimator):
     """Apparent personality and emotion from faces, learnt jointly (PersEmoN).
 
     One network: a shared feature extractor (FEM), a head for personality (PAM), a head for arousal

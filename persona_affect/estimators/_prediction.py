@@ -6,6 +6,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -18,8 +19,11 @@ from ._targets import TargetScaler
 from ._training import AffectNet
 
 
-class JointPrediction:
-    """The methods of :class:`JointAffectEstimator` that need it fitted."""
+class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin):
+    """The methods of :class:`JointAffectEstimator` that need it fitted.
+
+    A transformer itself, since scikit-learn lets `set_output` act on the methods of those alone.
+    """
 
     n_segments: int
     verbose: int
