@@ -14,6 +14,7 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_limits
 
 from persona_affect import FaceAligner, FaceEmbedder, JointAffectEstimator
 from persona_affect.datasets import make_affect_faces
@@ -126,7 +127,10 @@ def cluster(tmp_path_factory):
     """A scheduler and two workers, each a process, started from the command line."""
     distributed = pytest.importorskip("distributed")
     folder = tmp_path_factory.mktemp("cluster")
-    where = ["--scheduler-file", str(folder / "scheduler.json"), "--no-dashboard"]
+    where = [
+        *("--scheduler-file", str(folder / "scheduler.json")),
+        *("--host", "127.0.0.1", "--no-dashboard"),
+    ]
     commands = [
         ["scheduler", "--port", "0", *where],
         *[["worker", "--nthreads", "1", "--local-directory", str(folder), *where]] * 2,
@@ -173,7 +177,14 @@ def test_a_search_on_a_cluster_equals_the_local_one(cluster):
         cv=AffectGroupKFold(3),
         scoring=SCORERS["ccc"],
     )
-    local = search.fit(X, faces.target, groups=faces.groups).cv_results_
+    # A worker has one thread; with more, sums are taken in another order.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            local = search.fit(X, faces.target, groups=faces.groups).cv_results_
+    finally:
+        torch.set_num_threads(threads)
     with joblib.parallel_config("dask"):
         remote = search.fit(X, faces.target, groups=faces.groups).cv_results_
     for name in ("mean_test_score", "std_test_score", "rank_test_score"):
