@@ -10,8 +10,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
-import pooch
-
 from persona_affect.exceptions import MissingDependencyError, WeightsError
 
 #: Environment variable that names the cache folder.
@@ -108,6 +106,9 @@ def fetch_backbone(
             f"No verified SHA-256 of {release.url} is known. Pass sha256= with one that you trust, "
             "or unverified=True to accept the file as it comes."
         )
+    # Here, not at the top: it brings requests, and most users never download anything.
+    import pooch
+
     folder = Path(cache or os.environ.get(CACHE_VARIABLE) or pooch.os_cache("persona_affect"))
     unpack = _Unpack7z() if release.file_name.endswith(".7z") else None
     try:
