@@ -1,4 +1,4 @@
-from . import datasets, exceptions, metrics, model_selection, networks
+from . import datasets, exceptions, inspection, metrics, model_selection, networks
 from .annotation import FrameAnnotator
 from .estimators import (
     FaceEmbedder,
@@ -23,6 +23,7 @@ __all__ = [
     "TaskFusion",
     "datasets",
     "exceptions",
+    "inspection",
     "load_model",
     "metrics",
     "model_selection",

@@ -53,13 +53,19 @@ class JointAffectEstimator(JointPrediction, BaseEstimator):
     ----------
     backbone : str or callable, default="sphereface4"
         The FEM: ``"sphereface4"``, ``"sphereface10"``, ``"sphereface20"`` (the papers'),
-        ``"sphereface36"``, ``"sphereface64"``, ``"resnet29"``, or a function without arguments that
-        returns a :class:`persona_affect.networks.Backbone`. Not used where `X` holds embeddings.
+        ``"sphereface36"``, ``"sphereface64"``, ``"resnet29"``, ``"inception_resnet_v1"``, or a
+        function without arguments that returns a :class:`persona_affect.networks.Backbone`. Not
+        used where `X` holds embeddings.
     weights : path-like or "pretrained", default=None
-        What the FEM starts from: a torch state dict of a SphereFace; ``"pretrained"`` for the
-        ResNet29 of the extra ``pretrained``.
+        What the FEM starts from: a file, see :func:`persona_affect.networks.make_backbone`, or
+        ``"pretrained"`` for the ResNet29 of the extra ``pretrained``.
     levels : str or sequence of str, default=None
         What the ResNet29 gives; see :class:`persona_affect.networks.ResNet29`.
+    crops : float or sequence of float, default=None
+        What the ResNet29 sees of a face; see :class:`persona_affect.networks.ResNet29`.
+    mirror : bool, default=True
+        Average predictions over each face and its mirror image, for twice the time. Not used on
+        embeddings.
     lambda_per, lambda_emo : float, default=1.0
         Weights of the personality and the emotion loss.
     lambda_coh : float, default=0.05
@@ -142,6 +148,9 @@ class JointAffectEstimator(JointPrediction, BaseEstimator):
         The two groups.
     target_means_ : ndarray of shape (n_targets,)
         Mean label of each target, NaN for one that was never rated.
+    target_stds_ : ndarray of shape (n_targets,)
+        Standard deviation of each target's labels (1 for a constant one); NaN for one that was
+        never rated, and with `heads` that learn raw targets.
     history_ : pandas.DataFrame
         A row per epoch: total loss, its terms, and seconds.
     n_iter_ : int
@@ -173,6 +182,8 @@ class JointAffectEstimator(JointPrediction, BaseEstimator):
         "backbone": [StrOptions(set(BACKBONES)), callable],
         "weights": [str, PathLike, None],
         "levels": [str, "array-like", None],
+        "crops": [Interval(Real, 0, 1, closed="right"), "array-like", None],
+        "mirror": ["boolean"],
         "lambda_per": [Interval(Real, 0, None, closed="left")],
         "lambda_emo": [Interval(Real, 0, None, closed="left")],
         "lambda_coh": [Interval(Real, 0, None, closed="left")],
@@ -210,6 +221,8 @@ class JointAffectEstimator(JointPrediction, BaseEstimator):
         *,
         weights: str | PathLike[str] | None = None,
         levels: str | Sequence[str] | None = None,
+        crops: float | Sequence[float] | None = None,
+        mirror: bool = True,
         lambda_per: float = 1.0,
         lambda_emo: float = 1.0,
         lambda_coh: float = 0.05,
@@ -243,6 +256,8 @@ class JointAffectEstimator(JointPrediction, BaseEstimator):
         self.backbone = backbone
         self.weights = weights
         self.levels = levels
+        self.crops = crops
+        self.mirror = mirror
         self.lambda_per = lambda_per
         self.lambda_emo = lambda_emo
         self.lambda_coh = lambda_coh
@@ -362,12 +377,13 @@ class JointAffectEstimator(JointPrediction, BaseEstimator):
         internal = [*targets.personality, *targets.emotion]
         self._order = [internal.index(name) for name in targets.names]
         self.target_means_ = scaler.mean[self._order]
+        self.target_stds_ = scaler.std[self._order]
         self._n_features_out = net.module_.fem.n_features
 
     def _start(self, X: Any) -> tuple[Backbone, Sequence[NDArray[Any]]]:
         """Build the FEM, and read `X` as what it takes."""
         if holds_faces(X):
-            backbone = make_backbone(self.backbone, self.weights, self.levels)
+            backbone = make_backbone(self.backbone, self.weights, self.levels, self.crops)
             for stale in ("n_features_in_", "feature_names_in_"):
                 self.__dict__.pop(stale, None)
             return backbone, check_face_clips(X, backbone.input_size)

@@ -152,6 +152,12 @@ class TargetScaler:
         self.shift = np.nan_to_num(self.mean) if standardize else np.zeros_like(self.mean)
         self.scale = scale if standardize else np.ones_like(self.mean)
 
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """Standard deviation of the labels, (n_targets,); NaN where it was not computed."""
+        known = self.shift == self.mean
+        return np.where(known, self.scale, np.nan)
+
     def transform(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scale (n_samples, n_targets) labels."""
         return (y - self.shift) / self.scale

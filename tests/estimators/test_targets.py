@@ -57,6 +57,7 @@ def test_scaler_standardises_observed_labels_with_weights():
     repeated = np.repeat(y, weight.astype(int), axis=0)
     np.testing.assert_allclose(scaler.mean, np.nanmean(repeated, 0))
     np.testing.assert_allclose(scaler.scale, np.nanstd(repeated, 0))
+    np.testing.assert_allclose(scaler.std, scaler.scale)
     np.testing.assert_allclose(scaler.inverse_transform(scaler.transform(y)), y)
 
 
@@ -67,3 +68,9 @@ def test_scaler_leaves_constant_and_unrated_targets_finite():
     assert scaler.mean[0] == pytest.approx(0.1)
     assert np.isnan(scaler.mean[1])
     assert np.isfinite(scaler.shift).all()
+
+
+def test_the_spread_of_labels_is_known_only_where_it_was_used():
+    y = np.array([[1.0, np.nan], [2.0, np.nan]])
+    np.testing.assert_array_equal(TargetScaler(y, np.ones(2)).std, [0.5, np.nan])
+    assert np.isnan(TargetScaler(y, np.ones(2), standardize=False).std).all()

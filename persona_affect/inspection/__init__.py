@@ -1,0 +1,11 @@
+"""Predictions as plots, in the style of scikit-learn's Displays.
+
+What they show are *apparent* traits and emotions: impressions that faces make on raters.
+"""
+
+from ._circumplex import CircumplexDisplay
+from ._reference import RatingDistribution
+from ._timeline import AffectTimelineDisplay
+from ._traits import TraitDisplay
+
+__all__ = ["AffectTimelineDisplay", "CircumplexDisplay", "RatingDistribution", "TraitDisplay"]

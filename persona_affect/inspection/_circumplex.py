@@ -1,0 +1,221 @@
+"""Arousal against valence: the circumplex of affect."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from ._reference import RatingDistribution, final_model, named_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class CircumplexDisplay:
+    """Apparent emotion as points in the plane of valence (across) and arousal (up).
+
+    Axes bear the targets' own names: a model may have others in the places of the two, as the
+    bundled one has *happy* and *alert*.
+
+    Parameters
+    ----------
+    valence, arousal : ndarray of shape (n_samples,)
+        NaN where there is no prediction.
+    valence_name, arousal_name : str, default="valence", "arousal"
+        What the two are called.
+    reference : RatingDistribution, optional
+        It shows, as ellipses, one and two standard deviations of the ratings around their mean.
+        Without one, the circle of radius 1 is drawn, in which valence and arousal lie.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+    figure_ : matplotlib.figure.Figure
+    points_ : matplotlib.collections.PathCollection
+    line_ : matplotlib.lines.Line2D or None
+        The way from sample to sample, if asked for.
+
+    References
+    ----------
+    Russell, "A circumplex model of affect", Journal of Personality and Social Psychology, 1980.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.inspection import CircumplexDisplay
+    >>> emotion = np.array([[0.2, 0.5], [-0.1, 0.4]])  # arousal, valence
+    >>> display = CircumplexDisplay.from_predictions(emotion)
+    >>> display.ax_.get_xlabel()
+    'valence'
+    """
+
+    def __init__(
+        self,
+        valence: NDArray[np.float64],
+        arousal: NDArray[np.float64],
+        *,
+        valence_name: str = "valence",
+        arousal_name: str = "arousal",
+        reference: RatingDistribution | None = None,
+    ) -> None:
+        self.valence = valence
+        self.arousal = arousal
+        self.valence_name = valence_name
+        self.arousal_name = arousal_name
+        self.reference = reference
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_pred: Any,
+        *,
+        valence_name: str = "valence",
+        arousal_name: str = "arousal",
+        reference: RatingDistribution | None = None,
+        connect: bool = False,
+        ax: "Axes | None" = None,
+    ) -> Self:
+        """Plot predictions.
+
+        Parameters
+        ----------
+        y_pred : DataFrame, or array-like of shape (n_samples, 2)
+            A table with columns of the two names, among others perhaps; an array has arousal first.
+        valence_name, arousal_name : str
+        reference : RatingDistribution, optional
+            Of these two targets, among others perhaps.
+        connect : bool, default=False
+            Draw the way from each sample to the next, as for the frames of a clip.
+        ax : matplotlib axes, optional
+
+        Returns
+        -------
+        CircumplexDisplay
+
+        Raises
+        ------
+        ValueError
+            If one of the two is not among the predictions or in the reference.
+        """
+        names = None if hasattr(y_pred, "columns") else [arousal_name, valence_name]
+        table = named_table(y_pred, names)
+        for name in (valence_name, arousal_name):
+            if name not in table.columns:
+                raise ValueError(f"{name!r} is none of the predictions {list(table.columns)}.")
+        display = cls(
+            table[valence_name].to_numpy(float),
+            table[arousal_name].to_numpy(float),
+            valence_name=valence_name,
+            arousal_name=arousal_name,
+            reference=reference,
+        )
+        return display.plot(ax=ax, connect=connect)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        X: Any,
+        *,
+        connect: bool = False,
+        ax: "Axes | None" = None,
+    ) -> Self:
+        """Predict, and plot the two emotion targets beside the ratings of the training set.
+
+        Parameters
+        ----------
+        estimator : JointAffectEstimator, or a pipeline that ends with one
+            Fitted, with two emotion targets or more; see :func:`circumplex_names`.
+        X : samples
+            What its `predict` takes.
+        connect, ax
+            As for :meth:`from_predictions`.
+
+        Returns
+        -------
+        CircumplexDisplay
+        """
+        arousal_name, valence_name = circumplex_names(estimator)
+        reference = RatingDistribution.from_estimator(estimator)
+        names = final_model(estimator).target_names_
+        values = np.reshape(estimator.predict(X), (-1, len(names)))
+        return cls.from_predictions(
+            named_table(values, names),
+            valence_name=valence_name,
+            arousal_name=arousal_name,
+            reference=reference if np.isfinite(np.asarray(reference.std)).all() else None,
+            connect=connect,
+            ax=ax,
+        )
+
+    def plot(self, ax: "Axes | None" = None, *, connect: bool = False) -> Self:
+        """Plot again.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            A new figure by default.
+        connect : bool, default=False
+
+        Returns
+        -------
+        CircumplexDisplay
+            Itself.
+        """
+        import matplotlib.pyplot as plt
+
+        if ax is None:
+            _, ax = plt.subplots(layout="constrained")
+        centre, spread = self._reference()
+        radii = (1.0,) if self.reference is None else (1.0, 2.0)
+        turn = np.linspace(0, 2 * np.pi, 200)
+        for radius in radii:
+            ring = centre + radius * spread * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+            ax.plot(*ring.T, color="0.6", linewidth=1)
+        ax.axvline(centre[0], color="0.8", linewidth=1, zorder=0)
+        ax.axhline(centre[1], color="0.8", linewidth=1, zorder=0)
+        self.line_ = ax.plot(self.valence, self.arousal, linewidth=1)[0] if connect else None
+        self.points_ = ax.scatter(self.valence, self.arousal, zorder=3)
+        ax.set(xlabel=self.valence_name, ylabel=self.arousal_name, box_aspect=1)
+        self.ax_ = ax
+        self.figure_ = ax.figure
+        return self
+
+    def _reference(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return centre and spread of what to compare with, (valence, arousal)."""
+        if self.reference is None:
+            return np.zeros(2), np.ones(2)
+        names = list(self.reference.target_names)
+        for name in (self.valence_name, self.arousal_name):
+            if name not in names:
+                raise ValueError(f"{name!r} is not in the reference, which is of {names}.")
+        picked = [names.index(self.valence_name), names.index(self.arousal_name)]
+        return np.asarray(self.reference.mean)[picked], np.asarray(self.reference.std)[picked]
+
+
+def circumplex_names(estimator: BaseEstimator) -> tuple[str, str]:
+    """Tell which targets of a model stand for arousal and valence.
+
+    Parameters
+    ----------
+    estimator : JointAffectEstimator, or a pipeline that ends with one
+
+    Returns
+    -------
+    arousal_name, valence_name : str
+        The targets of these names, or else the first two emotion targets, in the places that the
+        two have by default.
+
+    Raises
+    ------
+    ValueError
+        If the model has fewer than two emotion targets.
+    """
+    names: Sequence[str] = getattr(final_model(estimator), "emotion_names_", [])
+    if {"arousal", "valence"} <= set(names):
+        return "arousal", "valence"
+    if len(names) < 2:
+        raise ValueError(f"A circumplex needs two emotion targets; this model has {list(names)}.")
+    return names[0], names[1]
