@@ -179,6 +179,17 @@ def test_output_containers_come_back(tmp_path):
     assert isinstance(load_model(tmp_path / "model").transform(EMBEDDINGS), pd.DataFrame)
 
 
+def test_what_the_resnet29_reads_of_a_face_comes_back(tmp_path):
+    faces = np.random.default_rng(0).integers(0, 256, (4, 150, 150, 3), dtype=np.uint8)
+    settings = {"levels": "stage64", "crops": (1.0, 0.6)}
+    model = JointAffectEstimator("resnet29", **settings, max_epochs=1, random_state=0)
+    model.fit(faces, np.linspace(0, 1, 8).reshape(4, 2))
+    save_model(model, tmp_path / "model.safetensors")
+
+    loaded = load_model(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.predict(faces), model.predict(faces))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_fitted_on_a_gpu_loads_without_one(faces, tmp_path):
     model = joint().set_params(device="cuda").fit(faces.data, faces.target)

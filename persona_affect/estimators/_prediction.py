@@ -26,6 +26,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
     """
 
     n_segments: int
+    mirror: bool
     verbose: int
     net_: AffectNet
     target_names_: list[str]
@@ -164,8 +165,15 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         else:
             X = validate_data(self, X, dtype=np.float32, ensure_all_finite="allow-nan", reset=False)
             clips = check_embeddings(X)
+
+        def run(frames: torch.Tensor) -> torch.Tensor:
+            values = read(self.net_.infer(frames))
+            if takes_faces and self.mirror:
+                values = (values + read(self.net_.infer(frames.flip(2)))) / 2
+            return values
+
         return run_frames(
-            lambda frames: read(self.net_.infer(frames)),
+            run,
             clips,
             n_segments=n_segments,
             verbose=bool(self.verbose),

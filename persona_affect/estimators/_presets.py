@@ -32,6 +32,7 @@ _AUTHORS: Final[dict[str, Any]] = {
     "heads": "authors",
     "loss": "half_squared_error",
     "augmentation": "mirror",
+    "mirror": False,
     # Not published: ours, and the same in both presets.
     "optimizer": "sgd",
     "learning_rate": 1e-3,
@@ -58,6 +59,7 @@ _PRESETS: Final[dict[str, dict[str, Any]]] = {
         "heads": "deeppersonality",
         "loss": "smooth_l1",
         "augmentation": "mirror",
+        "mirror": False,
         "optimizer": "sgd",
         "learning_rate": 1e-3,
         "weight_decay": 5e-4,

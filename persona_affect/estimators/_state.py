@@ -97,7 +97,7 @@ def _unpack_joint(model: JointAffectEstimator, facts: Facts, tensors: Tensors) -
     def build() -> nn.Module:
         backbone: Backbone
         if width is None:
-            backbone = make_backbone(model.backbone, None, model.levels)
+            backbone = make_backbone(model.backbone, None, model.levels, model.crops)
         else:
             backbone = EmbeddingAdapter(width, model.adapter_rank)
         return make_network(model, backbone, targets, lambdas)[0]

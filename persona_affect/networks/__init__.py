@@ -2,6 +2,7 @@
 
 from ._backbone import Backbone, EmbeddingAdapter
 from ._dynamics_unet import LEVELS, DynamicsUNet, stack_context
+from ._inception import InceptionResnetV1
 from ._persemon import (
     HEADS,
     RAM,
@@ -27,6 +28,7 @@ __all__ = [
     "Backbone",
     "DynamicsUNet",
     "EmbeddingAdapter",
+    "InceptionResnetV1",
     "PersEmoN",
     "PersEmoNOutput",
     "PersonFilters",

@@ -5,12 +5,17 @@ from os import PathLike
 from typing import Any, Final, TypeAlias
 
 from ._backbone import Backbone
+from ._inception import InceptionResnetV1, load_inception_weights
 from ._resnet29 import ResNet29, load_resnet29_weights
 from ._sphereface import SPHEREFACE_UNITS, SphereFace
 from ._sphereface_weights import load_sphereface_weights
 
 #: Feature extractors that can be asked for by name.
-BACKBONES: Final = (*(f"sphereface{depth}" for depth in SPHEREFACE_UNITS), "resnet29")
+BACKBONES: Final = (
+    *(f"sphereface{depth}" for depth in SPHEREFACE_UNITS),
+    "resnet29",
+    "inception_resnet_v1",
+)
 
 BackboneLike: TypeAlias = str | Callable[[], Backbone]
 
@@ -28,9 +33,9 @@ def make_backbone(
     backbone : str or callable
         A name in `BACKBONES`, or a function without arguments that returns a `Backbone`.
     weights : path-like or "pretrained", optional
-        Weights to start from: a torch state dict of a SphereFace, or dlib's file of the ResNet29.
-        ``"pretrained"`` takes the ResNet29's from the installed extra. Without it, the network's
-        own initialisation.
+        Weights to start from: a torch state dict of a SphereFace or an InceptionResnetV1, or
+        dlib's file of the ResNet29. ``"pretrained"`` takes the ResNet29's from the installed
+        extra. Without it, the network's own initialisation.
     levels : str or sequence of str, optional
         What the ResNet29 gives; see :class:`ResNet29`.
     crops : float or sequence of float, optional
@@ -48,20 +53,22 @@ def make_backbone(
     WeightsError
         If the weights do not fit.
     MissingDependencyError
-        If the pretrained weights are not installed.
+        If the pretrained weights are not installed, or facenet_pytorch does not import.
     """
     network = _build(backbone, {"levels": levels, "crops": crops})
     if weights is None:
         return network
     if isinstance(network, ResNet29):
         return load_resnet29_weights(network, None if weights == "pretrained" else weights)
-    if not isinstance(network, SphereFace):
+    if not isinstance(network, SphereFace | InceptionResnetV1):
         raise ValueError(f"weights= means nothing to {type(network).__name__}; give None.")
     if weights == "pretrained":
         raise ValueError(
-            'SphereFace has no installed weights: give weights=fetch_backbone("sphereface20"), '
-            "or the path of a file."
+            f"{type(network).__name__} has no installed weights: give the path of a file; for "
+            'SphereFace-20, fetch_backbone("sphereface20") returns one.'
         )
+    if isinstance(network, InceptionResnetV1):
+        return load_inception_weights(network, weights)
     return load_sphereface_weights(network, weights)
 
 
@@ -74,6 +81,8 @@ def _build(backbone: BackboneLike, resnet29_settings: dict[str, Any]) -> Backbon
     if isinstance(backbone, str):
         if backbone not in BACKBONES:
             raise ValueError(f"backbone={backbone!r} is none of {list(BACKBONES)}.")
+        if backbone == "inception_resnet_v1":
+            return InceptionResnetV1()
         return SphereFace(int(backbone.removeprefix("sphereface")))
     network = backbone()
     if not isinstance(network, Backbone):

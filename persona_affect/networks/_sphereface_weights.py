@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping
 from os import PathLike
 
-import torch
 from torch import Tensor
 
 from persona_affect.exceptions import WeightsError
 
 from ._sphereface import SphereFace
+from ._state_dict import read_state_dict
 
 #: ``conv2_3.weight``: stage 2, layer 3 of the stage. Layer 1 halves the map; 2 and 3 are the first
 #: residual unit, 4 and 5 the second, and so on.
@@ -70,14 +70,7 @@ def load_sphereface_weights(network: SphereFace, path: str | PathLike[str]) -> S
     WeightsError
         If the file cannot be read, holds no state dict, or was made for another network.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever a damaged archive leads it to
-        raise WeightsError(
-            f"weights={str(path)!r} cannot be read as a torch state dict: {error}"
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(f"weights={str(path)!r} holds no state dict (a mapping of tensors).")
+    state = read_state_dict(path)
     if ("fc5.weight" in state and "stages.0.0.weight" not in state) or "module.fc5.weight" in state:
         state = convert_sphereface_state(state)
     try:

@@ -322,3 +322,25 @@ def test_verbose_shows_one_bar_with_the_loss(halves, capsys):
     shown = capsys.readouterr().err
     assert "2/2" in shown
     assert "train_loss" in shown
+
+
+def test_predictions_are_averaged_over_mirror_images(halves):
+    X, y = halves
+    model = tiny(mirror=False).fit(X, y)
+    flipped = np.empty(len(X), dtype=object)
+    flipped[:] = [clip[:, :, ::-1] for clip in X]
+    expected = (model.predict(X) + model.predict(flipped)) / 2
+    embedded = (model.transform(X) + model.transform(flipped)) / 2
+    model.set_params(mirror=True)
+
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-5)
+    np.testing.assert_allclose(model.transform(X), embedded, rtol=1e-4, atol=1e-6)
+
+
+def test_the_resnet29_reads_several_crops_of_a_face():
+    faces = np.random.default_rng(0).integers(0, 256, (6, 150, 150, 3), dtype=np.uint8)
+    y = np.linspace(0, 1, 12).reshape(6, 2)
+    model = JointAffectEstimator(
+        "resnet29", levels="pooled", crops=(1.0, 0.7), max_epochs=1, random_state=0
+    )
+    assert model.fit(faces, y).transform(faces).shape == (6, 512)

@@ -1,0 +1,90 @@
+"""InceptionResnetV1: facenet-pytorch's own network, where that package can be imported."""
+
+from importlib import import_module
+from os import PathLike
+from types import ModuleType
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from persona_affect.exceptions import InvalidImageError, MissingDependencyError, WeightsError
+
+from ._backbone import Backbone
+from ._state_dict import read_state_dict
+
+
+class InceptionResnetV1(Backbone):
+    """The FaceNet-like network that facenet-pytorch released, with that package's own class.
+
+    Attributes
+    ----------
+    n_features : int
+        512; embeddings of length one.
+    input_size : tuple of int
+        (150, 150): faces aligned to the ``resnet29`` template, which frames them about as its
+        training did, are enlarged to the 160 x 160 pixels that it takes [ours].
+
+    Raises
+    ------
+    MissingDependencyError
+        If facenet_pytorch does not import. It needs a torchvision that fits torch, which no other
+        part of this package does.
+
+    References
+    ----------
+    Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on
+    Learning", AAAI 2017; the weights are those of D. Sandberg's facenet, as T. Esler released them.
+    """
+
+    n_features = 512
+    input_size = (150, 150)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network: nn.Module = _import_facenet_pytorch().InceptionResnetV1()
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Embed (n, 150, 150, 3) RGB frames of 0..255 as (n, 512)."""
+        if frames.shape[1:] != (*self.input_size, 3):
+            raise InvalidImageError(
+                f"InceptionResnetV1 takes frames of shape (n, 150, 150, 3), not "
+                f"{tuple(frames.shape)}: align faces to the template resnet29."
+            )
+        pixels = (frames.to(next(self.parameters()).dtype) - 127.5) / 128
+        embedding: Tensor = self.network(
+            F.interpolate(pixels.permute(0, 3, 1, 2), (160, 160), mode="bilinear")
+        )
+        return embedding
+
+
+def load_inception_weights(
+    backbone: InceptionResnetV1, path: str | PathLike[str]
+) -> InceptionResnetV1:
+    """Load released weights (``20180402-114759-vggface2.pt``, say) from a file, in place.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read, or holds the weights of another network.
+    """
+    state = read_state_dict(path)
+    # The classifier of the training, which embeddings do not pass.
+    own = {key: value for key, value in state.items() if not key.startswith("logits.")}
+    try:
+        backbone.network.load_state_dict(own)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"weights={str(path)!r} do not fit InceptionResnetV1: {error}"
+        ) from error
+    return backbone
+
+
+def _import_facenet_pytorch() -> ModuleType:
+    try:
+        return import_module("facenet_pytorch")
+    except (ImportError, RuntimeError) as error:  # torchvision beside another torch: RuntimeError
+        raise MissingDependencyError(
+            'backbone="inception_resnet_v1" uses the class of facenet_pytorch, which does not '
+            f"import here: {error}. It needs a torchvision built for the installed torch; "
+            '"resnet29" and the SphereFace networks need neither.'
+        ) from error
