@@ -8,6 +8,7 @@ __all__ = [
     "MediaLimitError",
     "MediaReadError",
     "MediaWarning",
+    "MediaWriteError",
     "MissingDependencyError",
     "ModelFormatError",
     "NoFaceWarning",
@@ -23,6 +24,10 @@ class PersonaAffectError(Exception):
 
 class MediaReadError(PersonaAffectError, OSError):
     """A photo or video that cannot be opened or decoded."""
+
+
+class MediaWriteError(PersonaAffectError, OSError):
+    """A video that cannot be written."""
 
 
 class MediaLimitError(PersonaAffectError, ValueError):

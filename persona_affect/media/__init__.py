@@ -1,4 +1,4 @@
-"""Photos and videos as RGB arrays: reading, limits, and what a sample is."""
+"""Photos and videos as RGB arrays: reading, writing, limits, and what a sample is."""
 
 from ._photos import MAX_PHOTO_PIXELS, open_photo
 from ._samples import describe, is_clip
@@ -7,11 +7,13 @@ from ._videos import (
     MAX_DURATION,
     MAX_FRAME_PIXELS,
     Frame,
+    frame_rate,
     iter_frames,
     open_clip,
     sample_frames,
     segment_centres,
 )
+from ._writing import VideoWriter
 
 __all__ = [
     "MAX_CLIP_BYTES",
@@ -19,7 +21,9 @@ __all__ = [
     "MAX_FRAME_PIXELS",
     "MAX_PHOTO_PIXELS",
     "Frame",
+    "VideoWriter",
     "describe",
+    "frame_rate",
     "is_clip",
     "iter_frames",
     "open_clip",

@@ -85,6 +85,14 @@ def decode_all(
             yield index, time - start, frame
 
 
+def read_clock(source: Any, max_pixels: int) -> tuple[float, float]:
+    """Read when the first frame is shown, in seconds of the file's clock, and frames a second."""
+    with _open_video(source, max_pixels, float("inf")) as (container, stream):
+        first = next(_frames(container, stream, []), None)
+        start = 0.0 if first is None or first.time is None else first.time
+        return start, float(stream.average_rate or stream.base_rate or 25)
+
+
 def decode_at(
     source: Any, timeline: Timeline, targets: list[int], max_pixels: int, notes: list[str]
 ) -> Iterator[TimedFrame]:
@@ -160,10 +168,8 @@ class _Seeker(_Counter):
 
 
 @contextmanager
-def _open_video(
-    source: Any, max_pixels: int, max_duration: float
-) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a file, and take a look at what its header promises before anything is decoded."""
+def open_container(source: Any) -> Iterator[av.container.InputContainer]:
+    """Open a file of sound and pictures; nothing that it names is opened."""
     if isinstance(source, bytes | bytearray | memoryview):
         if len(source) == 0:
             raise MediaReadError("the video is empty: 0 bytes.")
@@ -179,8 +185,17 @@ def _open_video(
     try:
         container = av.open(file, options=options, metadata_errors="replace")
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise MediaReadError(f"it is not a video that FFmpeg reads: {_reason(error)}.") from error
+        raise MediaReadError(f"it is not a video that FFmpeg reads: {reason(error)}.") from error
     with container:
+        yield container
+
+
+@contextmanager
+def _open_video(
+    source: Any, max_pixels: int, max_duration: float
+) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Open a file, and take a look at what its header promises before anything is decoded."""
+    with open_container(source) as container:
         # Cover art of music files is stored as a video stream of one picture.
         streams = [
             stream
@@ -220,7 +235,7 @@ def _packets(
             count += packet.size > 0
             yield packet
     except (av.FFmpegError, OSError) as error:
-        notes.append(f"the video breaks off after {count} frames: {_reason(error)}.")
+        notes.append(f"the video breaks off after {count} frames: {reason(error)}.")
         return
     if whole and count < stream.frames:
         notes.append(f"the video breaks off after {count} of {stream.frames} frames.")
@@ -239,7 +254,7 @@ def _frames(
         try:
             frames = packet.decode()
         except (av.FFmpegError, ValueError, OSError) as error:
-            notes.append(f"the video is damaged after {count} frames: {_reason(error)}.")
+            notes.append(f"the video is damaged after {count} frames: {reason(error)}.")
             return
         for frame in frames:
             if isinstance(frame, av.VideoFrame):
@@ -259,5 +274,6 @@ def _tick(stream: av.VideoStream) -> float:
     return float(stream.time_base or 1)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Say in FFmpeg's words what went wrong."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -11,10 +11,12 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from ..exceptions import InvalidImageError, MediaLimitError, MediaReadError, MediaWarning
-from ._decoding import decode_all, decode_at, read_timeline
-from ._photos import check_clip_or_photo_array, to_rgb
+from ._decoding import decode_all, decode_at, read_clock, read_timeline
+from ._photos import check_clip_or_photo_array, open_photo, to_rgb
+from ._samples import FrameSequence
 
 #: Videos with larger frames are refused before a frame is decoded (8192 x 4320 fits).
 MAX_FRAME_PIXELS = 2**26
@@ -58,8 +60,8 @@ def open_clip(
 
     Parameters
     ----------
-    source : str, os.PathLike, bytes or ndarray
-        A path, the bytes of a video file, or a uint8 array (T, H, W, 3).
+    source : str, os.PathLike, bytes, FrameSequence or ndarray
+        A path, the bytes of a video file, image files, or a uint8 array (T, H, W, 3).
     n_frames : int or None, default=None
         How many frames; None takes them all. A clip with fewer frames repeats some.
     max_pixels : int, default=2**26
@@ -137,6 +139,27 @@ def iter_frames(
         warnings.warn(note, MediaWarning, stacklevel=2)
 
 
+def frame_rate(source: Any) -> float:
+    """Read how many frames a second a video shows on average, as its header says.
+
+    Parameters
+    ----------
+    source : str, os.PathLike or bytes
+        As for :func:`open_clip`.
+
+    Returns
+    -------
+    float
+        25 where the file does not say.
+
+    Raises
+    ------
+    MediaReadError, MediaLimitError, InvalidImageError
+        As for :func:`open_clip`.
+    """
+    return read_clock(source, MAX_FRAME_PIXELS)[1]
+
+
 def sample_frames(
     source: Any,
     n_frames: int | None,
@@ -152,6 +175,9 @@ def sample_frames(
     """
     if isinstance(source, np.ndarray):
         yield from _sample_array(source, n_frames)
+        return
+    if isinstance(source, FrameSequence):
+        yield from _sample_files(source, n_frames, notes, max_pixels)
         return
     if n_frames is None:
         frames = decode_all(source, max_pixels, max_duration, notes)
@@ -184,6 +210,27 @@ def _sample_array(clip: npt.NDArray[Any], n_frames: int | None) -> Iterator[Fram
     indices = range(len(clip)) if n_frames is None else segment_centres(len(clip), n_frames)
     for index in indices:
         yield Frame(int(index), float("nan"), to_rgb(clip[index]))
+
+
+def _sample_files(
+    clip: FrameSequence, n_frames: int | None, notes: list[str], max_pixels: int
+) -> Iterator[Frame]:
+    """Yield frames that are files; one that cannot be read is noted, and costs no other."""
+    n = len(clip.paths)
+    indices = range(n) if n_frames is None or n == 0 else segment_centres(n, n_frames)
+    size: tuple[int, int] | None = None
+    for index in indices:
+        try:
+            image = open_photo(clip.paths[index], max_pixels=max_pixels)
+        except (MediaReadError, MediaLimitError, InvalidImageError) as error:
+            notes.append(f"{clip.paths[index]}: {error}")
+            continue
+        size = size or (image.shape[1], image.shape[0])
+        if size != (image.shape[1], image.shape[0]):
+            image = np.asarray(Image.fromarray(image).resize(size))
+        yield Frame(int(index), float("nan"), image)
+    if size is None:
+        raise MediaReadError(f"none of the clip's {n} frames can be read.")
 
 
 def _decode_centres(
