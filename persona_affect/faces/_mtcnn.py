@@ -269,7 +269,7 @@ def _refine(
     share: Share,
 ) -> _Candidates:
     """Second stage: look again at each candidate, at 24x24 pixels."""
-    found, (logits, offsets) = _examine(images, found, rnet, 24, 64, share)
+    found, (logits, offsets) = _examine(images, found, rnet, 24, 32, share)
     passed = np.flatnonzero(logits[:, 0] > threshold)
     found, offsets = found[passed], offsets[passed]
     found.scores = _sigmoid(logits[passed, 0])
@@ -291,7 +291,7 @@ def _finish(
     share: Share,
 ) -> list[Detections]:
     """Third stage: the last word on each candidate, at 48x48 pixels, and its landmarks."""
-    found, (logits, offsets, points) = _examine(images, found, onet, 48, 16, share)
+    found, (logits, offsets, points) = _examine(images, found, onet, 48, 8, share)
     passed = np.flatnonzero(logits[:, 0] > threshold)
     found, offsets, points = found[passed], offsets[passed], points[passed]
     found.scores = _sigmoid(logits[passed, 0])
@@ -318,7 +318,8 @@ def _examine(
 ) -> tuple[_Candidates, list[FloatArray]]:
     """Cut the candidates that lie in their image at least in part, and run `network` on them.
 
-    `batch` crops at once keep the intermediate values in the processor's cache.
+    `batch` crops at once keep the intermediate values in the processor's cache, and small enough
+    that the allocator keeps their memory: fresh pages would cost as much as the arithmetic.
     """
     bounds = np.array([[image.width, image.height] for image in images])[found.image]
     pixels = np.trunc(found.boxes).astype(np.intp)

@@ -104,6 +104,26 @@ class FusedPNet(nn.Module):
         return passed.nonzero(), torch.cat([logits[passed], self.offsets(x[passed])], dim=1)
 
 
+class MaxPool(nn.Module):
+    """What ``MaxPool2d(3, 2, ceil_mode=True)`` computes, along the height and then the width.
+
+    On channels last that is twice as fast as torch's kernel, which also looks up the indices.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = _halve(x[:, :, 0::2], x[:, :, 1::2], 2)
+        return _halve(x[..., 0::2], x[..., 1::2], 3)
+
+
+def _halve(even: Tensor, odd: Tensor, dim: int) -> Tensor:
+    """Return the maximum of each odd slice and the even ones on either side of it."""
+    width, beside = odd.shape[dim], even.shape[dim] - 1
+    pooled = torch.maximum(even.narrow(dim, 0, width), odd)
+    right = pooled.narrow(dim, 0, beside)
+    torch.maximum(right, even.narrow(dim, 1, beside), out=right)
+    return pooled
+
+
 class RNet(nn.Module):
     """Refinement network: (n, 3, 24, 24) to logits (n, 1) and corner offsets (n, 4)."""
 
@@ -111,10 +131,10 @@ class RNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 28, 3)
         self.prelu1 = nn.PReLU(28)
-        self.pool1 = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.pool1 = MaxPool()
         self.conv2 = nn.Conv2d(28, 48, 3)
         self.prelu2 = nn.PReLU(48)
-        self.pool2 = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.pool2 = MaxPool()
         self.conv3 = nn.Conv2d(48, 64, 2)
         self.prelu3 = nn.PReLU(64)
         self.dense4 = nn.Linear(576, 128)
@@ -141,10 +161,10 @@ class ONet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 32, 3)
         self.prelu1 = nn.PReLU(32)
-        self.pool1 = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.pool1 = MaxPool()
         self.conv2 = nn.Conv2d(32, 64, 3)
         self.prelu2 = nn.PReLU(64)
-        self.pool2 = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.pool2 = MaxPool()
         self.conv3 = nn.Conv2d(64, 64, 3)
         self.prelu3 = nn.PReLU(64)
         self.pool3 = nn.MaxPool2d(2, 2, ceil_mode=True)
