@@ -4,6 +4,8 @@ Every message says which sample (its index and its path or kind), what is wrong,
 """
 
 __all__ = [
+    "DatasetFormatError",
+    "FaceStoreError",
     "InvalidImageError",
     "MediaLimitError",
     "MediaReadError",
@@ -14,6 +16,7 @@ __all__ = [
     "NoFaceWarning",
     "PersonaAffectError",
     "TrainingDivergedError",
+    "UnsafePickleError",
     "WeightsError",
 ]
 
@@ -48,6 +51,18 @@ class WeightsError(PersonaAffectError, OSError):
 
 class ModelFormatError(PersonaAffectError, ValueError):
     """A saved model that is damaged, altered, or of an unknown format."""
+
+
+class DatasetFormatError(PersonaAffectError, ValueError):
+    """A data set's folder or annotations that are not laid out as its authors publish them."""
+
+
+class UnsafePickleError(DatasetFormatError):
+    """A pickle that asks for more than plain labels; nothing in it was run."""
+
+
+class FaceStoreError(PersonaAffectError, OSError):
+    """A folder of aligned faces that cannot be used as one."""
 
 
 class MissingDependencyError(PersonaAffectError, ImportError):

@@ -1,7 +1,8 @@
 """Photos and videos as RGB arrays: reading, writing, limits, and what a sample is."""
 
+from ._checks import check_media
 from ._photos import MAX_PHOTO_PIXELS, open_photo
-from ._samples import describe, is_clip
+from ._samples import FrameSequence, describe, is_clip
 from ._videos import (
     MAX_CLIP_BYTES,
     MAX_DURATION,
@@ -21,7 +22,9 @@ __all__ = [
     "MAX_FRAME_PIXELS",
     "MAX_PHOTO_PIXELS",
     "Frame",
+    "FrameSequence",
     "VideoWriter",
+    "check_media",
     "describe",
     "frame_rate",
     "is_clip",

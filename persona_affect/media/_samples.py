@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,25 @@ _PHOTO_SUFFIXES = frozenset({
 # fmt: on
 
 
+@dataclass(frozen=True)
+class FrameSequence:
+    """A clip whose frames lie as image files: a reference, nothing is read before it is used.
+
+    Attributes
+    ----------
+    paths : tuple of str
+        In the order of time.
+    """
+
+    paths: tuple[str, ...]
+
+
 def is_clip(source: Any) -> bool:
     """Tell whether a sample is a clip rather than a photo.
 
     Parameters
     ----------
-    source : str, os.PathLike, bytes, PIL.Image.Image or ndarray
+    source : str, os.PathLike, bytes, PIL.Image.Image, FrameSequence or ndarray
         Arrays are told apart by their dimensions, files by their suffix, and bytes and files with
         no known suffix by their content. Animated pictures count as photos.
 
@@ -53,6 +67,8 @@ def is_clip(source: Any) -> bool:
         return source.ndim == 4
     if isinstance(source, Image.Image):
         return False
+    if isinstance(source, FrameSequence):
+        return True
     if isinstance(source, bytes | bytearray | memoryview):
         return not _is_photo(io.BytesIO(source))
     if isinstance(source, str | os.PathLike):
@@ -61,7 +77,8 @@ def is_clip(source: Any) -> bool:
             return False
         return suffix in _VIDEO_SUFFIXES or not _is_photo(check_file(source))
     raise InvalidImageError(
-        f"a sample is a path, bytes, a PIL image or an array, not {type(source).__name__}."
+        f"a sample is a path, bytes, a PIL image, a FrameSequence or an array, not "
+        f"{type(source).__name__}."
     )
 
 
@@ -69,6 +86,9 @@ def describe(source: Any) -> str:
     """Name a sample in a message: its path, or its kind and size."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
+    if isinstance(source, FrameSequence):
+        where = f" of {os.path.dirname(source.paths[0])}" if source.paths else ""
+        return f"{len(source.paths)} frames{where}"
     if isinstance(source, np.ndarray):
         return f"array {source.shape}"
     if isinstance(source, bytes | bytearray | memoryview):

@@ -1,0 +1,69 @@
+"""Can a file be read? A look at its beginning and end, or all of it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+from PIL import Image
+
+from ..exceptions import MediaLimitError, MediaReadError
+from ._decoding import read_timeline
+from ._photos import MAX_PHOTO_PIXELS, check_file, open_photo
+from ._samples import is_clip
+from ._videos import MAX_DURATION, MAX_FRAME_PIXELS, sample_frames
+
+#: What a whole file ends in, by Pillow's name of the format; some writers add a few bytes.
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+_TAIL = 1024
+
+
+def check_media(source: str | os.PathLike[str], *, decode: bool = False) -> None:
+    """Raise if a photo or video file cannot be read.
+
+    Parameters
+    ----------
+    source : path-like
+    decode : bool, default=False
+        Decode the photo, or the video's middle frame. Otherwise a photo is opened, and its end
+        looked for, and the packets of a video are counted: what breaks off or is something else
+        is noticed, damage within the picture is not.
+
+    Raises
+    ------
+    MediaReadError, MediaLimitError, InvalidImageError
+        As for :func:`open_photo` and :func:`open_clip`; a video that breaks off raises too.
+    """
+    path = check_file(source)
+    if is_clip(source):
+        notes: list[str] = []
+        if decode:
+            for _ in sample_frames(source, 1, notes):
+                pass
+        elif not read_timeline(source, MAX_FRAME_PIXELS, MAX_DURATION, notes).times:
+            notes.append("the video has no frames.")
+        if notes:
+            raise MediaReadError(" ".join(notes))
+    elif decode:
+        open_photo(source)
+    else:
+        _check_ends(path)
+
+
+def _check_ends(path: Path) -> None:
+    try:
+        with warnings.catch_warnings(), path.open("rb") as file:
+            # Our own limit is below the one at which Pillow warns.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                kind, pixels = image.format or "", image.size[0] * image.size[1]
+            file.seek(max(path.stat().st_size - _TAIL, 0))
+            tail = file.read(_TAIL)
+    except Exception as error:
+        # Pillow fails on damaged files with errors of any class.
+        raise MediaReadError(f"it is not a photo that Pillow reads: {error}.") from error
+    if pixels > MAX_PHOTO_PIXELS:
+        raise MediaLimitError(f"the photo declares {pixels:,} pixels.")
+    if _ENDS.get(kind, b"") not in tail:
+        raise MediaReadError(f"the {kind} file breaks off.")
