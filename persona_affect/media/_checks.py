@@ -45,10 +45,10 @@ def check_media(source: str | os.PathLike[str], *, decode: bool = False) -> None
             notes.append("the video has no frames.")
         if notes:
             raise MediaReadError(" ".join(notes))
-    elif decode:
-        open_photo(source)
     else:
         _check_ends(path)
+        if decode:
+            open_photo(source)
 
 
 def _check_ends(path: Path) -> None:

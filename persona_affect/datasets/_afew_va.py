@@ -1,0 +1,178 @@
+"""AFEW-VA: clips of films, each frame rated on arousal and valence."""
+
+import json
+import math
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+from sklearn.utils import Bunch
+
+from persona_affect.exceptions import DatasetFormatError
+from persona_affect.metrics import EMOTION_NAMES
+
+from ._folders import (
+    PHOTO_SUFFIXES,
+    Check,
+    LeftOut,
+    check_choice,
+    check_root,
+    make_bunch,
+    pick,
+    unlike,
+    usable,
+    walk,
+)
+
+NAME: Final = "afew-va"
+_EXPECTED: Final = (
+    "folders <id>/ (001 to 600), each with <id>.json and its frames <frame>.png (00000.png)"
+)
+#: The annotation of a clip has some 100 kilobytes.
+_MAX_BYTES: Final = 2**26
+#: Published values are whole numbers from -10 to 10.
+_SCALE: Final = 10.0
+
+DESCR: Final = """AFEW-VA
+
+600 clips of feature films, some 30,000 frames, each rated on arousal and valence from -10 to 10,
+here divided by 10, and marked with 68 landmarks. There is no official split: a clip is a group, and
+frames of a clip belong on one side.
+
+Citation: Kossaifi, Tzimiropoulos, Todorovic, Pantic, "AFEW-VA database for valence and arousal
+estimation in-the-wild", Image and Vision Computing 65, 2017.
+Licence: to be had from the iBUG group at Imperial College London, for academic, non-commercial
+research. This package contains none of it."""
+
+
+def load_afew_va(
+    root: str | PathLike[str],
+    *,
+    every: int = 1,
+    n_frames: int | None = None,
+    check: Check = "open",
+    verbose: bool = False,
+) -> Bunch:
+    """Load AFEW-VA from a folder, as references to its frames.
+
+    Parameters
+    ----------
+    root : path-like
+        Folder that holds the clips' folders, directly or in the folders of its archives.
+    every : int, default=1
+        Take each `every`-th frame of a clip.
+    n_frames : int or None, default=None
+        Take at most that many frames of a clip, at the centres of as many equal segments.
+    check : {"open", "decode"} or None, default="open"
+        Whether to see that each frame can be opened and is whole, or decode it, or trust.
+    verbose : bool, default=False
+        Show a progress bar of the check.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        data : ndarray of object, shape (n_samples,)
+            Paths of frames; nothing is decoded.
+        target : DataFrame of shape (n_samples, 2)
+            ``arousal, valence`` in [-1, 1].
+        groups, split : ndarray of str, shape (n_samples,)
+            The clip; empty strings, since there is no official split.
+        frames : ndarray of int, shape (n_samples,)
+            Number of the frame in its clip.
+        polarity, personality, emotion, target_names, left_out, name, DESCR
+            As :func:`load_first_impressions` has them.
+
+    Raises
+    ------
+    DatasetFormatError
+        If the folder is not laid out so, or no frame can be used.
+
+    Warns
+    -----
+    MediaWarning
+        Once, counting and naming what was left out: images and annotations, missing or damaged.
+    """
+    folder = check_root(root, _EXPECTED)
+    check_choice(every, n_frames)
+    left_out = LeftOut(NAME)
+    rows: list[tuple[str, str, int, float, float]] = []
+    n_clips = 0
+    for here, below, files in walk(folder):
+        name = f"{here.name}.json"
+        if name in files:
+            n_clips += 1
+            below.clear()
+            rows += _read_clip(here, set(files), every, n_frames, left_out)
+        elif here.name.isdigit() and any(Path(file).suffix in PHOTO_SUFFIXES for file in files):
+            left_out.add(here / name, "there is no such annotation beside its frames.")
+    if not n_clips:
+        raise unlike(folder, _EXPECTED)
+    good = usable([row[0] for row in rows], check, left_out, verbose)
+    table = pd.DataFrame(rows, columns=["path", "clip", "frame", "arousal", "valence"])[good]
+    return make_bunch(
+        name=NAME,
+        sources=table["path"].tolist(),
+        target=table[list(EMOTION_NAMES)],
+        groups=table["clip"].tolist(),
+        split=[""] * len(table),
+        personality=[],
+        emotion=EMOTION_NAMES,
+        polarity=dict.fromkeys(EMOTION_NAMES, 1),
+        left_out=left_out,
+        descr=DESCR,
+        frames=table["frame"].to_numpy(dtype=int),
+    )
+
+
+def _read_clip(
+    folder: Path, files: set[str], every: int, n_frames: int | None, left_out: LeftOut
+) -> list[tuple[str, str, int, float, float]]:
+    """Read a clip's labels, and refer to the chosen of its frames."""
+    path = folder / f"{folder.name}.json"
+    try:
+        frames = _read_frames(path)
+    except DatasetFormatError as error:
+        left_out.add(path, str(error))
+        return []
+    names = sorted((name for name in frames if name.isdigit()), key=int)
+    for name in frames.keys() - set(names):
+        left_out.add(path, f"the frame {name[:20]!r} has no number.")
+    rows = []
+    for name in (names[i] for i in pick(len(names), every, n_frames)):
+        label = _read_label(frames[name])
+        image = next(
+            (name + suffix for suffix in PHOTO_SUFFIXES[::-1] if name + suffix in files), ""
+        )
+        if label is None:
+            left_out.add(path, f"frame {name}: no arousal and valence from -10 to 10.")
+        elif not image:
+            left_out.add(folder / f"{name}.png", "there is no such file.")
+        else:
+            rows.append((str(folder / image), folder.name, int(name), *label))
+    return rows
+
+
+def _read_frames(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise DatasetFormatError("the annotation is too large.")
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetFormatError(f"the annotation cannot be read: {error}.") from error
+    frames = content.get("frames") if isinstance(content, dict) else None
+    if not isinstance(frames, dict):
+        raise DatasetFormatError('the annotation has no "frames".')
+    return frames
+
+
+def _read_label(frame: Any) -> tuple[float, float] | None:
+    values: list[Any] = [
+        frame.get(name) if isinstance(frame, dict) else None for name in EMOTION_NAMES
+    ]
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        return None
+    arousal, valence = values
+    if not all(math.isfinite(v) and abs(v) <= _SCALE for v in (arousal, valence)):
+        return None
+    return arousal / _SCALE, valence / _SCALE

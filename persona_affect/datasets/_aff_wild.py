@@ -1,0 +1,232 @@
+"""Aff-Wild and Aff-Wild2: videos from the web, each frame rated on arousal and valence."""
+
+import os
+from os import PathLike
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils import Bunch
+
+from persona_affect.exceptions import DatasetFormatError
+from persona_affect.metrics import EMOTION_NAMES
+
+from ._folders import (
+    PHOTO_SUFFIXES,
+    Check,
+    LeftOut,
+    check_choice,
+    check_root,
+    check_split,
+    make_bunch,
+    pick,
+    unlike,
+    usable,
+    walk,
+)
+
+NAME: Final = "aff-wild"
+_EXPECTED: Final = (
+    "a folder cropped_aligned/ with <video>/<frame>.jpg (00001.jpg), and a text file <video>.txt "
+    "for each video, whose first line is valence,arousal"
+)
+_HEADER: Final = ("valence", "arousal")
+#: Marks a frame that was not annotated.
+_INVALID: Final = -5
+#: A video of ten hours has about 20 megabytes of labels.
+_MAX_BYTES: Final = 2**27
+
+DESCR: Final = """Aff-Wild
+
+Videos from YouTube, more than a million frames, each rated on valence and arousal in [-1, 1];
+frames marked -5 are not annotated and left out. Where annotations lie in folders for training,
+validation and test (Train_Set, Validation_Set), those are the official parts. A video is a group.
+
+Citation: Zafeiriou et al., "Aff-Wild: Valence and Arousal 'In-the-Wild' Challenge", CVPR Workshops
+2017; Kollias et al., "Deep Affect Prediction in-the-Wild: Aff-Wild Database and Challenge, Deep
+Architectures, and Beyond", International Journal of Computer Vision 127, 2019; Kollias, Zafeiriou,
+"Aff-Wild2: Extending the Aff-Wild Database for Affect Recognition", 2018.
+Licence: to be had from its authors by a signed agreement, for non-commercial research; a person
+with a permanent position at a university must sign. This package contains none of it."""
+
+
+def load_aff_wild(
+    root: str | PathLike[str],
+    split: Literal["train", "val", "test"] | None = None,
+    *,
+    every: int = 1,
+    n_frames: int | None = None,
+    check: Check = "open",
+    verbose: bool = False,
+) -> Bunch:
+    """Load Aff-Wild or Aff-Wild2 from a folder, as references to its frames.
+
+    Parameters
+    ----------
+    root : path-like
+        Folder that holds ``cropped_aligned`` and the annotations, directly or further below.
+    split : {"train", "val", "test"} or None, default=None
+        Which official part, as the annotations' folders tell; None for all.
+    every : int, default=1
+        Take each `every`-th of a video's annotated frames: neighbours are nearly the same.
+    n_frames : int or None, default=None
+        Take at most that many frames of a video, at the centres of as many equal segments.
+    check : {"open", "decode"} or None, default="open"
+        Whether to see that each frame can be opened and is whole, or decode it, or trust.
+    verbose : bool, default=False
+        Show a progress bar of the check.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        data : ndarray of object, shape (n_samples,)
+            Paths of frames; nothing is decoded.
+        target : DataFrame of shape (n_samples, 2)
+            ``arousal, valence`` in [-1, 1].
+        groups, split : ndarray of str, shape (n_samples,)
+            The video; ``"train"``, ``"val"``, ``"test"``, or empty where no folder tells.
+        frames : ndarray of int, shape (n_samples,)
+            Number of the frame in its video, from 1.
+        n_invalid : int
+            Frames marked -5, which are left out.
+        polarity, personality, emotion, target_names, left_out, name, DESCR
+            As :func:`load_first_impressions` has them.
+
+    Raises
+    ------
+    DatasetFormatError
+        If the folder is not laid out so, or no frame can be used.
+
+    Warns
+    -----
+    MediaWarning
+        Once, counting and naming what was left out. That crops are missing is usual: there is none
+        where the authors' detector saw no face.
+    """
+    folder = check_root(root, _EXPECTED)
+    wanted = check_split(split)
+    check_choice(every, n_frames)
+    left_out = LeftOut(NAME)
+    images, texts = _find(folder)
+    labels: dict[str, tuple[str, NDArray[np.float64]]] = {}
+    for path in texts:
+        _read_text(path, folder, images, labels, left_out)
+    if not labels:
+        raise unlike(folder, _EXPECTED)
+    for video in images.keys() - labels.keys():
+        left_out.add(images[video], "there is no annotation of this video.")
+    rows: list[tuple[str, str, str, int, float, float]] = []
+    n_invalid = 0
+    for video, (part, values) in labels.items():
+        if part not in wanted and split is not None:
+            continue
+        n_invalid += int((values == _INVALID).any(axis=1).sum())
+        rated = np.flatnonzero(((values >= -1) & (values <= 1)).all(axis=1))
+        files = _number_files(images.get(video))
+        if files is None:
+            left_out.add(f"{video}/", "there is no such folder of frames.")
+            continue
+        chosen = rated[pick(len(rated), every, n_frames)] if len(rated) else rated
+        for i in chosen:
+            if i + 1 in files:
+                image = os.path.join(images[video], files[i + 1])
+                rows.append((image, video, part, int(i + 1), values[i, 1], values[i, 0]))
+            else:
+                left_out.add(images[video] / f"{i + 1:05d}.jpg", "there is no such file.")
+    if split is not None and not any(part in wanted for part, _ in labels.values()):
+        found = sorted({part or "no part" for part, _ in labels.values()})
+        raise DatasetFormatError(
+            f"{folder} has no annotations of the part {split!r}, only of {found}. Parts are told "
+            "by folders such as Train_Set and Validation_Set."
+        )
+    good = usable([row[0] for row in rows], check, left_out, verbose)
+    columns = ["path", "video", "split", "frame", "arousal", "valence"]
+    table = pd.DataFrame(rows, columns=columns)[good]
+    return make_bunch(
+        name=NAME,
+        sources=table["path"].tolist(),
+        target=table[list(EMOTION_NAMES)],
+        groups=table["video"].tolist(),
+        split=table["split"].tolist(),
+        personality=[],
+        emotion=EMOTION_NAMES,
+        polarity=dict.fromkeys(EMOTION_NAMES, 1),
+        left_out=left_out,
+        descr=DESCR,
+        frames=table["frame"].to_numpy(dtype=int),
+        n_invalid=n_invalid,
+    )
+
+
+def _find(root: Path) -> tuple[dict[str, Path], list[Path]]:
+    """Find the folders of frames by video, and all text files."""
+    images: dict[str, Path] = {}
+    texts: list[Path] = []
+    for here, below, files in walk(root):
+        if here.name.lower().startswith("cropped"):
+            for name in below:
+                images.setdefault(name, here / name)
+            below.clear()
+            continue
+        texts += [here / name for name in files if name.lower().endswith(".txt")]
+    return images, texts
+
+
+def _read_text(
+    path: Path,
+    root: Path,
+    images: dict[str, Path],
+    labels: dict[str, tuple[str, NDArray[np.float64]]],
+    left_out: LeftOut,
+) -> None:
+    """Add a video's labels; pass by text files about something else."""
+    video = path.stem
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError("it is too large")
+        header, *lines = path.read_text(encoding="utf-8-sig").splitlines() or [""]
+    except (OSError, ValueError) as error:
+        left_out.add(path, f"the annotation cannot be read: {error}.")
+        return
+    if tuple(name.strip().lower() for name in header.split(",")) != _HEADER:
+        if video in images and video not in labels:
+            left_out.add(path, "its first line is not valence,arousal.")
+        return
+    values = np.array([_read_line(line) for line in lines], dtype=np.float64).reshape(-1, 2)
+    bad = np.flatnonzero(~((np.abs(values) <= 1) | (values == _INVALID)).all(axis=1))
+    for line in bad:
+        left_out.add(path, f"line {line + 2} has no valence and arousal from -1 to 1.")
+    if video in labels:
+        raise DatasetFormatError(f"Two files annotate the video {video!r}; one of them is {path}.")
+    labels[video] = (_part_of(path, root), values)
+
+
+def _read_line(line: str) -> tuple[float, float]:
+    try:
+        valence, arousal = line.split(",")
+        return float(valence), float(arousal)
+    except ValueError:
+        return np.nan, np.nan
+
+
+def _part_of(path: Path, root: Path) -> str:
+    """Tell the official part by the folders between the root and the file."""
+    for name in reversed(path.relative_to(root).parts[:-1]):
+        for part in ("train", "val", "test"):
+            if name.lower().startswith(part):
+                return part
+    return ""
+
+
+def _number_files(folder: Path | None) -> dict[int, str] | None:
+    """Index a folder's images by their numbers."""
+    if folder is None:
+        return None
+    stems = ((Path(name).stem, name) for name in os.listdir(folder))
+    return {
+        int(stem): name
+        for stem, name in stems
+        if stem.isdecimal() and Path(name).suffix.lower() in PHOTO_SUFFIXES
+    }

@@ -1,0 +1,254 @@
+"""ChaLearn First Impressions V2: clips of speakers, rated on the apparent Big Five."""
+
+import re
+from os import PathLike
+from pathlib import Path
+from typing import Final, Literal
+
+import pandas as pd
+from sklearn.utils import Bunch
+
+from persona_affect.exceptions import DatasetFormatError
+from persona_affect.media import FrameSequence
+from persona_affect.metrics import PERSONALITY_NAMES
+
+from ._annotations import read_ratings
+from ._folders import (
+    PHOTO_SUFFIXES,
+    Check,
+    LeftOut,
+    Source,
+    check_root,
+    check_split,
+    make_bunch,
+    unlike,
+    usable,
+    walk,
+)
+
+NAME: Final = "first-impressions"
+#: Our names of the parts, and theirs.
+ANNOTATIONS: Final = {
+    "train": "annotation_training.pkl",
+    "val": "annotation_validation.pkl",
+    "test": "annotation_test.pkl",
+}
+_EXPECTED: Final = (
+    "annotation_training.pkl, annotation_validation.pkl, annotation_test.pkl, and the clips "
+    "<video id>.<nnn>.mp4, or folders <video id>.<nnn>/ of face images"
+)
+_CLIP = re.compile(r"(?P<video>.+?)\.\d{3}(\.mp4)?", re.IGNORECASE)
+
+DESCR: Final = """ChaLearn First Impressions V2
+
+10,000 clips of about 15 seconds of people who speak to a camera, from YouTube; 6,000 for training,
+2,000 for validation, 2,000 for the test. Raters on Amazon Mechanical Turk compared clips in pairs;
+the labels are levels in [0, 1] fitted to the comparisons. They are apparent traits: what raters saw
+in a clip, with their prejudices, not what the people are like.
+
+Units and polarity: [0, 1]. The file's "neuroticism" is high for clips that look emotionally
+STABLE: `polarity["neuroticism"]` is -1 for the labels as published, and +1 after
+flip_neuroticism=True, which gives 1 - label. CCC, r, RMSE and accuracy are the same either way.
+
+Groups are the videos that clips were cut from. The official parts share some videos: a model may
+have met a test clip's speaker in training.
+
+Citation: Ponce-Lopez et al., "ChaLearn LAP 2016: First Round Challenge on First Impressions", ECCV
+Workshops 2016; Escalante et al., "Modeling, Recognizing, and Explaining Apparent Personality from
+Videos", IEEE Transactions on Affective Computing, 2020.
+Licence: to be had from ChaLearn Looking at People under the terms stated there, for research; the
+clips remain their makers'. This package contains none of it."""
+
+
+def load_first_impressions(
+    root: str | PathLike[str],
+    split: Literal["train", "val", "test"] | None = None,
+    *,
+    media: Literal["auto", "videos", "frames"] = "auto",
+    flip_neuroticism: bool = False,
+    check: Check = "open",
+    verbose: bool = False,
+) -> Bunch:
+    """Load ChaLearn First Impressions V2 from a folder, as references to its clips.
+
+    Annotations and clips are found by their names, wherever below `root` the archives were
+    unpacked. The pickles of the annotations are read without being run.
+
+    Parameters
+    ----------
+    root : path-like
+        Folder that holds the annotations and the clips.
+    split : {"train", "val", "test"} or None, default=None
+        Which official part; None for all that are there.
+    media : {"auto", "videos", "frames"}, default="auto"
+        ``"videos"``: the clips ``<video id>.<nnn>.mp4``. ``"frames"``: folders of that name (with
+        or without the suffix) of images, as other toolkits extract them
+        (``image_data/train_data_face/<clip>/face_N.jpg``). ``"auto"``: videos if there are any.
+    flip_neuroticism : bool, default=False
+        Whether to give 1 - label for neuroticism, which is published as emotional stability.
+    check : {"open", "decode"} or None, default="open"
+        Whether to see that each file can be opened and is whole, or decode a part, or trust.
+    verbose : bool, default=False
+        Show a progress bar of the check.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        data : ndarray of object, shape (n_samples,)
+            Paths of videos, or :class:`persona_affect.media.FrameSequence`; nothing is decoded.
+        target : DataFrame of shape (n_samples, 5)
+            ``extraversion, agreeableness, conscientiousness, neuroticism, openness`` in [0, 1], NaN
+            where a clip was not rated.
+        interview : ndarray of shape (n_samples,)
+            The score "would invite to a job interview" in [0, 1], which predictions must not serve;
+            NaN where it is not in the file.
+        groups, split : ndarray of str, shape (n_samples,)
+            The video that a clip was cut from; ``"train"``, ``"val"`` or ``"test"``.
+        clips : ndarray of str, shape (n_samples,)
+            Names as in the annotations.
+        polarity : dict
+            +1, or -1 where a label falls as the trait rises.
+        personality, emotion, target_names : list of str
+        left_out : DataFrame
+            ``path`` and ``problem`` of all that is missing or damaged.
+        name, DESCR : str
+            The citation and the licence are in DESCR.
+
+    Raises
+    ------
+    DatasetFormatError
+        If the folder is not laid out so (it says what was expected and found), an annotation is
+        damaged or out of range, or no clip can be used.
+    UnsafePickleError
+        If an annotation file asks for more than plain data; nothing in it was run.
+
+    Warns
+    -----
+    MediaWarning
+        Once, counting and naming what was left out.
+    """
+    folder = check_root(root, _EXPECTED)
+    wanted = check_split(split)
+    if media not in ("auto", "videos", "frames"):
+        raise ValueError(f'media={media!r} is none of "auto", "videos" and "frames".')
+    annotations, videos, folders = _find(folder)
+    left_out = LeftOut(NAME)
+    missing = [part for part in wanted if part not in annotations]
+    if len(missing) == len(wanted):
+        raise unlike(folder, _EXPECTED)
+    for part in missing:
+        left_out.add(ANNOTATIONS[part], "there is no such annotation; its clips are not loaded.")
+    use_videos = media == "videos" or (media == "auto" and bool(videos))
+    labels = _read_labels({p: annotations[p] for p in wanted if p in annotations}, left_out)
+    sources: list[Source] = []
+    kept = []
+    if use_videos:
+        found = [videos.get(clip.lower()) for clip in labels.index]
+        there = [i for i, path in enumerate(found) if path is not None]
+        good = usable([str(found[i]) for i in there], check, left_out, verbose)
+        kept = [i for i, is_good in zip(there, good, strict=True) if is_good]
+        sources = [str(found[i]) for i in kept]
+        absent = [i for i, path in enumerate(found) if path is None]
+    else:
+        absent = []
+        for i, clip in enumerate(labels.index):
+            where = folders.get(clip.lower().removesuffix(".mp4"))
+            frames = None if where is None else _sequence(where, check, left_out)
+            if where is None:
+                absent.append(i)
+            elif frames is None:
+                left_out.add(where, "the folder has no image that can be read.")
+            else:
+                kept.append(i)
+                sources.append(frames)
+    kind = "video" if use_videos else "folder of images"
+    for i in absent:
+        left_out.add(labels.index[i], f"there is no such {kind}.")
+    labels = labels.iloc[kept]
+    traits = labels[list(PERSONALITY_NAMES)].copy()
+    if flip_neuroticism:
+        traits["neuroticism"] = 1 - traits["neuroticism"]
+    return make_bunch(
+        name=NAME,
+        sources=sources,
+        target=traits,
+        groups=[_video_of(clip) for clip in labels.index],
+        split=labels["split"].tolist(),
+        personality=PERSONALITY_NAMES,
+        emotion=[],
+        polarity={
+            name: -1 if name == "neuroticism" and not flip_neuroticism else 1
+            for name in PERSONALITY_NAMES
+        },
+        left_out=left_out,
+        descr=DESCR,
+        interview=labels["interview"].to_numpy(),
+        clips=labels.index.to_numpy(dtype=str),
+    )
+
+
+def _video_of(clip: str) -> str:
+    match = _CLIP.fullmatch(clip)
+    return match["video"] if match else Path(clip).stem
+
+
+def _find(root: Path) -> tuple[dict[str, Path], dict[str, Path], dict[str, Path]]:
+    """Find annotations by part, and videos and folders of images by the clip's name."""
+    annotations: dict[str, Path] = {}
+    videos: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
+    parts = {name: part for part, name in ANNOTATIONS.items()}
+    for here, below, files in walk(root):
+        for name in files:
+            if name.lower() in parts:
+                annotations.setdefault(parts[name.lower()], here / name)
+            elif name.lower().endswith(".mp4"):
+                videos.setdefault(name.lower(), here / name)
+        clips = [name for name in below if _CLIP.fullmatch(name)]
+        for name in clips:
+            folders.setdefault(name.lower().removesuffix(".mp4"), here / name)
+            below.remove(name)
+    return annotations, videos, folders
+
+
+def _read_labels(paths: dict[str, Path], left_out: LeftOut) -> pd.DataFrame:
+    """Read annotations: a row per clip, its traits, ``interview`` and ``split``."""
+    parts = []
+    for split, path in paths.items():
+        ratings = read_ratings(path)
+        missing = [name for name in PERSONALITY_NAMES if name not in ratings]
+        if missing:
+            raise DatasetFormatError(
+                f"{path} lacks the traits {missing}; it has {sorted(map(str, ratings))}."
+            )
+        table = pd.DataFrame(
+            {name: ratings.get(name, {}) for name in (*PERSONALITY_NAMES, "interview")},
+            dtype=float,
+        )
+        outside = (table < 0) | (table > 1)
+        if outside.to_numpy().any():
+            clip = table.index[outside.any(axis=1)][0]
+            raise DatasetFormatError(f"{path}: a rating of {clip!r} is outside [0, 1].")
+        unrated = table[list(PERSONALITY_NAMES)].isna().all(axis=1)
+        for clip in table.index[unrated]:
+            left_out.add(clip, "the clip is rated on no trait.")
+        parts.append(table[~unrated].assign(split=split))
+    labels = pd.concat(parts)
+    if labels.index.has_duplicates:
+        clip = labels.index[labels.index.duplicated()][0]
+        raise DatasetFormatError(f"The clip {clip!r} is in two of {sorted(map(str, paths))}.")
+    return labels
+
+
+def _sequence(folder: Path, check: Check, left_out: LeftOut) -> FrameSequence | None:
+    """Refer to a folder's images, in the order of their numbers; None if none can be read."""
+
+    def order(path: Path) -> tuple[int, str]:
+        digits = re.findall(r"\d+", path.stem)
+        return (int(digits[-1]) if digits else -1, path.name)
+
+    images = [path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES]
+    paths = [str(path) for path in sorted(images, key=order)]
+    good = usable(paths, check, left_out, False)
+    kept = tuple(path for path, is_good in zip(paths, good, strict=True) if is_good)
+    return FrameSequence(kept) if kept else None

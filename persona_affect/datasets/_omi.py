@@ -1,0 +1,142 @@
+"""One Million Impressions: synthetic portraits with mean human ratings."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+from sklearn.utils import Bunch
+
+from persona_affect.exceptions import DatasetFormatError
+
+from ._folders import (
+    PHOTO_SUFFIXES,
+    Check,
+    LeftOut,
+    check_root,
+    make_bunch,
+    unlike,
+    usable,
+    walk,
+)
+from ._tables import read_table
+
+NAME: Final = "omi"
+_EXPECTED: Final = "ratings.csv with a column stimulus, and images/<stimulus>.jpg"
+_INDEX: Final = "stimulus"
+
+DESCR: Final = """One Million Impressions
+
+Synthetic portraits (256 pixels) with the means of human ratings of impressions (trustworthy, happy,
+dominant, ...) on sliders from 0 to 100. The attributes are impressions by their own names, not the
+Big Five; here they count as personality targets. Nobody real is shown: each portrait is a group.
+There is no official split.
+
+Units: 0 to 100 as published; 0 to 1 with unit_range=True.
+
+Citation: Peterson, Uddenberg, Griffiths, Todorov, Suchow, "Deep models of superficial face
+judgments", PNAS 119, 2022.
+Licence: CC BY-NC-SA 4.0: non-commercial, share alike, credit. This package contains none of it."""
+
+
+def load_omi(
+    root: str | PathLike[str],
+    *,
+    attributes: Sequence[str] | None = None,
+    unit_range: bool = False,
+    check: Check = "open",
+    verbose: bool = False,
+) -> Bunch:
+    """Load portraits of One Million Impressions from a folder, as paths.
+
+    Parameters
+    ----------
+    root : path-like
+        Folder that holds ``ratings.csv`` and ``images``, directly or further below.
+    attributes : sequence of str or None, default=None
+        Which attributes, in which order; None for all, in the file's order.
+    unit_range : bool, default=False
+        Whether to divide the ratings by 100.
+    check : {"open", "decode"} or None, default="open"
+        Whether to see that each portrait can be opened and is whole, or decode it, or trust.
+    verbose : bool, default=False
+        Show a progress bar of the check.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        data : ndarray of object, shape (n_samples,)
+            Paths of portraits; nothing is decoded.
+        target : DataFrame of shape (n_samples, n_attributes)
+            Mean ratings from 0 to 100 (to 1 with `unit_range`), NaN where one is missing.
+        groups, split : ndarray of str, shape (n_samples,)
+            The portrait's number; empty strings, since there is no official split.
+        polarity, personality, emotion, target_names, left_out, name, DESCR
+            As :func:`load_first_impressions` has them; all attributes count as personality.
+
+    Raises
+    ------
+    DatasetFormatError
+        If the folder is not laid out so, or no portrait can be used.
+    ValueError
+        If an attribute is not in the file.
+
+    Warns
+    -----
+    MediaWarning
+        Once, counting and naming what was left out.
+    """
+    folder = check_root(root, _EXPECTED)
+    found = [here / "ratings.csv" for here, _, files in walk(folder) if "ratings.csv" in files]
+    if not found:
+        raise unlike(folder, _EXPECTED)
+    path = found[0]
+    table = read_table(path)
+    if _INDEX not in table:
+        raise DatasetFormatError(f"{path} has no column {_INDEX!r}; it has {list(table.columns)}.")
+    names = [name for name in table.columns if name != _INDEX]
+    chosen = names if attributes is None else list(attributes)
+    unknown = [name for name in chosen if name not in names]
+    if unknown:
+        raise ValueError(f"attributes={unknown} are not among {names}.")
+    left_out = LeftOut(NAME)
+    ratings = _in_range(table[chosen], table[_INDEX], path, left_out)
+    images = [_find_image(path.parent / "images", str(stimulus)) for stimulus in table[_INDEX]]
+    for image in images:
+        if not image.exists():
+            left_out.add(image, "there is no such file.")
+    rated = ratings.notna().any(axis=1).to_numpy()
+    rows = [i for i, image in enumerate(images) if rated[i] and image.exists()]
+    good = usable([str(images[i]) for i in rows], check, left_out, verbose)
+    rows = [i for i, is_good in zip(rows, good, strict=True) if is_good]
+    return make_bunch(
+        name=NAME,
+        sources=[str(images[i]) for i in rows],
+        target=ratings.iloc[rows] / (100 if unit_range else 1),
+        groups=[str(stimulus) for stimulus in table[_INDEX].iloc[rows]],
+        split=[""] * len(rows),
+        personality=chosen,
+        emotion=[],
+        polarity=dict.fromkeys(chosen, 1),
+        left_out=left_out,
+        descr=DESCR,
+    )
+
+
+def _in_range(
+    table: pd.DataFrame, stimuli: "pd.Series[str]", path: Path, left_out: LeftOut
+) -> pd.DataFrame:
+    """Read ratings as numbers; what is none, or outside 0 to 100, is noted and becomes NaN."""
+    ratings = table.apply(pd.to_numeric, errors="coerce")
+    bad = (ratings.isna() & table.notna() & (table != "")) | (ratings < 0) | (ratings > 100)
+    for row in bad.index[bad.any(axis=1)]:
+        left_out.add(path, f"stimulus {stimuli[row]!r} has ratings that are not from 0 to 100.")
+    return ratings.mask(bad)
+
+
+def _find_image(folder: Path, stimulus: str) -> Path:
+    # A name from a file must not lead out of the folder.
+    name = Path(stimulus).name
+    candidates = [folder / f"{name}{suffix}" for suffix in PHOTO_SUFFIXES]
+    return next((path for path in candidates if path.exists()), candidates[0])

@@ -1,0 +1,123 @@
+"""Data sets of one's own: a CSV file of paths and labels."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+from sklearn.utils import Bunch
+
+from persona_affect.exceptions import DatasetFormatError
+from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
+
+from ._folders import SPLITS, Check, LeftOut, make_bunch, usable
+
+NAME: Final = "csv"
+_MAX_BYTES: Final = 2**30
+
+
+def load_csv(
+    path: str | PathLike[str],
+    split: str | None = None,
+    *,
+    personality: Sequence[str] | None = None,
+    emotion: Sequence[str] | None = None,
+    check: Check = "open",
+    verbose: bool = False,
+) -> Bunch:
+    """Load photos and clips that a CSV file lists beside their labels.
+
+    Parameters
+    ----------
+    path : path-like
+        The file: a column ``path`` (relative paths start at the file's folder), a column for each
+        target, empty or NaN where a sample was not rated, and optionally ``group`` (whom, or which
+        clip, a sample shows) and ``split`` (``train``, ``val`` or ``test``).
+    split : {"train", "val", "test"} or None, default=None
+        Which part; None for all.
+    personality, emotion : sequence of str or None, default=None
+        Targets of either kind; columns not named are then ignored. With both None, all columns are
+        targets: ``arousal`` and ``valence`` are emotion, the others personality.
+    check : {"open", "decode"} or None, default="open"
+        Whether to see that each file can be opened and is whole, or decode a part, or trust.
+    verbose : bool, default=False
+        Show a progress bar of the check.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        data : ndarray of object, shape (n_samples,)
+            Paths.
+        target : DataFrame of shape (n_samples, n_targets)
+            Personality first; the default seven in their usual order; NaN where not rated.
+        groups, split : ndarray of str, shape (n_samples,)
+            Each sample its own group where the file has none; empty strings without parts.
+        polarity, personality, emotion, target_names, left_out, name, DESCR
+            As :func:`load_first_impressions` has them.
+
+    Raises
+    ------
+    DatasetFormatError
+        If the file cannot be read, lacks ``path`` or the targets, or no sample can be used.
+
+    Warns
+    -----
+    MediaWarning
+        Once, counting and naming what was left out.
+    """
+    path = Path(path)
+    table = read_table(path)
+    if "path" not in table:
+        raise DatasetFormatError(f"{path} has no column 'path'; it has {list(table.columns)}.")
+    columns = [name for name in table.columns if name not in ("path", "group", "split")]
+    if personality is None and emotion is None:
+        emotion = [name for name in EMOTION_NAMES if name in columns]
+        own = [name for name in columns if name not in (*EMOTION_NAMES, *PERSONALITY_NAMES)]
+        personality = [*(name for name in PERSONALITY_NAMES if name in columns), *own]
+    personality, emotion = list(personality or ()), list(emotion or ())
+    names = [*personality, *emotion]
+    missing = [name for name in names if name not in columns]
+    if missing or not names:
+        raise DatasetFormatError(f"{path} lacks the targets {missing}; its columns are {columns}.")
+    left_out = LeftOut(f"{NAME} {path}")
+    target = table[names].apply(pd.to_numeric, errors="coerce")
+    unreadable = (target.isna() & table[names].notna() & (table[names] != "")).any(axis=1)
+    infinite = target.isin([float("inf"), float("-inf")]).any(axis=1)
+    parts = table["split"].fillna("") if "split" in table else pd.Series("", table.index)
+    if not parts.isin(["", *SPLITS]).all():
+        raise DatasetFormatError(f"{path}: the column 'split' may hold {SPLITS} alone.")
+    keep = parts == split if split is not None else pd.Series(True, table.index)
+    sources = [str(path.parent / str(name)) for name in table["path"]]
+    for row in table.index[keep]:
+        if unreadable[row] or infinite[row] or target.loc[row].isna().all():
+            left_out.add(sources[row], f"line {row + 2} has no label, or one that is no number.")
+            keep[row] = False
+    rows = table.index[keep]
+    rows = rows[usable([sources[i] for i in rows], check, left_out, verbose)]
+    groups = table["group"].fillna("") if "group" in table else pd.Series("", table.index)
+    return make_bunch(
+        name=NAME,
+        sources=[sources[i] for i in rows],
+        target=target.loc[rows],
+        groups=[groups[i] or sources[i] for i in rows],
+        split=parts[rows].tolist(),
+        personality=personality,
+        emotion=emotion,
+        polarity=dict.fromkeys(names, 1),
+        left_out=left_out,
+        descr=f"Samples and labels listed in {path}.",
+    )
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV file as strings, or raise DatasetFormatError."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise DatasetFormatError(f"{path} has more than {_MAX_BYTES:,} bytes.")
+        table = pd.read_csv(path, dtype=str)
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise DatasetFormatError(f"{path} is no readable CSV file: {error}.") from error
+    if table.columns.has_duplicates or not isinstance(table.index, pd.RangeIndex):
+        raise DatasetFormatError(f"{path}: column names are not unique, or do not fit the lines.")
+    return table
