@@ -25,11 +25,12 @@ from persona_affect import (
     FaceAligner,
     FaceEmbedder,
     JointAffectEstimator,
+    PersonDynamicsEncoder,
     RAMRegressor,
     load_model,
     save_model,
 )
-from persona_affect.datasets import make_affect_faces
+from persona_affect.datasets import make_affect_faces, make_dynamic_clips
 from persona_affect.exceptions import ModelFormatError, WeightsError
 from persona_affect.networks import make_backbone
 from persona_affect.persistence import _files, read_model_info
@@ -188,6 +189,28 @@ def test_what_the_resnet29_reads_of_a_face_comes_back(tmp_path):
 
     loaded = load_model(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(loaded.predict(faces), model.predict(faces))
+
+
+def test_dynamics_come_back_to_the_bit_and_fit_in_a_pipeline(tmp_path):
+    clips = make_dynamic_clips(3, n_frames=12, random_state=0).data
+    settings = {"scales": (1, 3), "filter_levels": ["encoder3", "bottleneck"]}
+    encoder = PersonDynamicsEncoder(**settings, max_epochs=2, random_state=0).fit(clips)
+    save_model(encoder, tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+
+    np.testing.assert_array_equal(loaded.transform(clips), encoder.transform(clips))
+    np.testing.assert_array_equal(loaded.ranking_accuracy(clips), encoder.ranking_accuracy(clips))
+    assert loaded.get_feature_names_out().tolist() == encoder.get_feature_names_out().tolist()
+    pd.testing.assert_frame_equal(loaded.history_, encoder.history_, check_exact=True)
+
+
+def test_the_whitening_of_other_filters_is_refused(tmp_path):
+    clips = make_dynamic_clips(2, n_frames=8, random_state=0).data
+    encoder = PersonDynamicsEncoder(scales=(1,), max_epochs=1, random_state=0).fit(clips)
+    encoder.filter_levels = ["encoder1"]
+    save_model(encoder, tmp_path / "model")
+    with pytest.raises(ModelFormatError, match="whitening"):
+        load_model(tmp_path / "model")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from persona_affect.networks import RAM, Backbone, EmbeddingAdapter, make_backbone
+from persona_affect.networks import RAM, Backbone, DynamicsUNet, EmbeddingAdapter, make_backbone
 from persona_affect.objectives import PersEmoNLoss
 
 from ._assembly import make_network
+from ._dynamics import PersonDynamicsEncoder
+from ._dynamics_adaptation import Whitening
 from ._embedder import FaceEmbedder
 from ._joint import JointAffectEstimator
 from ._ram import RAMRegressor, make_ram_net
@@ -35,7 +37,7 @@ def pack(estimator: BaseEstimator) -> tuple[Facts, Tensors]:
 
     Parameters
     ----------
-    estimator : JointAffectEstimator, RAMRegressor or FaceEmbedder
+    estimator : JointAffectEstimator, RAMRegressor, FaceEmbedder or PersonDynamicsEncoder
 
     Returns
     -------
@@ -163,11 +165,48 @@ def _unpack_embedder(model: FaceEmbedder, facts: Facts, tensors: Tensors) -> Non
     model.network_, model._n_features_out = network, network.n_features
 
 
+def _pack_dynamics(model: PersonDynamicsEncoder) -> tuple[Facts, Tensors]:
+    tensors = {
+        **_under("network", model.net_.state_dict()),
+        **_under("before", model.whitening_.before),
+        **_under("after", model.whitening_.after),
+        **_under("history", _pack_table(model.history_)),
+    }
+    return {"history": list(model.history_.columns)}, tensors
+
+
+def _unpack_dynamics(model: PersonDynamicsEncoder, facts: Facts, tensors: Tensors) -> None:
+    model._check_shapes()
+    network = _fill(
+        lambda: DynamicsUNet(model.scales, model.context, model.widths), _take("network", tensors)
+    )
+    before, after = _take("before", tensors), _take("after", tensors)
+    for level in model.filter_levels:
+        width = network.level_widths[level]
+        for found, wanted in (
+            (before[level], (width, width)),
+            (after[level], (len(network.scales), width, width)),
+        ):
+            if (tuple(found.shape), found.dtype) != (wanted, torch.float32):
+                raise ValueError(f"the whitening of {level} is {tuple(found.shape)}, not {wanted}")
+    if not before.keys() == after.keys() == set(model.filter_levels):
+        raise ValueError(f"whitening of {sorted(before | after)}, not of {model.filter_levels}")
+    # Copies: tensors of a file are views of its memory.
+    model.whitening_ = Whitening(
+        {level: tensor.clone() for level, tensor in before.items()},
+        {level: tensor.clone() for level, tensor in after.items()},
+    )
+    model.net_ = network.requires_grad_(False)
+    model.history_ = _unpack_table(facts["history"], tensors)
+    model.n_iter_ = len(model.history_)
+
+
 _Pack: TypeAlias = Callable[[Any], tuple[Facts, Tensors]]
 _Unpack: TypeAlias = Callable[[Any, Facts, Tensors], None]
 _STATES: Final[dict[str, tuple[_Pack, _Unpack]]] = {
     "FaceEmbedder": (_pack_embedder, _unpack_embedder),
     "JointAffectEstimator": (_pack_joint, _unpack_joint),
+    "PersonDynamicsEncoder": (_pack_dynamics, _unpack_dynamics),
     "RAMRegressor": (_pack_ram, _unpack_ram),
 }
 

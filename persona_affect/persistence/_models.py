@@ -10,13 +10,25 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from persona_affect.estimators import FaceEmbedder, JointAffectEstimator, RAMRegressor
+from persona_affect.estimators import (
+    FaceEmbedder,
+    JointAffectEstimator,
+    PersonDynamicsEncoder,
+    RAMRegressor,
+)
 from persona_affect.estimators._state import pack, unpack
 from persona_affect.faces import FaceAligner
 
 #: All that a file can name; whatever else it says, nothing else is ever called.
 CLASSES: Final[dict[str, type[BaseEstimator]]] = {
-    cls.__name__: cls for cls in (FaceAligner, FaceEmbedder, JointAffectEstimator, RAMRegressor)
+    cls.__name__: cls
+    for cls in (
+        FaceAligner,
+        FaceEmbedder,
+        JointAffectEstimator,
+        PersonDynamicsEncoder,
+        RAMRegressor,
+    )
 }
 
 _CONTAINERS: Final = (None, "default", "pandas", "polars")
