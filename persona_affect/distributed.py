@@ -23,7 +23,7 @@ from ._files import written_whole
 __all__ = ["transform_in_chunks"]
 
 #: How a transformer works, not what it gives.
-_WORKING = {"batch_size", "device", "memory", "n_jobs", "verbose"}
+_WORKING = {"batch_size", "cache", "device", "memory", "n_jobs", "verbose"}
 
 
 def transform_in_chunks(

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from persona_affect._mapping import release
+
 from ._clips import centre_frames, random_frames
 
 #: Which samples, and which frames of each.
@@ -41,6 +43,7 @@ class LabelledClips(Dataset[Batch]):
     def __getitem__(self, plan: Plan) -> Batch:
         samples = [sample for sample, _ in plan]
         frames = np.concatenate([self.clips[sample][picked] for sample, picked in plan])
+        release(self.clips[sample] for sample in samples)
         clip = np.repeat(np.arange(len(plan)), [len(picked) for _, picked in plan])
         labels = {name: torch.from_numpy(values[samples]) for name, values in self.labels.items()}
         return torch.from_numpy(frames), {**labels, "clip": torch.from_numpy(clip)}

@@ -17,6 +17,7 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from persona_affect._files import written_whole
+from persona_affect._mapping import release
 from persona_affect.exceptions import ModelFormatError
 
 from ._batches import LabelledClips
@@ -145,4 +146,5 @@ def fingerprint(
                 add(labels)
             for clip in part.clips:
                 add(clip)
+                release([clip])
     return sum_.hexdigest()

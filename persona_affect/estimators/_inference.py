@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from persona_affect._mapping import release
 from persona_affect.exceptions import NoFaceWarning
 
 from ._clips import centre_frames
@@ -51,7 +52,9 @@ def run_frames(
     starts = range(0, len(where), _FRAMES_PER_BATCH)
     with torch.inference_mode():
         for start in tqdm(starts, desc="Predicting", unit="batch", disable=not verbose):
-            batch = np.stack([clips[i][t] for i, t in where[start : start + _FRAMES_PER_BATCH]])
+            part = where[start : start + _FRAMES_PER_BATCH]
+            batch = np.stack([clips[i][t] for i, t in part])
+            release(clips[i] for i, _ in part)
             parts.append(run(torch.from_numpy(batch)).float().cpu().numpy())
     values = np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
     return np.split(values, np.cumsum([len(frames) for frames in picked])[:-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -20,8 +21,22 @@ from ..exceptions import InvalidImageError, MediaWarning, PersonaAffectError
 from ..media import describe, is_clip, open_photo, sample_frames
 from ._alignment import TEMPLATES, align_face
 from ._mtcnn import Detections, detect_faces
+from ._mtcnn_networks import weights_digest
+from ._store import FaceStore, is_unchanged, read_contents
 
 FaceClip = npt.NDArray[np.uint8]
+
+#: Raise it with whatever makes other pixels of the same sample: stored faces are then aligned anew.
+_ALIGNMENT = 1
+
+
+@dataclass
+class _Outcome:
+    """What became of one sample: frames or detections, what was noticed, whether it was read."""
+
+    found: Any
+    remarks: list[str] = field(default_factory=list)
+    failed: bool = False
 
 
 def _largest(faces: Detections, height: int, width: int) -> npt.NDArray[np.floating]:
@@ -79,6 +94,13 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         the backend.
     device : str, default="cpu"
         Where the networks run, in torch's words.
+    cache : path-like or None, default=None
+        Folder to keep aligned faces in: each sample is aligned once, and `transform` then gives
+        arrays that are read from disk when they are looked at, and cannot be written to. A sample
+        is known by the content of its file, which is read whole each time, so that no face is ever
+        stale; faces under other settings lie apart. What interrupts `transform` costs the samples
+        at work; several processes may share the folder. Pixels are taken to be the same on every
+        device. Paths, bytes and arrays are stored; samples that cannot be read are not.
     verbose : bool, default=False
         Show a progress bar.
 
@@ -116,6 +138,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
         "device": [str],
+        "cache": [str, os.PathLike, None],
         "verbose": ["verbose"],
     }
 
@@ -132,6 +155,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         batch_size: int = 32,
         n_jobs: int | None = None,
         device: str = "cpu",
+        cache: str | os.PathLike[str] | None = None,
         verbose: bool = False,
     ) -> None:
         self.template = template
@@ -144,6 +168,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         self.batch_size = batch_size
         self.n_jobs = n_jobs
         self.device = device
+        self.cache = cache
         self.verbose = verbose
 
     def fit(self, X: Any = None, y: Any = None) -> Self:
@@ -182,6 +207,8 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         MediaReadError, MediaLimitError, InvalidImageError
             With ``on_error="raise"``, for the first sample that cannot be read; the message names
             its index and path.
+        FaceStoreError
+            If `cache` cannot be used.
 
         Warns
         -----
@@ -189,13 +216,17 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
             Names the samples read in part and, with ``on_error="warn"``, those not read at all.
         """
         template = TEMPLATES[self._check_parameters().template]
-        faces: list[list[FaceClip]] = []
-        for found in self._run(X, _align_batch):
-            faces.extend(found)
-        clips = np.empty(len(faces), dtype=object)
-        for index, frames in enumerate(faces):
-            empty = np.empty((0, template.height, template.width, 3), np.uint8)
-            clips[index] = np.stack(frames) if frames else empty
+        samples = _check_samples(X)
+        align = self._align if self.cache is None else self._align_through_store
+        outcomes = align(samples)
+        clips = np.empty(len(outcomes), dtype=object)
+        for index, outcome in enumerate(outcomes):
+            frames: Any = outcome.found
+            if isinstance(frames, list):
+                empty = np.empty((0, template.height, template.width, 3), np.uint8)
+                frames = np.stack(frames) if frames else empty
+            clips[index] = frames
+        _warn_of_remarks(samples, outcomes)
         return clips
 
     def detect(self, X: Any) -> list[Detections]:
@@ -218,7 +249,12 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
             As for :meth:`transform`; also if a sample is a clip.
         """
         self._check_parameters()
-        return [faces for batch in self._run(X, _detect_batch) for faces in batch]
+        samples = _check_samples(X)
+        outcomes = [
+            outcome for _, outcome in self._run(samples, range(len(samples)), _detect_batch)
+        ]
+        _warn_of_remarks(samples, outcomes)
+        return [outcome.found for outcome in outcomes]
 
     def _check_parameters(self) -> Self:
         self._validate_params()
@@ -229,26 +265,66 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
             )
         return self
 
-    def _run(self, X: Any, work: Callable[..., tuple[list[Any], list[str]]]) -> Iterator[list[Any]]:
-        """Share the samples among the workers, and warn once of everything they noticed."""
-        samples = _check_samples(X)
+    def _align(self, samples: Sequence[Any]) -> list[_Outcome]:
+        return [outcome for _, outcome in self._run(samples, range(len(samples)), _align_batch)]
+
+    def _align_through_store(self, samples: Sequence[Any]) -> list[_Outcome]:
+        """Align what the store does not have, put it there, and read all from there."""
+        template = TEMPLATES[self.template]
+        assert self.cache is not None
+        store = FaceStore(self.cache, self._settings(), (template.height, template.width))
+        contents = read_contents(samples, self.n_frames, self.verbose)
+        # Equal samples are aligned once; what cannot be read has no content, and stays by itself.
+        keys = [i if content is None else content.key for i, content in enumerate(contents)]
+        todo = {key: i for i, key in reversed(list(enumerate(keys))) if str(key) not in store}
+        fresh: dict[int | str, _Outcome] = {}
+        storable: list[tuple[str, list[FaceClip], list[str]]] = []
+        try:
+            for i, outcome in self._run(samples, sorted(todo.values()), _align_batch):
+                content = contents[i]
+                if (
+                    content is None
+                    or outcome.failed
+                    or not is_unchanged(samples[i], content, self.n_frames)
+                ):
+                    fresh[keys[i]] = outcome
+                    continue
+                storable.append((content.key, outcome.found, outcome.remarks))
+                if len(storable) == self.batch_size:
+                    store.add(storable)
+                    storable = []
+        finally:
+            # Also what was aligned before a sample that cannot be read.
+            store.add(storable)
+            store.close()
+        return [fresh[key] if key in fresh else _stored(store, str(key)) for key in keys]
+
+    def _settings(self) -> dict[str, Any]:
+        """Tell all parameters that change pixels, and what the algorithm is."""
+        return {
+            "alignment": _ALIGNMENT,
+            "detector": weights_digest(),
+            "template": self.template,
+            "n_frames": None if self.n_frames is None else int(self.n_frames),
+            "select": self.select,
+            "margin": float(self.margin),
+            "min_face_size": float(self.min_face_size),
+            "thresholds": [float(threshold) for threshold in self.thresholds],
+        }
+
+    def _run(
+        self, samples: Sequence[Any], rows: Sequence[int], work: Callable[..., list[_Outcome]]
+    ) -> Iterator[tuple[int, _Outcome]]:
+        """Share some of the samples among the workers, and yield what became of each, in order."""
         # Enough photos to fill the detector's batch, and few enough to share and show progress.
-        starts = range(0, len(samples), self.batch_size)
-        jobs = (delayed(work)(self, samples[s : s + self.batch_size], s) for s in starts)
+        starts = range(0, len(rows), self.batch_size)
+        batches = (rows[s : s + self.batch_size] for s in starts)
+        jobs = (delayed(work)(self, [samples[i] for i in batch], batch) for batch in batches)
         results = Parallel(n_jobs=self.n_jobs, return_as="generator")(jobs)
-        notes: list[str] = []
-        with tqdm(total=len(samples), desc="faces", disable=not self.verbose) as progress:
-            for found, noticed in results:
-                notes.extend(noticed)
-                progress.update(len(found))
-                yield found
-        if notes:
-            listing = "\n".join(f"- {note}" for note in notes)
-            warnings.warn(
-                f"{len(notes)} of {len(samples)} samples were not read in full:\n{listing}",
-                MediaWarning,
-                stacklevel=3,
-            )
+        with tqdm(total=len(rows), desc="faces", disable=not self.verbose) as progress:
+            for start, outcomes in zip(starts, results, strict=True):
+                progress.update(len(outcomes))
+                yield from zip(rows[start : start + self.batch_size], outcomes, strict=True)
 
     def _find(self, images: list[npt.NDArray[np.uint8]]) -> list[Detections]:
         return detect_faces(
@@ -309,67 +385,91 @@ def _check_samples(X: Any) -> Sequence[Any]:
         ) from None
 
 
+def _stored(store: FaceStore, key: str) -> _Outcome:
+    clip, remarks = store.get(key)
+    return _Outcome(clip, list(remarks))
+
+
+def _warn_of_remarks(samples: Sequence[Any], outcomes: Sequence[_Outcome]) -> None:
+    """Warn once, in the name of the public method that calls this, of all that was noticed."""
+    notes = [
+        f"sample {i} ({describe(sample)}): {remark}"
+        for i, (sample, outcome) in enumerate(zip(samples, outcomes, strict=True))
+        for remark in outcome.remarks
+    ]
+    if notes:
+        listing = "\n".join(f"- {note}" for note in notes)
+        warnings.warn(
+            f"{len(notes)} of {len(samples)} samples were not read in full:\n{listing}",
+            MediaWarning,
+            stacklevel=3,
+        )
+
+
 def _align_batch(
-    aligner: FaceAligner, samples: Sequence[Any], first: int
-) -> tuple[list[list[FaceClip]], list[str]]:
-    """Return the aligned frames of each sample, and what went wrong with which."""
+    aligner: FaceAligner, samples: Sequence[Any], numbers: Sequence[int]
+) -> list[_Outcome]:
+    """Find the aligned frames of each sample."""
     template = TEMPLATES[aligner.template]
     rank = _SELECTORS[aligner.select]
-    notes: list[str] = []
-    faces: list[list[FaceClip]] = [[] for _ in samples]
+    outcomes = [_Outcome([]) for _ in samples]
 
     def flush(batch: list[tuple[int, npt.NDArray[np.uint8]]]) -> None:
         for (row, image), found in zip(batch, aligner._find([i for _, i in batch]), strict=True):
             if len(found) > 0:
                 best = int(np.argmax(rank(found, *image.shape[:2])))
                 face = align_face(image, found.landmarks[best], template, aligner.margin)
-                faces[row].append(face)
+                outcomes[row].found.append(face)
 
     batch: list[tuple[int, npt.NDArray[np.uint8]]] = []
-    for row, image in _read(aligner, samples, first, notes, clips=True):
+    for row, image in _read(aligner, samples, numbers, outcomes, clips=True):
         batch.append((row, image))
         if len(batch) == aligner.batch_size:
             flush(batch)
             batch = []
     flush(batch)
-    return faces, notes
+    return outcomes
 
 
 def _detect_batch(
-    aligner: FaceAligner, samples: Sequence[Any], first: int
-) -> tuple[list[Detections], list[str]]:
-    """Return the faces in each photo, and what went wrong with which."""
-    notes: list[str] = []
-    rows, images = [], []
-    for row, image in _read(aligner, samples, first, notes, clips=False):
-        rows.append(row)
-        images.append(image)
+    aligner: FaceAligner, samples: Sequence[Any], numbers: Sequence[int]
+) -> list[_Outcome]:
+    """Find the faces in each photo."""
     nothing = Detections(
         np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
     )
-    found = [nothing] * len(samples)
+    outcomes = [_Outcome(nothing) for _ in samples]
+    rows, images = [], []
+    for row, image in _read(aligner, samples, numbers, outcomes, clips=False):
+        rows.append(row)
+        images.append(image)
     for row, faces in zip(rows, aligner._find(images), strict=True):
-        found[row] = faces
-    return found, notes
+        outcomes[row].found = faces
+    return outcomes
 
 
 def _read(
-    aligner: FaceAligner, samples: Sequence[Any], first: int, notes: list[str], *, clips: bool
+    aligner: FaceAligner,
+    samples: Sequence[Any],
+    numbers: Sequence[int],
+    outcomes: Sequence[_Outcome],
+    *,
+    clips: bool,
 ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
     """Yield (row, image) for every frame of every sample that can be read."""
     for row, source in enumerate(samples):
-        name = f"sample {first + row} ({describe(source)})"
-        remarks: list[str] = []
+        outcome = outcomes[row]
         try:
             if not is_clip(source):
                 yield row, open_photo(source)
             elif clips:
-                for frame in sample_frames(source, aligner.n_frames, remarks):
+                for frame in sample_frames(source, aligner.n_frames, outcome.remarks):
                     yield row, frame.image
             else:
                 raise InvalidImageError("it is a clip; `detect` takes photos only.")
         except PersonaAffectError as error:
             if aligner.on_error == "raise":
+                name = f"sample {numbers[row]} ({describe(source)})"
                 raise type(error)(f"{name}: {error}") from error
-            remarks = [str(error)]
-        notes.extend(f"{name}: {remark}" for remark in remarks)
+            outcome.remarks[:] = [str(error)]
+            outcome.failed = True

@@ -6,6 +6,7 @@ Networks*, IEEE Signal Processing Letters 2016. The weights are those that facen
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from importlib import metadata
 from typing import TypeVar
@@ -209,6 +210,17 @@ def load_networks(device: str) -> tuple[FusedPNet, RNet, ONet]:
     rnet.load_state_dict(_read_weights("rnet.pt"))
     onet.load_state_dict(_read_weights("onet.pt"))
     return _settle(FusedPNet(pnet), device), _settle(rnet, device), _settle(onet, device)
+
+
+@lru_cache(maxsize=1)
+def weights_digest() -> str:
+    """Tell the published weights by a SHA-256 sum."""
+    total = hashlib.sha256()
+    for name in ("pnet.pt", "rnet.pt", "onet.pt"):
+        for key, tensor in _read_weights(name).items():
+            total.update(key.encode())
+            total.update(tensor.contiguous().numpy().tobytes())
+    return total.hexdigest()
 
 
 Network = TypeVar("Network", bound=nn.Module)

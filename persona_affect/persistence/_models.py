@@ -31,6 +31,9 @@ CLASSES: Final[dict[str, type[BaseEstimator]]] = {
     )
 }
 
+#: Parameters that a file neither keeps nor brings: folders that would be written to.
+_OF_THIS_MACHINE: Final = ("cache",)
+
 _CONTAINERS: Final = (None, "default", "pandas", "polars")
 
 #: What `rebuild` raises where a description does not hold together.
@@ -92,7 +95,11 @@ def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "")
     parameters = model.get_params(deep=False)
     return {
         "class": name,
-        "parameters": {key: _plain(value, f"{name}({key}=)") for key, value in parameters.items()},
+        "parameters": {
+            key: _plain(value, f"{name}({key}=)")
+            for key, value in parameters.items()
+            if key not in _OF_THIS_MACHINE
+        },
         "facts": facts,
         "output": getattr(model, "_sklearn_output_config", {}).get("transform"),
     }
@@ -115,6 +122,8 @@ def rebuild(node: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> BaseE
         # Names that scikit-learn would refuse are refused now.
         pipeline._validate_names([name for name, _ in steps])
         return pipeline
+    if any(key in node["parameters"] for key in _OF_THIS_MACHINE):
+        raise ValueError(f"a file may not say where to write, with one of {_OF_THIS_MACHINE}")
     if node["class"] not in CLASSES:
         raise ValueError(f"class {node['class']!r} is none of {sorted(CLASSES)}")
     model = CLASSES[node["class"]](**node["parameters"])

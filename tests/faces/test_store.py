@@ -1,0 +1,323 @@
+"""Aligned faces on disk: never stale, never lost, shared by processes, never all in memory."""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from persona_affect import FaceAligner
+from persona_affect._mapping import _map_of
+from persona_affect.exceptions import FaceStoreError, MediaReadError, MediaWarning
+from persona_affect.faces import _aligner as aligner_module
+from persona_affect.faces._store import FaceStore
+from persona_affect.media import FrameSequence
+
+
+@pytest.fixture
+def files(tmp_path, drawn_faces, faceless):
+    """Five photos: three faces, none, and the first again under another name."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    pictures = [*drawn_faces[:3], faceless, drawn_faces[0]]
+    paths = [folder / f"{i}.png" for i in range(len(pictures))]
+    for path, picture in zip(paths, pictures, strict=True):
+        Image.fromarray(picture).save(path)
+    return paths
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def aligned(monkeypatch):
+    """How many samples have been aligned so far."""
+    counts = []
+    align = aligner_module._align_batch
+
+    def counting(aligner, samples, numbers):
+        counts.extend(numbers)
+        return align(aligner, samples, numbers)
+
+    monkeypatch.setattr(aligner_module, "_align_batch", counting)
+    return counts
+
+
+def assert_same(clips, expected):
+    assert len(clips) == len(expected)
+    for clip, other in zip(clips, expected, strict=True):
+        assert clip.dtype == np.uint8
+        assert clip.shape == other.shape
+        # What goes through the detector together differs by rounding.
+        difference = np.abs(clip.astype(int) - other)
+        assert difference.max(initial=0) <= 1
+        assert difference.sum() < 1e-3 * max(difference.size, 1)
+
+
+def test_stored_faces_are_the_faces(files, cache, aligned):
+    plain = FaceAligner().transform(files)
+    aligned.clear()
+    aligner = FaceAligner(cache=cache)
+    first = aligner.transform(files)
+    assert_same(first, plain)
+    assert aligned == [0, 1, 2, 3]
+    again = FaceAligner(cache=str(cache)).transform(files[::-1])
+    assert_same(again, plain[::-1])
+    assert len(aligned) == 4
+
+
+def test_stored_faces_are_mapped_and_cannot_be_written_to(files, cache):
+    clips = FaceAligner(cache=cache).transform(files)
+    assert all(_map_of(clip) is not None for clip in clips if len(clip))
+    assert _map_of(clips[0]) is _map_of(clips[1])
+    with pytest.raises(ValueError, match="read-only"):
+        clips[0][0, 0, 0, 0] = 1
+
+
+def test_every_kind_of_sample(files, cache, drawn_faces, aligned):
+    photo = drawn_faces[0]
+    X = [
+        files[0],
+        files[0].read_bytes(),
+        Image.open(files[0]),
+        photo,
+        drawn_faces[:3],
+        FrameSequence(tuple(map(str, files))),
+    ]
+    plain = FaceAligner(n_frames=3).transform(X)
+    aligned.clear()
+    for _ in range(2):
+        assert_same(FaceAligner(n_frames=3, cache=cache).transform(X), plain)
+    # The PIL image and the array are the same pixels.
+    assert len(aligned) == 5
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"template": "resnet29"},
+        {"n_frames": 1},
+        {"select": "centre"},
+        {"margin": 0.5},
+        {"min_face_size": 60},
+        {"thresholds": (0.6, 0.7, 0.9)},
+    ],
+)
+def test_other_settings_are_other_faces(files, cache, aligned, parameters):
+    FaceAligner(cache=cache).transform(files[:1])
+    changed = FaceAligner(**parameters).transform(files[:1])
+    aligned.clear()
+    assert_same(FaceAligner(cache=cache, **parameters).transform(files[:1]), changed)
+    assert aligned == [0]
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_settings_that_change_no_pixel_share_faces(files, cache, aligned):
+    FaceAligner(cache=cache).transform(files)
+    aligned.clear()
+    other = {"batch_size": 2, "n_jobs": 1, "on_error": "warn", "verbose": False}
+    FaceAligner(cache=cache, **other).transform(files)
+    assert aligned == []
+
+
+def test_a_new_algorithm_aligns_anew(files, cache, aligned, monkeypatch):
+    FaceAligner(cache=cache).transform(files[:1])
+    monkeypatch.setattr(aligner_module, "_ALIGNMENT", -1)
+    aligned.clear()
+    FaceAligner(cache=cache).transform(files[:1])
+    assert aligned == [0]
+
+
+def test_the_version_of_the_algorithm_is_that_of_these_pixels(drawn_faces):
+    # If this fails for good reason, raise _ALIGNMENT and take the new numbers.
+    assert aligner_module._ALIGNMENT == 1
+    (clip,) = FaceAligner().transform(drawn_faces[:1])
+    blocks = clip[0].reshape(4, 28, 4, 24, 3).mean(axis=(1, 3, 4))
+    expected = [
+        [96.8, 86.2, 96.6, 140.6],
+        [71.9, 79.0, 84.1, 104.9],
+        [73.2, 82.7, 90.8, 101.9],
+        [89.9, 64.9, 74.3, 123.4],
+    ]
+    np.testing.assert_allclose(blocks, expected, atol=0.5)
+
+
+def test_a_changed_file_is_aligned_anew_even_under_its_old_date(files, cache, drawn_faces):
+    aligner = FaceAligner(cache=cache)
+    before = aligner.transform(files[:1])
+    stat = files[0].stat()
+    pixels = np.asarray(Image.open(files[1]))
+    Image.fromarray(pixels).save(files[0])
+    os.utime(files[0], ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    after = aligner.transform(files[:1])
+    assert_same(after, FaceAligner().transform(files[1:2]))
+    assert not np.array_equal(before[0], after[0])
+
+
+def test_a_file_that_changes_meanwhile_is_not_stored(files, cache, monkeypatch, aligned):
+    align = aligner_module._align_batch
+
+    def meddling(aligner, samples, numbers):
+        outcomes = align(aligner, samples, numbers)
+        files[0].write_bytes(files[1].read_bytes())
+        return outcomes
+
+    monkeypatch.setattr(aligner_module, "_align_batch", meddling)
+    FaceAligner(cache=cache).transform(files[:1])
+    monkeypatch.setattr(aligner_module, "_align_batch", align)
+    clips = FaceAligner(cache=cache).transform(files[:1])
+    assert_same(clips, FaceAligner().transform(files[1:2]))
+
+
+def test_unreadable_samples_are_not_stored_and_cost_no_other(files, cache, aligned):
+    files[1].write_bytes(b"text")
+    with pytest.raises(MediaReadError, match=r"sample 1 .*1\.png"):
+        FaceAligner(cache=cache, batch_size=1).transform(files)
+    aligned.clear()
+    for _ in range(2):
+        with pytest.warns(MediaWarning, match=r"sample 1 .*1\.png"):
+            clips = FaceAligner(cache=cache, on_error="warn").transform(files)
+        assert len(clips[1]) == 0
+    # Sample 0 was stored before the error, and 1 is tried each time.
+    assert aligned == [1, 2, 3, 1]
+
+
+def test_remarks_are_repeated(files, cache):
+    clip = FrameSequence((str(files[0]), str(files[0].with_name("broken.png"))))
+    files[0].with_name("broken.png").write_bytes(b"text")
+    for _ in range(2):
+        with pytest.warns(MediaWarning, match=r"sample 0 .*broken\.png") as caught:
+            (faces,) = FaceAligner(cache=cache, n_frames=2).transform([clip])
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+        assert len(faces) == 1
+
+
+def test_what_was_cut_short_is_aligned_again(files, cache, aligned):
+    plain = FaceAligner().transform(files)
+    FaceAligner(cache=cache).transform(files)
+    (shard,) = cache.glob("*/*.faces")
+    (index,) = cache.glob("*/*.jsonl")
+    lines = index.read_text().splitlines(keepends=True)
+    aligned.clear()
+    # Killed while it wrote a line; a disk that lost the end of the pixels.
+    index.write_text("".join(lines[:2]) + lines[2][:20])
+    assert_same(FaceAligner(cache=cache).transform(files), plain)
+    assert aligned == [2, 3]
+    with shard.open("r+b") as file:
+        file.truncate(shard.stat().st_size // 2)
+    aligned.clear()
+    assert_same(FaceAligner(cache=cache).transform(files), plain)
+    assert aligned == [1]
+
+
+def test_folders_that_cannot_hold_faces(files, cache, tmp_path):
+    with pytest.raises(FaceStoreError, match="cannot hold aligned faces"):
+        FaceAligner(cache=files[0]).transform(files)
+    FaceAligner(cache=cache).transform(files[:1])
+    (manifest,) = cache.glob("*/manifest.json")
+    assert json.loads(manifest.read_text())["settings"]["margin"] == 0.0
+    manifest.write_text("{}")
+    with pytest.raises(FaceStoreError, match="was altered"):
+        FaceAligner(cache=cache).transform(files[:1])
+
+
+def _align_all(arguments):
+    cache, files = arguments
+    return [clip.copy() for clip in FaceAligner(cache=cache, batch_size=1).transform(files)]
+
+
+@pytest.mark.slow
+def test_processes_share_a_folder(files, cache):
+    plain = FaceAligner().transform(files)
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(2) as pool:
+        forth, back = pool.map(_align_all, [(cache, files), (cache, files[::-1])])
+    assert_same(forth, plain)
+    assert_same(back, plain[::-1])
+    assert_same(FaceAligner(cache=cache).transform(files), plain)
+
+
+@pytest.mark.slow
+def test_workers_of_one_call(files, cache):
+    plain = FaceAligner().transform(files)
+    assert_same(FaceAligner(cache=cache, n_jobs=2, batch_size=2).transform(files), plain)
+
+
+def test_a_new_file_is_begun_when_one_is_full(cache, monkeypatch):
+    monkeypatch.setattr("persona_affect.faces._store._SHARD_BYTES", 100)
+    store = FaceStore(cache, {}, (4, 4))
+    faces = np.arange(10 * 48, dtype=np.uint8).reshape(10, 4, 4, 3)
+    for i, face in enumerate(faces):
+        store.add([(str(i), [face], [])])
+    store.close()
+    assert len(list(cache.glob("*/*.faces"))) == 4
+    again = FaceStore(cache, {}, (4, 4))
+    assert len(again) == 10
+    for i, face in enumerate(faces):
+        np.testing.assert_array_equal(again.get(str(i))[0][0], face)
+
+
+MEMORY = """
+import re, sys
+import numpy as np
+from persona_affect.estimators._batches import LabelledClips
+from persona_affect.faces._store import FaceStore
+
+def resident(kind):
+    return int(re.search(kind + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+
+store = FaceStore(sys.argv[1], {}, (112, 96))
+n = 3000
+if not len(store):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (100, 112, 96, 3), np.uint8)
+    store.add([(str(i), noise[i % 100 : i % 100 + 1], []) for i in range(n)])
+    store.close()
+    sys.exit()
+X = np.empty(n, object)
+for i in range(n):
+    X[i] = store.get(str(i))[0]
+y = np.random.default_rng(0).uniform(size=(n, 5))
+
+labels = {"personality": y}
+data = LabelledClips(list(X), labels, 1)
+before = resident("RssFile")
+peak = 0
+for batch in data.centres(64):
+    peak = max(peak, resident("RssFile"))
+print(peak - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
+def test_mapped_faces_do_not_stay_in_memory(cache):
+    command = [sys.executable, "-c", MEMORY, str(cache)]
+    for _ in range(2):
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+    # The faces are 92 MiB, a batch 2.
+    assert float(result.stdout) < 30
+
+
+def test_other_maps_are_left_alone(tmp_path):
+    from persona_affect._mapping import release
+
+    path = tmp_path / "own.bin"
+    path.write_bytes(bytes(10_000))
+    own = np.memmap(path, np.uint8, mode="c")
+    own[:] = 1
+    release([own, own[5:], np.zeros(3)])
+    assert own.all()
+
+
+def test_no_warning_without_a_reason(files, cache):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FaceAligner(cache=cache).transform(files)
