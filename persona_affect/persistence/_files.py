@@ -50,9 +50,10 @@ def save_model(
 
     Parameters
     ----------
-    model : JointAffectEstimator, RAMRegressor, FaceEmbedder, FaceAligner or Pipeline
-        Fitted; a pipeline's steps are of these classes. Of a pipeline, `memory` and `verbose` are
-        not part of the model.
+    model : estimator
+        A `JointAffectEstimator`, `RAMRegressor`, `FaceEmbedder`, `PersonDynamicsEncoder`,
+        `FaceAligner` or `Pipeline`, fitted; a pipeline's steps are of these classes. Of a
+        pipeline, `memory` and `verbose` are not part of the model.
     path : path-like
         The file to make or replace; it is there in full, or not at all.
     notes : mapping of str to str, optional
@@ -167,6 +168,28 @@ def read_model_info(path: str | PathLike[str] | None = None) -> dict[str, Any]:
         As :func:`load_model`.
     """
     return _read(bundled_model() if path is None else Path(path))[0]
+
+
+def model_fingerprint(model: BaseEstimator) -> str:
+    """Sum up a fitted model: the same for the same parameters and tensors, and only for them.
+
+    Parameters
+    ----------
+    model
+        As for :func:`save_model`.
+
+    Returns
+    -------
+    str
+        A SHA-256 sum.
+
+    Raises
+    ------
+    NotFittedError, ValueError
+        As :func:`save_model`.
+    """
+    tensors: dict[str, Tensor] = {}
+    return _digest(json.dumps(describe(model, tensors)), tensors)
 
 
 def bundled_model() -> Path:

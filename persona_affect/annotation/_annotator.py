@@ -1,0 +1,303 @@
+"""Frame-level annotation of clips and live streams: a row per frame and face, in flat memory."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
+
+from persona_affect.faces import FaceAligner
+from persona_affect.media import Frame, VideoWriter
+
+from ._journal import Journal, identify
+from ._overlay import draw_faces, target_ranges
+from ._session import PLACE, Row, Session
+from ._sources import is_file, rate_of, read_frames
+from ._tables import check_suffix, open_table
+
+__all__ = ["FrameAnnotator"]
+
+
+class FrameAnnotator:
+    """Annotate every frame of a clip or a live stream with every face in it.
+
+    Parameters
+    ----------
+    model : Pipeline
+        A fitted pipeline that starts with a :class:`persona_affect.FaceAligner`, whose template,
+        margin and detection settings are used.
+    detect_every : int, default=1
+        Look for faces in every k-th frame; between, known faces are followed by the detector's
+        last two networks, and new ones wait. On a camera or clip of 25 frames a second, 5 is
+        unnoticeable.
+    track : bool, default=True
+        Give each face a number that it keeps, also through an occlusion of two seconds; needs the
+        extra ``app``. If False, faces of a frame are numbered by confidence.
+    smooth : float or None, default=None
+        Time constant, in seconds, of exponential smoothing of the predictions along each track:
+        a prediction counts ``1 - exp(-dt / smooth)`` against what was before. Needs `track`.
+    batch_size : int, default=16
+        Frames that are held in memory and predicted together; 1 for a live stream.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect import FaceAligner, FrameAnnotator, JointAffectEstimator
+    >>> from persona_affect.datasets import make_affect_faces
+    >>> from sklearn.pipeline import make_pipeline
+    >>> faces = make_affect_faces(4, random_state=0)
+    >>> model = make_pipeline(FaceAligner(), JointAffectEstimator(max_epochs=1, random_state=0))
+    >>> model = model.fit(faces.data, faces.target)
+    >>> annotator = FrameAnnotator(model, track=False)
+    >>> table = annotator.to_dataframe(faces.data)  # an array (T, H, W, 3) is a clip
+    >>> table.columns[:4].tolist()
+    ['frame', 'time', 'face', 'x']
+    """
+
+    def __init__(
+        self,
+        model: Pipeline,
+        *,
+        detect_every: int = 1,
+        track: bool = True,
+        smooth: float | None = None,
+        batch_size: int = 16,
+        verbose: int = 0,
+    ) -> None:
+        if not isinstance(model, Pipeline) or not isinstance(model[0], FaceAligner):
+            raise ValueError(
+                "model must be a Pipeline that starts with a FaceAligner: "
+                "make_pipeline(FaceAligner(), JointAffectEstimator())."
+            )
+        check_is_fitted(model)
+        for name, value in (("detect_every", detect_every), ("batch_size", batch_size)):
+            if value < 1:
+                raise ValueError(f"{name}={value!r} must be at least 1.")
+        if smooth is not None and (smooth <= 0 or not track):
+            raise ValueError(f"smooth={smooth!r} must be a positive time, and needs track=True.")
+        self.model = model
+        self.detect_every = detect_every
+        self.track = track
+        self.smooth = smooth
+        self.batch_size = batch_size
+        self.verbose = verbose
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns: where the face is, then the targets."""
+        return [*PLACE, *self.model[-1].target_names_]
+
+    def session(self) -> Session:
+        """Start a stream whose frames are handed over one by one, as a server gets them.
+
+        Returns
+        -------
+        Session
+            Which remembers faces from frame to frame; one a stream.
+
+        Raises
+        ------
+        MissingDependencyError
+            If `track` is set and the extra ``app`` is not installed.
+        """
+        return Session(
+            self.model, detect_every=self.detect_every, track=self.track, smooth=self.smooth
+        )
+
+    def annotate(self, source: Any) -> Iterator[Row]:
+        """Annotate frame by frame.
+
+        Parameters
+        ----------
+        source : path, bytes, ndarray (T, H, W, 3), int, or iterable of frames
+            A clip; the index of a camera; or an iterable of RGB frames (H, W, 3), uint8. An array
+            has 25 frames a second; frames of a camera or an iterable bear the time at which they
+            came.
+
+        Yields
+        ------
+        dict
+            ``frame``, ``time`` (seconds), ``face``, ``x``, ``y``, ``width``, ``height`` (pixels),
+            ``confidence``, then one key a target. A frame without a face has one row, its face and
+            targets NaN. At most `batch_size` frames are held in memory.
+
+        Raises
+        ------
+        MediaReadError, MediaLimitError, InvalidImageError
+            As for :func:`persona_affect.media.iter_frames`; also if the camera does not open.
+        MissingDependencyError
+            If `track` is set and the extra ``app`` is not installed.
+        """
+        for _, rows in self.annotate_frames(source):
+            yield from rows
+
+    def annotate_frames(self, source: Any) -> Iterator[tuple[Frame, list[Row]]]:
+        """Annotate frame by frame, and give the frames too.
+
+        Parameters
+        ----------
+        source
+            As for :meth:`annotate`.
+
+        Yields
+        ------
+        frame : Frame
+        rows : list of dict
+            As of :meth:`annotate`.
+        """
+        return self._run(source, ())
+
+    def to_dataframe(self, source: Any) -> pd.DataFrame:
+        """Annotate a whole clip.
+
+        Parameters
+        ----------
+        source
+            As for :meth:`annotate`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per frame and face.
+        """
+        return pd.DataFrame(self.annotate(source), columns=self.columns)
+
+    def to_video(self, source: Any, path: str | os.PathLike[str]) -> pd.DataFrame:
+        """Annotate a whole clip, and write it with its faces marked and with its sound.
+
+        Parameters
+        ----------
+        source
+            As for :meth:`annotate`.
+        path : path-like
+            The MP4 file to make or replace: H.264, each frame at its time, with the sound of a
+            source that is a file.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per frame and face; all else is held for a batch at most.
+
+        Raises
+        ------
+        MediaWriteError
+            If the video cannot be written.
+        MediaReadError, MediaLimitError, InvalidImageError, MissingDependencyError
+            As for :meth:`annotate`.
+        """
+        frames = self._filmed(source, self.annotate_frames(source), path)
+        return pd.DataFrame((row for _, rows in frames for row in rows), columns=self.columns)
+
+    def to_file(
+        self,
+        source: Any,
+        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        video: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+    ) -> None:
+        """Annotate a clip of any length into files, in flat memory.
+
+        Meanwhile the rows are kept beside the first file, under its name and ``.partial``, a frame
+        at a time; the files themselves appear at the end, whole. After an interruption, that is
+        where `resume` goes on.
+
+        Parameters
+        ----------
+        source
+            As for :meth:`annotate`.
+        path : path-like or sequence of path-like
+            The files to make or replace: ``.csv``, ``.parquet`` (extra ``app``) and ``.jsonl``
+            hold a row per frame and face, NaN being an empty field or null; ``.vtt`` are subtitles,
+            the mean of each face over half a second.
+        video : path-like, optional
+            An MP4 file, as of :meth:`to_video`, in the same pass.
+        resume : bool, default=False
+            Go on after an interrupted call for the same clip with the same model and settings;
+            where there was none, start. The faces of frames done before are not looked for again,
+            tracks and smoothing go on as if nothing had happened, and the files are the same as
+            those of a call without interruption, on the same machine to the bit. `video` is drawn
+            and encoded from the start.
+
+        Raises
+        ------
+        ValueError
+            If a suffix is unknown; with `resume`, if the clip, the model or the settings are not
+            those of the interrupted call, if the file is there and whole, or if the source is a
+            camera or an iterable.
+        MediaWriteError, MediaReadError, MediaLimitError, InvalidImageError, MissingDependencyError
+            As for :meth:`to_video`.
+        """
+        paths = [Path(p) for p in ([path] if isinstance(path, str | os.PathLike) else path)]
+        if not paths:
+            raise ValueError("path is empty: name at least one file.")
+        for target in paths:
+            check_suffix(target, subtitles=True)
+        settings = {
+            "detect_every": self.detect_every,
+            "track": self.track,
+            "smooth": self.smooth,
+            "batch_size": self.batch_size,
+        }
+        journal = Journal(paths[0], identify(source, self.model, settings), self.columns)
+        earlier = journal.reopen(whole=self.batch_size) if resume else journal.start()
+        frames = self._run(source, earlier)
+        if video is not None:
+            frames = self._filmed(source, frames, video)
+        journal.record(frames)
+        for target in paths:
+            with open_table(target, self._kinds()) as table:
+                for rows in journal.rows():
+                    table.write(rows)
+        journal.discard()
+
+    def _run(self, source: Any, earlier: Iterable[list[Row]]) -> Iterator[tuple[Frame, list[Row]]]:
+        """Annotate a source of whose first frames the rows are known."""
+        session = self.session()
+        frames = iter(
+            tqdm(read_frames(source), desc="Annotating", unit="frame", disable=not self.verbose)
+        )
+
+        def run() -> Iterator[tuple[Frame, list[Row]]]:
+            for rows in earlier:
+                frame = next(frames)
+                session.resume(frame.time, rows)
+                yield frame, rows
+            while batch := list(islice(frames, self.batch_size)):
+                yield from zip(batch, session.annotate(batch), strict=True)
+
+        return run()
+
+    def _filmed(
+        self,
+        source: Any,
+        frames: Iterator[tuple[Frame, list[Row]]],
+        path: str | os.PathLike[str],
+    ) -> Iterator[tuple[Frame, list[Row]]]:
+        """Pass frames on, and write them to a video."""
+        ranges = target_ranges(self.model)
+        with ExitStack() as stack:
+            video: VideoWriter | None = None
+            for frame, rows in frames:
+                if video is None:
+                    height, width = frame.image.shape[:2]
+                    writer = VideoWriter(
+                        path,
+                        rate=rate_of(source),
+                        size=(width, height),
+                        audio_from=source if is_file(source) else None,
+                    )
+                    video = stack.enter_context(writer)
+                video.write(draw_faces(frame.image, rows, ranges), frame.time)
+                yield frame, rows
+
+    def _kinds(self) -> dict[str, type]:
+        return dict.fromkeys(self.columns, float) | {"frame": int, "face": int}

@@ -1,0 +1,172 @@
+"""One clip or stream under annotation: what is remembered from frame to frame."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from persona_affect.faces import (
+    TEMPLATES,
+    Detections,
+    FaceTracker,
+    align_face,
+    detect_faces,
+    follow_faces,
+)
+from persona_affect.media import Frame
+
+#: Seconds for which a face out of sight keeps its number.
+MEMORY: Final = 2.0
+
+#: What a row says before its targets.
+PLACE: Final = ("frame", "time", "face", "x", "y", "width", "height", "confidence")
+
+Row = dict[str, Any]
+
+
+class Session:
+    """Annotate one stream, frames being handed over as they come.
+
+    :meth:`persona_affect.FrameAnnotator.session` makes it; each stream needs its own.
+
+    Parameters
+    ----------
+    model : Pipeline
+    detect_every : int
+    track : bool
+    smooth : float or None
+        As for :class:`persona_affect.FrameAnnotator`.
+    """
+
+    def __init__(
+        self, model: Pipeline, *, detect_every: int, track: bool, smooth: float | None
+    ) -> None:
+        self.columns = [*PLACE, *model[-1].target_names_]
+        self._aligner, self._predictor = model[0], model[1:]
+        self._detect_every, self._smooth = detect_every, smooth
+        self._tracker = FaceTracker(MEMORY) if track else None
+        self._n_seen = 0
+        self._boxes = np.empty((0, 4), np.float32)
+        self._latest: dict[int, tuple[float, NDArray[np.float64]]] = {}
+
+    def annotate(self, frames: Sequence[Frame]) -> list[list[Row]]:
+        """Annotate the next frames, together.
+
+        Parameters
+        ----------
+        frames : sequence of Frame
+            Their times rise.
+
+        Returns
+        -------
+        list of list of dict
+            For each frame a row a face, in the order of their numbers; or one row without a face.
+        """
+        seen = self._look(frames)
+        aligner, template = self._aligner, TEMPLATES[self._aligner.template]
+        clips = np.empty(sum(map(len, seen)), dtype=object)
+        clips[:] = [
+            align_face(frame.image, landmarks, template, aligner.margin)[None]
+            for frame, faces in zip(frames, seen, strict=True)
+            for landmarks in faces.landmarks
+        ]
+        ends = np.cumsum([len(faces) for faces in seen])
+        values = np.split(self._predict(clips), ends[:-1])
+        return [self._rows(*found) for found in zip(frames, seen, values, strict=True)]
+
+    def resume(self, time: float, rows: Sequence[Row]) -> None:
+        """Take over what an earlier session found in the next frame, instead of looking.
+
+        Raises
+        ------
+        ValueError
+            If these faces would be numbered in another way, so that the rows are not of a session
+            like this.
+        """
+        rows = [row for row in rows if not np.isnan(row["face"])]
+        places = np.array([[row[name] for name in PLACE[3:]] for row in rows]).reshape(-1, 5)
+        places[:, 2:4] += places[:, :2]
+        faces = Detections(
+            places[:, :4].astype(np.float32),
+            places[:, 4].astype(np.float32),
+            np.zeros((len(rows), 5, 2), np.float32),
+        )
+        numbers = self._number(faces, time)
+        if numbers.tolist() != [row["face"] for row in rows]:
+            raise ValueError(f"the faces at {time:.3f} s were numbered in another way.")
+        for row in rows:
+            values = np.array([row[name] for name in self.columns[len(PLACE) :]])
+            self._remember(row["face"], time, values)
+        self._forget(time)
+        self._boxes = faces.boxes
+        self._n_seen += 1
+
+    def _look(self, frames: Sequence[Frame]) -> list[Detections]:
+        """Find the faces of each frame: anew in every k-th, together; followed in the others."""
+        settings = {"thresholds": self._aligner.thresholds, "device": self._aligner.device}
+        anew = [i for i in range(len(frames)) if (self._n_seen + i) % self._detect_every == 0]
+        images = [frames[i].image for i in anew]
+        found = detect_faces(images, min_face_size=self._aligner.min_face_size, **settings)
+        detected = dict(zip(anew, found, strict=True))
+        seen = []
+        for i, frame in enumerate(frames):
+            if i in detected:
+                faces = detected[i]
+            else:
+                # In an order that rows can tell: a session that is resumed sees them alike.
+                boxes = self._boxes[np.lexsort(self._boxes.T)]
+                (faces,) = follow_faces([frame.image], [boxes], **settings)
+            self._boxes = faces.boxes
+            seen.append(faces)
+        self._n_seen += len(frames)
+        return seen
+
+    def _predict(self, clips: NDArray[np.object_]) -> NDArray[np.float64]:
+        n_targets = len(self.columns) - len(PLACE)
+        if not len(clips):
+            return np.empty((0, n_targets))
+        return np.reshape(self._predictor.predict(clips), (-1, n_targets))
+
+    def _rows(self, frame: Frame, faces: Detections, values: NDArray[np.float64]) -> list[Row]:
+        numbers = self._number(faces, frame.time)
+        rows = []
+        for i in np.argsort(numbers):
+            face, own = int(numbers[i]), values[i]
+            if self._smooth is not None:
+                own = self._smoothed(own, face, frame.time, self._smooth)
+            x, y, right, bottom = faces.boxes[i].tolist()
+            where = [face, x, y, right - x, bottom - y, float(faces.scores[i])]
+            row = [frame.index, frame.time, *where, *own.tolist()]
+            rows.append(dict(zip(self.columns, row, strict=True)))
+        self._forget(frame.time)
+        return rows or [no_face(self.columns, frame.index, frame.time)]
+
+    def _number(self, faces: Detections, time: float) -> NDArray[np.intp]:
+        return np.arange(len(faces)) if self._tracker is None else self._tracker.update(faces, time)
+
+    def _smoothed(
+        self, values: NDArray[np.float64], face: int, now: float, constant: float
+    ) -> NDArray[np.float64]:
+        """Smooth a face's predictions exponentially, by the time since it was last seen."""
+        if face in self._latest:
+            before, old = self._latest[face]
+            values = old + (1 - np.exp(-(now - before) / constant)) * (values - old)
+        self._remember(face, now, values)
+        return values
+
+    def _remember(self, face: int, now: float, values: NDArray[np.float64]) -> None:
+        if self._smooth is not None:
+            self._latest[face] = now, values
+
+    def _forget(self, now: float) -> None:
+        """Drop faces that will not come back under their number, lest memory grow with them."""
+        self._latest = {
+            face: latest for face, latest in self._latest.items() if now - latest[0] <= 2 * MEMORY
+        }
+
+
+def no_face(columns: Sequence[str], index: int, time: float) -> Row:
+    """Make the row of a frame without a face."""
+    return {**dict.fromkeys(columns, np.nan), "frame": index, "time": time}

@@ -1,0 +1,207 @@
+"""Tables as files, written row by row: CSV, Parquet, JSON lines; and subtitles."""
+
+import csv
+import html
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol, TextIO
+
+from persona_affect._files import written_whole
+from persona_affect.exceptions import MissingDependencyError
+
+from ._session import PLACE, Row
+
+#: Rows that a Parquet file holds together, and that wait in memory.
+_GROUP: Final = 10_000
+#: Seconds that a subtitle sums up: shorter, and nobody can read it.
+CUE: Final = 0.5
+
+CAVEAT: Final = (
+    "Apparent impressions: what raters would say of these faces, not what people are or feel."
+)
+
+
+class Table(Protocol):
+    """A file that takes rows."""
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Add rows."""
+
+    def close(self) -> None:
+        """Write what is still held."""
+
+
+def check_suffix(path: Path, *, subtitles: bool = False) -> None:
+    """See that a table can be written to a path, before the work for it begins.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is unknown.
+    FileNotFoundError
+        If the folder does not exist.
+    MissingDependencyError
+        If a Parquet file is asked for and the extra ``app`` is not installed.
+    """
+    known = [suffix for suffix in _TABLES if subtitles or suffix != ".vtt"]
+    if path.suffix.lower() not in known:
+        raise ValueError(f"{path} must end in one of {', '.join(known)}.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist.")
+    if path.suffix.lower() == ".parquet":
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError as error:
+            raise MissingDependencyError(
+                'Parquet files need the package pyarrow: pip install "persona-affect[app]"'
+            ) from error
+
+
+@contextmanager
+def open_table(path: Path, kinds: Mapping[str, type]) -> Iterator[Table]:
+    """Open a table that is written row by row, in flat memory, and is there whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.csv``, ``.parquet``, ``.jsonl``, or, for rows of an annotation, ``.vtt``.
+    kinds : mapping of str to {int, float, str}
+        The columns, in order. Values that are NaN or None become an empty field or null.
+
+    Yields
+    ------
+    Table
+
+    Raises
+    ------
+    ValueError, FileNotFoundError, MissingDependencyError
+        As of `check_suffix`.
+    """
+    check_suffix(path, subtitles=True)
+    with written_whole(path) as draft:
+        table = _TABLES[path.suffix.lower()](draft, kinds)
+        try:
+            yield table
+        finally:
+            table.close()
+
+
+def plain(row: Row) -> Row:
+    """Put None where a row has no value."""
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in row.items()
+    }
+
+
+class CsvTable:
+    """Comma-separated values under a line of names."""
+
+    def __init__(self, target: Path | TextIO, kinds: Mapping[str, type]) -> None:
+        self._owned = isinstance(target, Path)
+        self._file: TextIO = (
+            target.open("w", newline="", encoding="utf-8") if isinstance(target, Path) else target
+        )
+        self._writer = csv.DictWriter(self._file, list(kinds), lineterminator="\n")
+        self._writer.writeheader()
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Add rows."""
+        self._writer.writerows(map(plain, rows))
+
+    def close(self) -> None:
+        """Close the file, if it was opened here."""
+        if self._owned:
+            self._file.close()
+
+
+class _JsonLines:
+    def __init__(self, path: Path, kinds: Mapping[str, type]) -> None:
+        self._file = path.open("w", encoding="utf-8")
+
+    def write(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self._file.write(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Parquet:
+    def __init__(self, path: Path, kinds: Mapping[str, type]) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        types = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+        fields = [pa.field(name, types[kind]) for name, kind in kinds.items()]
+        self._schema = pa.schema(fields, metadata={"caveat": CAVEAT})
+        self._writer = parquet.ParquetWriter(path, self._schema)
+        self._rows: list[Row] = []
+
+    def write(self, rows: Iterable[Row]) -> None:
+        self._rows.extend(map(plain, rows))
+        if len(self._rows) >= _GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+        self._rows = []
+
+
+class _Subtitles:
+    """WebVTT: a cue every half second, with a line a face."""
+
+    def __init__(self, path: Path, kinds: Mapping[str, type]) -> None:
+        self._targets = [name for name in kinds if name not in PLACE]
+        self._start = 0.0
+        self._faces: dict[int, list[Row]] = defaultdict(list)
+        self._file = path.open("w", encoding="utf-8")
+        self._file.write(f"WEBVTT\n\nNOTE {CAVEAT}\n")
+
+    def write(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            # Half a tick early: times are not exact in floating point.
+            if row["time"] >= self._start + CUE - 1e-6:
+                self._flush()
+                self._start = CUE * math.floor((row["time"] + 1e-6) / CUE)
+            if not math.isnan(row["face"]):
+                self._faces[row["face"]].append(row)
+
+    def close(self) -> None:
+        self._flush()
+        self._file.close()
+
+    def _flush(self) -> None:
+        if not self._faces:
+            return
+        self._file.write(f"\n{_stamp(self._start)} --> {_stamp(self._start + CUE)}\n")
+        for face, rows in sorted(self._faces.items()):
+            means = {name: sum(row[name] for row in rows) / len(rows) for name in self._targets}
+            values = ", ".join(f"{name} {value:.3g}" for name, value in means.items())
+            self._file.write(f"Face {face}: {html.escape(values, quote=False)}\n")
+        self._faces.clear()
+
+
+def _stamp(seconds: float) -> str:
+    milliseconds = round(1000 * seconds)
+    hours, rest = divmod(milliseconds, 3_600_000)
+    minutes, rest = divmod(rest, 60_000)
+    return f"{hours:02}:{minutes:02}:{rest // 1000:02}.{rest % 1000:03}"
+
+
+_TABLES: Final[dict[str, Any]] = {
+    ".csv": CsvTable,
+    ".parquet": _Parquet,
+    ".jsonl": _JsonLines,
+    ".vtt": _Subtitles,
+}

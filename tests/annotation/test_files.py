@@ -1,0 +1,270 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.pipeline import make_pipeline
+
+from persona_affect import FaceAligner, FrameAnnotator, JointAffectEstimator, save_model
+from persona_affect.datasets import make_affect_faces
+from persona_affect.exceptions import MediaReadError
+from persona_affect.media import VideoWriter, iter_frames, open_clip
+
+pytest.importorskip("trackers", reason="needs the extra app")
+
+
+@pytest.fixture(scope="module")
+def model():
+    faces = make_affect_faces(4, random_state=0)
+    estimator = JointAffectEstimator(max_epochs=1, random_state=0)
+    return make_pipeline(FaceAligner(), estimator).fit(faces.data, faces.target)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Two faces that move past a grey background; the right one is hidden in frames 8 to 11."""
+    left, right = make_affect_faces(1, random_state=3).data
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    with VideoWriter(path, rate=10, size=(420, 160)) as video:
+        for t in range(20):
+            frame = np.full((160, 420, 3), 128, dtype=np.uint8)
+            frame[10:138, 10 + 3 * t : 138 + 3 * t] = left
+            if not 8 <= t < 12:
+                frame[20:148, 280 - 3 * t : 408 - 3 * t] = right
+            video.write(frame)
+    return path
+
+
+def annotator(model, **settings):
+    return FrameAnnotator(model, **{"detect_every": 3, "smooth": 0.5, "batch_size": 4} | settings)
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Interrupt an annotation after so many batches."""
+
+    def arrange(n_batches):
+        from persona_affect.annotation import Session
+
+        whole, done = Session.annotate, []
+
+        def annotate(self, frames):
+            if len(done) == n_batches:
+                raise StoppedError
+            done.append(len(frames))
+            return whole(self, frames)
+
+        monkeypatch.setattr(Session, "annotate", annotate)
+        return lambda: (monkeypatch.setattr(Session, "annotate", whole), done)[1]
+
+    return arrange
+
+
+def test_every_format_holds_the_same_rows(model, clip, tmp_path):
+    expected = annotator(model).to_dataframe(clip)
+    paths = [tmp_path / f"rows{suffix}" for suffix in (".csv", ".parquet", ".jsonl")]
+    annotator(model).to_file(clip, paths)
+    for path, read in zip(
+        paths,
+        (pd.read_csv, pd.read_parquet, lambda path: pd.read_json(path, lines=True)),
+        strict=True,
+    ):
+        pd.testing.assert_frame_equal(
+            read(path), expected, check_dtype=False, check_exact=path.suffix == ".parquet"
+        )
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+
+
+def test_missing_values_are_empty_or_null(model, tmp_path):
+    grey = np.full((3, 64, 64, 3), 128, dtype=np.uint8)
+    paths = [tmp_path / f"rows{suffix}" for suffix in (".csv", ".parquet", ".jsonl", ".vtt")]
+    annotator(model).to_file(grey, paths)
+    assert (tmp_path / "rows.csv").read_text().splitlines()[1].startswith("0,0.0,,,")
+    assert json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[2])["face"] is None
+    table = pd.read_parquet(tmp_path / "rows.parquet")
+    assert table["frame"].tolist() == [0, 1, 2]
+    assert table.drop(columns=["frame", "time"]).isna().all(axis=None)
+    assert "-->" not in (tmp_path / "rows.vtt").read_text()
+
+
+def test_subtitles_are_means_over_half_a_second(model, clip, tmp_path):
+    annotator(model).to_file(clip, tmp_path / "clip.vtt")
+    head, *cues = (tmp_path / "clip.vtt").read_text().strip().split("\n\n")
+    assert head == "WEBVTT"
+    assert cues.pop(0).startswith("NOTE Apparent impressions")
+    _, *faces = cues[1].splitlines()
+    assert [cue.splitlines()[0] for cue in cues] == [
+        "00:00:00.000 --> 00:00:00.500",
+        "00:00:00.500 --> 00:00:01.000",
+        "00:00:01.000 --> 00:00:01.500",
+        "00:00:01.500 --> 00:00:02.000",
+    ]
+    table = annotator(model).to_dataframe(clip).query("face == 0 and 5 <= frame < 10")
+    shown = dict(part.rsplit(" ", 1) for part in faces[0].removeprefix("Face 0: ").split(", "))
+    assert list(shown) == model[-1].target_names_
+    for name, value in shown.items():
+        assert float(value) == pytest.approx(table[name].mean(), rel=5e-3)
+
+
+@pytest.mark.parametrize("n_batches", [0, 1, 3])
+def test_a_resumed_call_ends_as_if_never_interrupted(model, clip, tmp_path, stop_after, n_batches):
+    paths = [tmp_path / "rows.csv", tmp_path / "rows.vtt"]
+    annotator(model).to_file(clip, paths)
+    whole = [path.read_bytes() for path in paths]
+    for path in paths:
+        path.unlink()
+
+    release = stop_after(n_batches)
+    with pytest.raises(StoppedError):
+        annotator(model).to_file(clip, paths)
+    release()
+    assert [p.name for p in tmp_path.iterdir()] == ["rows.csv.partial"]
+    stop = stop_after(5 - n_batches)  # 20 frames are five batches
+    annotator(model).to_file(clip, paths, resume=True, video=tmp_path / "clip.mp4")
+    assert len(stop()) == 5 - n_batches
+    assert [path.read_bytes() for path in paths] == whole
+    assert len(open_clip(tmp_path / "clip.mp4")) == 20
+
+
+@pytest.mark.parametrize("torn", [b"", b"[[8, 0.8, 0, 1", b"\xff"])
+def test_a_torn_line_is_done_again(model, clip, tmp_path, stop_after, torn):
+    path = tmp_path / "rows.csv"
+    annotator(model).to_file(clip, path)
+    whole = path.read_bytes()
+    path.unlink()
+    release = stop_after(3)
+    with pytest.raises(StoppedError):
+        annotator(model).to_file(clip, path)
+    release()
+    partial = tmp_path / "rows.csv.partial"
+    lines = partial.read_bytes().splitlines(keepends=True)
+    partial.write_bytes(b"".join(lines[:8]) + torn)
+    annotator(model).to_file(clip, path, resume=True)
+    assert path.read_bytes() == whole
+
+
+def test_resuming_another_call_is_refused(model, clip, tmp_path, stop_after):
+    path = tmp_path / "rows.csv"
+    release = stop_after(2)
+    with pytest.raises(StoppedError):
+        annotator(model).to_file(clip, path)
+    release()
+    kept = (tmp_path / "rows.csv.partial").read_bytes()
+
+    other_clip = tmp_path / "other.mp4"
+    with VideoWriter(other_clip, rate=10, size=(420, 160)) as video:
+        for frame in reversed(list(iter_frames(clip))):
+            video.write(frame.image)
+    faces = make_affect_faces(4, random_state=1)
+    other_model = make_pipeline(
+        FaceAligner(), JointAffectEstimator(max_epochs=1, random_state=0)
+    ).fit(faces.data, faces.target)
+    for what, call, source in (
+        ("clip", annotator(model), other_clip),
+        ("model", annotator(other_model), clip),
+        ("smooth", annotator(model, smooth=1.0), clip),
+        ("detect_every", annotator(model, detect_every=1), clip),
+    ):
+        with pytest.raises(ValueError, match=f"another call: {what} differ"):
+            call.to_file(source, path, resume=True)
+    with pytest.raises(ValueError, match="clip that can be told"):
+        annotator(model).to_file((f.image for f in iter_frames(clip)), path, resume=True)
+    assert (tmp_path / "rows.csv.partial").read_bytes() == kept
+    annotator(model).to_file(clip, path, resume=True)
+    with pytest.raises(ValueError, match="whole"):
+        annotator(model).to_file(clip, path, resume=True)
+
+
+def test_bad_targets_are_named_before_the_work(model, clip, tmp_path):
+    for name, error in (
+        ("rows.xlsx", ValueError),
+        ("nowhere/rows.csv", FileNotFoundError),
+    ):
+        with pytest.raises(error, match=name):
+            annotator(model).to_file(clip, tmp_path / name)
+    with pytest.raises(MediaReadError):
+        annotator(model).to_file(tmp_path / "nowhere.mp4", tmp_path / "rows.csv")
+    assert not (tmp_path / "rows.csv").exists()
+
+
+def test_a_video_of_the_faces(model, clip, tmp_path):
+    table = annotator(model).to_video(clip, tmp_path / "marked.mp4")
+    pd.testing.assert_frame_equal(table, annotator(model).to_dataframe(clip))
+    before, after = list(iter_frames(clip)), list(iter_frames(tmp_path / "marked.mp4"))
+    np.testing.assert_allclose(
+        [frame.time for frame in after], [frame.time for frame in before], atol=1e-4
+    )
+    first = table.iloc[0]
+    edge = after[0].image[round(first["y"] + first["height"] / 2), round(first["x"])]
+    assert edge[2] > edge[0] + 40  # the first face's colour is a light blue
+
+
+@pytest.mark.slow
+def test_memory_is_flat_over_a_long_clip(model, tmp_path):
+    """Ten times the frames, the same peak of the whole process, FFmpeg and torch included."""
+    save_model(model, tmp_path / "model.safetensors")
+    face = make_affect_faces(1, random_state=3).data[0]
+    script = textwrap.dedent("""
+        import resource, sys
+        from persona_affect import FrameAnnotator, load_model
+        annotator = FrameAnnotator(load_model(sys.argv[1]), detect_every=5, smooth=0.5)
+        folder = sys.argv[3]
+        paths = [f"{folder}/rows.csv", f"{folder}/rows.parquet", f"{folder}/rows.vtt"]
+        annotator.to_file(sys.argv[2], paths, video=f"{folder}/marked.mp4")
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    """)
+    peaks = []
+    for length in (150, 1500):
+        clip = tmp_path / f"{length}.mp4"
+        with VideoWriter(clip, rate=25, size=(240, 160)) as video:
+            for t in range(length):
+                frame = np.full((160, 240, 3), 128, dtype=np.uint8)
+                frame[16:144, 50 + t % 20 : 178 + t % 20] = face
+                video.write(frame)
+        command = [sys.executable, "-c", script, tmp_path / "model.safetensors", clip, tmp_path]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        peaks.append(int(done.stdout))
+        assert len(pd.read_csv(tmp_path / "rows.csv")) == length
+    # In KiB: a tenth of the 1,350 further frames would weigh 15 MiB.
+    assert peaks[1] - peaks[0] < 10 * 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
+def test_a_killed_process_is_resumed(model, clip, tmp_path):
+    save_model(model, tmp_path / "model.safetensors")
+    annotator(model).to_file(clip, tmp_path / "whole.csv")
+    script = textwrap.dedent("""
+        import os, signal, sys
+        from persona_affect import FrameAnnotator, load_model
+        from persona_affect.annotation import Session
+        annotate = Session.annotate
+        def dying(self, frames):
+            if self._n_seen == 12 and sys.argv[4] == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return annotate(self, frames)
+        Session.annotate = dying
+        annotator = FrameAnnotator(
+            load_model(sys.argv[1]), detect_every=3, smooth=0.5, batch_size=4
+        )
+        annotator.to_file(sys.argv[2], sys.argv[3], resume=True)
+    """)
+    rows = tmp_path / "rows.csv"
+    command = [sys.executable, "-c", script, tmp_path / "model.safetensors", clip, rows]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    killed = subprocess.run([*command, "die"], check=False, env=environment)
+    assert killed.returncode == -signal.SIGKILL
+    assert not rows.exists()
+    subprocess.run([*command, "live"], check=True, env=environment)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(rows), pd.read_csv(tmp_path / "whole.csv"), rtol=1e-4, atol=1e-4
+    )
