@@ -2,11 +2,16 @@
 
 import typer
 
-from persona_affect.app import _info
+from persona_affect.app import _annotate, _info, _live, _predict, _serve
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(name="persona-affect", no_args_is_help=True, pretty_exceptions_show_locals=False)
+app = typer.Typer(
+    name="persona-affect",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+)
 
 
 @app.callback()
@@ -18,7 +23,11 @@ def _about() -> None:
     """
 
 
+app.command("predict")(_predict.predict)
+app.command("annotate")(_annotate.annotate)
+app.command("live")(_live.live)
 app.command("info")(_info.info)
+app.command("serve")(_serve.serve)
 
 
 def main() -> None:

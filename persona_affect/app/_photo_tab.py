@@ -1,0 +1,78 @@
+"""The tab for photos."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from persona_affect.annotation import FrameAnnotator
+from persona_affect.datasets import make_affect_faces
+from persona_affect.media import open_photo
+
+from ._limits import Limits, readable
+from ._scales import Scales
+from ._upload_box import upload_box
+from ._uploads import Uploads
+from ._views import photo_report
+
+Answer = tuple[list[dict[str, Any]], str]
+
+
+def photo_tab(model: Pipeline, scales: Scales, limits: Limits, uploads: Uploads) -> None:
+    """Lay out the tab."""
+    annotator = FrameAnnotator(model, track=False)
+
+    def show(image: NDArray[np.uint8]) -> Answer:
+        rows = predict_photo(annotator, image)
+        return rows, photo_report(image, rows, scales)
+
+    @readable
+    def photo(file: str) -> Answer:
+        with uploads.using(file) as path:
+            image = open_photo(path.read_bytes(), max_pixels=limits.photo_pixels)
+        return show(image)
+
+    with gr.Row(elem_classes="pa-inputs"):
+        box = upload_box("Photo: drop one here, or choose", ["image"], elem_id="pa-photo-file")
+        example = gr.Button("Try a rendered face", elem_id="pa-photo-example", scale=0)
+    rows = gr.JSON(visible=False)
+    report = gr.HTML(EMPTY, elem_id="pa-photo-report")
+    together: dict[str, Any] = {"concurrency_limit": limits.at_once, "concurrency_id": "photo"}
+    box.upload(
+        photo,
+        box,
+        [rows, report],
+        api_name="photo",
+        api_description="Find every face of a photo and predict it: a row a face, then the page's "
+        "own view of them.",
+        **together,
+    ).then(clear, None, box, api_visibility="private", queue=False)
+    example.click(_example(show), None, [rows, report], api_visibility="private", **together)
+
+
+EMPTY = (
+    '<p class="pa-empty">Every face in the photo gets a number, a place in the distribution of the '
+    "ratings that the model learnt from, and a place in the plane of emotion. The photo is not "
+    "kept.</p>"
+)
+
+
+def predict_photo(annotator: FrameAnnotator, image: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """Predict every face of a photo: ``face``, its box, ``confidence``, the targets."""
+    table = annotator.to_dataframe(image[None]).drop(columns=["frame", "time"])
+    table = table.dropna(subset=["face"]).astype({"face": int})
+    return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
+
+
+def clear() -> None:
+    """Empty an upload box, for the next file: the last is no longer on the server."""
+
+
+def _example(show: Callable[[NDArray[np.uint8]], Answer]) -> Callable[[], Answer]:
+    def example() -> Answer:
+        return show(make_affect_faces(1, image_size=480, random_state=None).data[0])
+
+    return example

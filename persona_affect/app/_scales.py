@@ -1,0 +1,84 @@
+"""How a model's numbers are shown: in which order, against what, with how many digits."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+
+from persona_affect.inspection import RatingDistribution
+from persona_affect.inspection._circumplex import circumplex_names
+from persona_affect.inspection._reference import final_model
+
+#: Standard deviations to each side of the mean rating that a scale shows.
+REACH = 3.0
+
+
+@dataclass(frozen=True)
+class Scales:
+    """The targets of a model, and the ratings that they compare with.
+
+    Attributes
+    ----------
+    names : list of str
+        In the order of predictions.
+    mean, std : dict of str to float
+        Of the ratings that the model was trained on; NaN where unknown.
+    plane : (str, str) or None
+        The targets that stand for arousal and valence.
+    """
+
+    names: list[str]
+    mean: dict[str, float]
+    std: dict[str, float]
+    plane: tuple[str, str] | None
+
+    @classmethod
+    def of(cls, model: BaseEstimator) -> Self:
+        """Read the scales from a fitted model."""
+        ratings = RatingDistribution.from_estimator(model)
+        names = list(ratings.target_names)
+        emotions = getattr(final_model(model), "emotion_names_", [])
+        return cls(
+            names,
+            dict(zip(names, np.asarray(ratings.mean).tolist(), strict=True)),
+            dict(zip(names, np.asarray(ratings.std).tolist(), strict=True)),
+            circumplex_names(model) if len(emotions) >= 2 else None,
+        )
+
+    def known(self, name: str) -> bool:
+        """Whether the ratings' mean and spread are known."""
+        return math.isfinite(self.mean[name]) and math.isfinite(self.std[name])
+
+    def write(self, name: str, value: float) -> str:
+        """Write a value with as many digits as tell faces apart."""
+        if not math.isfinite(value):
+            return "-"
+        if not self.known(name):
+            return f"{value:.3g}"
+        return f"{value:.{max(0, 2 - round(math.log10(self.std[name])))}f}"
+
+    def place(self, name: str, values: ArrayLike) -> NDArray[np.float64]:
+        """Place values between 0 and 1 on the target's scale; NaN stays NaN."""
+        numbers = np.asarray(values, dtype=float)
+        if self.known(name):
+            low, width = self.mean[name] - REACH * self.std[name], 2 * REACH * self.std[name]
+        else:
+            low, high = self._range(numbers)
+            width = high - low
+        return np.clip((numbers - low) / width, 0, 1)
+
+    def rank(self, name: str, value: float) -> float:
+        """Rank a value among the ratings, taken for normal: 0 to 100."""
+        ratings = RatingDistribution([name], [self.mean[name]], [self.std[name]])
+        return float(ratings.percentile([value])[0])
+
+    @staticmethod
+    def _range(numbers: NDArray[Any]) -> tuple[float, float]:
+        seen = numbers[np.isfinite(numbers)]
+        if not len(seen) or seen.min() == seen.max():
+            middle = float(seen[0]) if len(seen) else 0.0
+            return middle - 0.5, middle + 0.5
+        return float(seen.min()), float(seen.max())

@@ -1,0 +1,65 @@
+"""`persona-affect serve`: the web page."""
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import rich
+import typer
+
+from persona_affect.exceptions import MissingDependencyError
+
+
+def serve(
+    model: Annotated[
+        Path | None, typer.Option(help="A saved model; the bundled one by default.")
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(help="Address to listen on. By default this machine alone; 0.0.0.0 is all."),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(help="Port; by default the first free one from 7860.")
+    ] = None,
+    max_upload: Annotated[int, typer.Option(help="Largest upload, in MiB.", min=1)] = 200,
+    max_seconds: Annotated[float, typer.Option(help="Longest clip, in seconds.", min=1)] = 60.0,
+    at_once: Annotated[
+        int, typer.Option(help="Photos worked on at once, and webcams served at once.", min=1)
+    ] = 2,
+    queue: Annotated[
+        int, typer.Option(help="Requests that may wait; more are asked to come back.", min=1)
+    ] = 200,
+) -> None:
+    """Serve the web page: photos, clips and the webcam in a browser.
+
+    Needs the extra `app`. Uploads are deleted once they are predicted, nothing is reported to
+    anybody, and the page needs no internet. There are no passwords: put a proxy that asks for one
+    in front before you let others in with --host.
+    """
+    try:
+        from persona_affect.app.web import Limits, running
+    except ImportError as error:
+        raise MissingDependencyError(
+            'The web page needs gradio: pip install "persona-affect[app]"'
+        ) from error
+    from persona_affect import load_model
+    from persona_affect.persistence import read_model_info
+
+    name = "The bundled model" if model is None else model.name
+    notes = read_model_info(model).get("notes", {})
+    limits = Limits(
+        upload_bytes=max_upload * 2**20,
+        clip_seconds=max_seconds,
+        # At 60 frames a second.
+        clip_frames=round(max_seconds * 60),
+        queue=queue,
+        at_once=at_once,
+    )
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    about = f"{name}: {notes['meaning']}." if "meaning" in notes else f"Model: {name}."
+    with running(load_model(model), name=about, host=host, port=port, limits=limits) as url:
+        rich.print(f"Serving on {url} until Ctrl+C. Predictions are impressions, not facts.")
+        stop.wait()

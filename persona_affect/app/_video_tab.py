@@ -1,0 +1,79 @@
+"""The tab for clips."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from persona_affect.annotation import FrameAnnotator
+
+from ._limits import Limits, readable_each
+from ._scales import Scales
+from ._upload_box import upload_box
+from ._uploads import Uploads
+from ._views import timeline
+
+Answer = tuple[str, str, str, str]
+
+
+def video_tab(model: Pipeline, scales: Scales, limits: Limits, uploads: Uploads) -> None:
+    """Lay out the tab."""
+    annotator = FrameAnnotator(model, detect_every=5)
+
+    @readable_each
+    def video(file: str) -> Iterator[Answer]:
+        with tempfile.TemporaryDirectory(prefix="clip-") as folder:
+            clip, rows, subtitles = (Path(folder, f"annotated.{s}") for s in ("mp4", "csv", "vtt"))
+            with uploads.using(file) as path:
+                limits.check_clip(path)
+                annotator.to_file(path, [rows, subtitles], video=clip)
+            view = timeline(pd.read_csv(rows), scales)
+            # While gradio takes copies of the files, this waits.
+            yield str(clip), str(rows), str(subtitles), view
+
+    with gr.Row(elem_classes="pa-inputs"):
+        box = upload_box(
+            f"Clip, up to {limits.clip_seconds:g} seconds: drop one here, or choose",
+            ["video"],
+            elem_id="pa-video-file",
+        )
+    hint = gr.HTML(_EMPTY)
+    player = gr.Video(
+        visible="hidden", interactive=False, show_label=False, elem_id="pa-player", height=440
+    )
+    view = gr.HTML(elem_id="pa-video-timeline")
+    with gr.Row(visible=False, elem_classes="pa-downloads") as downloads:
+        rows = gr.DownloadButton("Numbers (CSV)", elem_id="pa-video-csv")
+        clip = gr.DownloadButton("Annotated clip (MP4)", elem_id="pa-video-mp4")
+        subtitles = gr.DownloadButton("Subtitles (WebVTT)", elem_id="pa-video-vtt")
+
+    def reveal(path: str | None) -> tuple[object, ...]:
+        shown = path is not None
+        return (
+            None,
+            gr.HTML(visible=not shown),
+            gr.Video(visible=shown or "hidden"),
+            gr.Row(visible=shown),
+            gr.DownloadButton(value=path),
+        )
+
+    box.upload(
+        video,
+        box,
+        [player, rows, subtitles, view],
+        api_name="video",
+        api_description="Annotate a clip: the clip with its faces marked (MP4), a row a frame and "
+        "face (CSV), subtitles (WebVTT), then the page's own view of them.",
+        concurrency_limit=1,
+        show_progress_on=view,
+    ).then(reveal, player, [box, hint, player, downloads, clip], api_visibility="private")
+
+
+_EMPTY = (
+    '<p class="pa-empty">The clip comes back with its faces marked and its sound, beside a '
+    "timeline that moves with it, as a table and as subtitles. Your clip is deleted at once, what "
+    "was made of it within hours.</p>"
+)
