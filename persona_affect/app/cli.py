@@ -2,7 +2,7 @@
 
 import typer
 
-from persona_affect.app import _annotate, _info, _live, _predict, _serve
+from persona_affect.app import _annotate, _evaluate, _info, _live, _predict, _serve, _train
 
 __all__ = ["app", "main"]
 
@@ -28,6 +28,8 @@ app.command("annotate")(_annotate.annotate)
 app.command("live")(_live.live)
 app.command("info")(_info.info)
 app.command("serve")(_serve.serve)
+app.command("train")(_train.train)
+app.command("evaluate")(_evaluate.evaluate)
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ def load_dataset(
     ValueError
         If the format is unknown, or has no parts to choose from.
     """
-    format = format or _recognise(Path(root))
+    format = format or recognise(Path(root))
     if format not in _LOADERS:
         raise ValueError(f"format={format!r} is none of {FORMATS}.")
     loader, has_parts = _LOADERS[format]
@@ -66,7 +66,7 @@ def load_dataset(
     return loader(root, **options)
 
 
-def _recognise(root: Path) -> str:
+def recognise(root: Path) -> str:
     """Tell the format by the first file or folder that only one of them has."""
     if root.is_file() and root.suffix.lower() == ".csv":
         return _tables.NAME

@@ -1,0 +1,184 @@
+"""`persona-affect evaluate`: how well a model does on a data set."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from persona_affect.app._data import load_sets, told
+from persona_affect.app._train import (
+    Cache,
+    Calibrate,
+    Emotion,
+    EmotionFormat,
+    Every,
+    FlipNeuroticism,
+    Format,
+    FramesPerClip,
+    Jobs,
+    Personality,
+    PersonalityFormat,
+    Protocol,
+    Resamples,
+    Root,
+    Seed,
+)
+
+
+def evaluate(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A model file that `train` wrote, or a folder of them; or bundled.",
+            show_default=False,
+        ),
+    ],
+    root: Root = None,
+    format: Format = None,
+    personality: Personality = None,
+    emotion: Emotion = None,
+    personality_format: PersonalityFormat = None,
+    emotion_format: EmotionFormat = None,
+    every: Every = 1,
+    frames_per_clip: FramesPerClip = None,
+    flip_neuroticism: FlipNeuroticism = False,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Score on one official part alone: train, val or test."),
+    ] = None,
+    cache: Cache = None,
+    n_jobs: Jobs = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="With --protocol, a folder for results; else a CSV file of the table."),
+    ] = None,
+    seed: Seed = 0,
+    protocol: Protocol = None,
+    calibrate: Calibrate = False,
+    resamples: Resamples = 1000,
+) -> None:
+    """Score a model: accuracy (1 - MAE), CCC, Pearson's r and RMSE beside a constant.
+
+    On one set:
+
+        persona-affect evaluate model.safetensors DATA --split test
+
+    As the paper does, on the test parts of two:
+
+        persona-affect evaluate results --protocol persemon --personality FI --emotion VA
+
+    Intervals are from a bootstrap over groups: videos, clips, persons. A sample without a face
+    counts as the training mean.
+    """
+    with told():
+        if protocol not in (None, "persemon"):
+            raise ValueError(f"--protocol {protocol} is unknown; there is persemon.")
+        if protocol is None and calibrate:
+            raise ValueError("--calibrate belongs to --protocol persemon.")
+        if protocol and split:
+            raise ValueError("--protocol scores on the test parts; leave out --split.")
+        models = _load(model, cache, n_jobs)
+        data = load_sets(
+            root,
+            format,
+            personality,
+            emotion,
+            personality_format,
+            emotion_format,
+            every=every,
+            n_frames=frames_per_clip,
+            flip_neuroticism=flip_neuroticism,
+        )
+        if protocol:
+            _evaluate_protocol(models, data, output, calibrate, resamples, seed)
+        else:
+            _evaluate(models, data, split, output, resamples, seed)
+
+
+def _load(path: Path, cache: Path | None, n_jobs: int | None) -> dict[str, Any]:
+    from sklearn.pipeline import Pipeline
+
+    from persona_affect import FaceAligner, load_model
+
+    if path == Path("bundled"):
+        models = {"bundled": load_model()}
+    else:
+        files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+        if not files:
+            raise ValueError(f"{path} holds no model: no file *.safetensors.")
+        models = {file.stem: load_model(file) for file in files}
+    for name, model in models.items():
+        if not isinstance(model, Pipeline) or not isinstance(model[0], FaceAligner):
+            raise ValueError(f"{name} does not begin with a FaceAligner, as `train` writes models.")
+        if not hasattr(model[-1], "target_means_"):
+            raise ValueError(f"{name} does not end in a JointAffectEstimator.")
+        model[0].set_params(
+            cache=None if cache is None else str(cache),
+            n_jobs=n_jobs,
+            on_error="warn",
+            verbose=True,
+        )
+    return models
+
+
+def _evaluate(
+    models: dict[str, Any],
+    data: Any,
+    split: str | None,
+    output: Path | None,
+    resamples: int,
+    seed: int,
+) -> None:
+    import numpy as np
+    import pandas as pd
+
+    from persona_affect.protocols import evaluate_predictions
+
+    if len(models) > 1:
+        raise ValueError(f"Name one model of {sorted(models)}.")
+    (model,) = models.values()
+    names = model[-1].target_names_
+    kinds = {
+        kind: [name for name in data[kind] if name in names] for kind in ("personality", "emotion")
+    }
+    shared = [*kinds["personality"], *kinds["emotion"]]
+    if not shared:
+        raise ValueError(f"The model predicts {names}; the data have {data.target_names}.")
+    rows = data.target[shared].notna().any(axis=1).to_numpy()
+    if split is not None:
+        rows &= data.split == split
+    if not rows.any():
+        raise ValueError(f"No sample of {data.name} is of the part {split!r}.")
+    values = np.reshape(model.predict(data.data[rows]), (rows.sum(), -1))
+    table = evaluate_predictions(
+        data.target.loc[rows, shared].reset_index(drop=True),
+        pd.DataFrame(values, columns=names)[shared],
+        groups=data.groups[rows],
+        baseline=pd.Series(model[-1].target_means_, names)[shared],
+        personality=kinds["personality"],
+        emotion=kinds["emotion"],
+        n_resamples=resamples,
+        random_state=seed,
+    )
+    typer.echo(f"{data.name}: {rows.sum()} samples of {len(set(data.groups[rows]))} groups\n")
+    typer.echo(table.round(4).T.to_string())
+    if output is not None:
+        table.to_csv(output, index_label="target")
+
+
+def _evaluate_protocol(
+    models: dict[str, Any],
+    data: Any,
+    output: Path | None,
+    calibrate: bool,
+    resamples: int,
+    seed: int,
+) -> None:
+    from persona_affect.protocols import evaluate_persemon, to_markdown, write_results
+
+    result = evaluate_persemon(
+        models, data, calibrate=calibrate, n_resamples=resamples, random_state=seed
+    )
+    if output is not None:
+        write_results(result, output)
+    typer.echo(to_markdown(result))

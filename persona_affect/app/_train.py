@@ -1,0 +1,258 @@
+"""`persona-affect train`: a model from a folder of data, or the paper's experiment from two."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from persona_affect.app._data import load_sets, template_of, told
+
+_SETS = "Data sets"
+_TRAINING = "Training"
+_PROTOCOL = "Protocol"
+
+Root = Annotated[
+    Path | None, typer.Argument(help="Folder of one data set, or a CSV file.", show_default=False)
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        help="first-impressions, afew-va, aff-wild, omi or csv; told from the folder if left out. "
+        "A CSV file has a column path, one for each target (empty where not rated), and "
+        "optionally group and split.",
+        rich_help_panel=_SETS,
+    ),
+]
+Personality = Annotated[
+    Path | None,
+    typer.Option(help="Set rated on personality, to train with --emotion.", rich_help_panel=_SETS),
+]
+Emotion = Annotated[
+    Path | None,
+    typer.Option(help="Set rated on arousal and valence.", rich_help_panel=_SETS),
+]
+PersonalityFormat = Annotated[str | None, typer.Option(help="Its format.", rich_help_panel=_SETS)]
+EmotionFormat = Annotated[str | None, typer.Option(help="Its format.", rich_help_panel=_SETS)]
+Every = Annotated[
+    int,
+    typer.Option(help="Of AFEW-VA and Aff-Wild, each so-manieth frame.", rich_help_panel=_SETS),
+]
+FramesPerClip = Annotated[
+    int | None,
+    typer.Option(help="Or at most so many frames of a clip.", rich_help_panel=_SETS),
+]
+FlipNeuroticism = Annotated[
+    bool,
+    typer.Option(
+        help="First Impressions' neuroticism is high for clips that look stable; turn it round.",
+        rich_help_panel=_SETS,
+    ),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to keep aligned faces in: found once, then read from disk as needed.",
+        rich_help_panel=_SETS,
+    ),
+]
+Jobs = Annotated[
+    int | None, typer.Option(help="Processes that align faces.", rich_help_panel=_SETS)
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.", rich_help_panel=_TRAINING)]
+Seed = Annotated[int, typer.Option(help="Of training and bootstrap.", rich_help_panel=_TRAINING)]
+Protocol = Annotated[
+    str | None,
+    typer.Option(
+        help="persemon: the paper's experiment. Trains on the training parts, scores on the test "
+        "parts, and writes results.json, results.md and predictions.csv.",
+        rich_help_panel=_PROTOCOL,
+    ),
+]
+Calibrate = Annotated[
+    bool,
+    typer.Option(
+        "--calibrate",
+        help="Fit a line for each target on the validation part, and score what it makes of the "
+        "predictions.",
+        rich_help_panel=_PROTOCOL,
+    ),
+]
+Resamples = Annotated[int, typer.Option(help="Draws of the bootstrap.", rich_help_panel=_PROTOCOL)]
+
+
+def train(
+    output: Annotated[
+        Path,
+        typer.Option(
+            help="Model file to write; with --protocol, a folder for models and results.",
+            show_default=False,
+        ),
+    ],
+    root: Root = None,
+    format: Format = None,
+    personality: Personality = None,
+    emotion: Emotion = None,
+    personality_format: PersonalityFormat = None,
+    emotion_format: EmotionFormat = None,
+    every: Every = 1,
+    frames_per_clip: FramesPerClip = None,
+    flip_neuroticism: FlipNeuroticism = False,
+    cache: Cache = None,
+    n_jobs: Jobs = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="sphereface4, 10, 20, 36, 64 or resnet29.", rich_help_panel=_TRAINING),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Pretrained weights to start from: a file, or pretrained (resnet29).",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the larger set.", rich_help_panel=_TRAINING)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Samples in a batch.", rich_help_panel=_TRAINING)
+    ] = None,
+    segments: Annotated[
+        int | None,
+        typer.Option(help="Frames drawn from a clip.", rich_help_panel=_TRAINING),
+    ] = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    protocol: Protocol = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Published settings to train with: authors, demo or deeppersonality.",
+            rich_help_panel=_PROTOCOL,
+        ),
+    ] = None,
+    ablation: Annotated[
+        str,
+        typer.Option(
+            help="none, no-coherence, no-ram, single-task or no-pretraining.",
+            rich_help_panel=_PROTOCOL,
+        ),
+    ] = "none",
+    calibrate: Calibrate = False,
+    resamples: Resamples = 1000,
+) -> None:
+    """Train a model on a data set, or run the paper's experiment on two.
+
+    One set, or a file of your own:
+
+        persona-affect train DATA --format csv --output model.safetensors
+
+    A personality and an emotion set together:
+
+        persona-affect train --personality FI --emotion VA --output model.safetensors
+
+    The experiment, with its table:
+
+        persona-affect train --protocol persemon --personality FI --emotion VA --output results
+
+    Official training parts are used where there are any. Nothing is downloaded, and the data stay
+    where they are.
+    """
+    given = {
+        "backbone": backbone,
+        "weights": weights,
+        "max_epochs": epochs,
+        "batch_size": batch_size,
+        "n_segments": segments,
+    }
+    params: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    params |= {"device": device, "verbose": 1}
+    with told():
+        if protocol not in (None, "persemon"):
+            raise ValueError(f"--protocol {protocol} is unknown; there is persemon.")
+        if protocol is None and (calibrate or ablation != "none"):
+            raise ValueError("--ablation and --calibrate belong to --protocol persemon.")
+        from persona_affect import FaceAligner
+
+        data = load_sets(
+            root,
+            format,
+            personality,
+            emotion,
+            personality_format,
+            emotion_format,
+            every=every,
+            n_frames=frames_per_clip,
+            flip_neuroticism=flip_neuroticism,
+        )
+        aligner = FaceAligner(
+            template=template_of(backbone),
+            on_error="warn",
+            cache=None if cache is None else str(cache),
+            n_jobs=n_jobs,
+            device="cpu" if device == "auto" else device,
+            verbose=True,
+        )
+        if protocol:
+            _run_protocol(
+                data,
+                aligner,
+                params,
+                output,
+                preset or "authors",
+                ablation,
+                calibrate,
+                resamples,
+                seed,
+            )
+        else:
+            _train(data, aligner, params, output, preset, seed)
+
+
+def _train(
+    data: Any, aligner: Any, params: dict[str, Any], output: Path, preset: Any, seed: int
+) -> None:
+    import numpy as np
+    from sklearn.pipeline import make_pipeline
+
+    from persona_affect import JointAffectEstimator, persemon_params, save_model
+
+    settings = {**(persemon_params(preset) if preset else {}), **params, "random_state": seed}
+    model = JointAffectEstimator(**settings, personality=data.personality, emotion=data.emotion)
+    rows = np.isin(data.split, ["train", ""])
+    typer.echo(f"{data.name}: {rows.sum()} of {len(rows)} samples are for training.")
+    clips = aligner.fit().transform(data.data[rows])
+    model.fit(clips, data.target[rows], groups=data.groups[rows])
+    notes = {"labels": data.name, "samples": str(rows.sum())}
+    save_model(make_pipeline(aligner, model), output, notes=notes)
+    typer.echo(f"The model is in {output}; score it with `persona-affect evaluate`.")
+
+
+def _run_protocol(
+    data: Any,
+    aligner: Any,
+    params: dict[str, Any],
+    output: Path,
+    preset: str,
+    ablation: str,
+    calibrate: bool,
+    resamples: int,
+    seed: int,
+) -> None:
+    from persona_affect import save_model
+    from persona_affect.protocols import run_persemon, to_markdown, write_results
+
+    result = run_persemon(
+        data,
+        preset=preset,
+        ablation=ablation,
+        params=params,
+        aligner=aligner,
+        calibrate=calibrate,
+        n_resamples=resamples,
+        random_state=seed,
+    )
+    write_results(result, output)
+    for name, model in result.models.items():
+        save_model(model, output / f"{name}.safetensors", notes={"labels": data.name})
+    typer.echo(to_markdown(result))
+    typer.echo(f"Models, results and predictions are in {output}.")

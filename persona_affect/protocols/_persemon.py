@@ -1,0 +1,319 @@
+"""PersEmoN's experiment: joint training on a personality and an emotion set, scored on each."""
+
+import hashlib
+import time
+from typing import Any, Final, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils import Bunch
+
+from persona_affect.estimators import JointAffectEstimator, persemon_params
+from persona_affect.faces import FaceAligner
+
+from ._calibration import AffineCalibration
+from ._evaluation import evaluate_predictions
+
+#: What each ablation changes; "single-task" trains a model for each kind of label.
+ABLATIONS: Final[dict[str, dict[str, Any]]] = {
+    "none": {},
+    "no-coherence": {"lambda_coh": 0.0},
+    "no-ram": {"lambda_ram": 0.0},
+    "single-task": {"lambda_coh": 0.0, "lambda_ram": 0.0},
+    "no-pretraining": {"weights": None},
+}
+PARTS: Final = ("train", "val", "test")
+#: Shares of test and validation where a set has no official parts.
+_TEST, _VAL = 0.2, 0.1
+
+
+def assign_parts(data: Bunch) -> NDArray[np.str_]:
+    """Tell which part of the experiment each sample belongs to.
+
+    Official parts stay what they are. A set with official training and validation parts, whose
+    test labels are kept by its authors (Aff-Wild2), is tested on the validation part, and a tenth
+    of its training groups becomes validation. Of a set without official parts, a fifth of the
+    groups is for the test and a tenth for validation. Groups are dealt by a hash of their names:
+    always alike, whatever files are missing.
+
+    Parameters
+    ----------
+    data : Bunch
+        As :func:`persona_affect.datasets.combine` returns it.
+
+    Returns
+    -------
+    ndarray of str, shape (n_samples,)
+        ``"train"``, ``"val"`` or ``"test"``.
+
+    Raises
+    ------
+    ValueError
+        If a set is left without a part, or has official parts for some samples only.
+    """
+    parts = np.array(data.split, dtype="<U5")
+    share = np.array([_share(group) for group in data.groups])
+    for source in dict.fromkeys(data.source):
+        own = data.source == source
+        given = set(parts[own])
+        if given == {""}:
+            parts[own] = np.select(
+                [share[own] < _TEST, share[own] < _TEST + _VAL], ["test", "val"], "train"
+            )
+        elif given == {"train", "val"}:
+            parts[own & (parts == "val")] = "test"
+            parts[own & (parts == "train") & (share < _VAL)] = "val"
+        elif "" in given:
+            raise ValueError(f"{source} has official parts for some of its samples only.")
+        for part in ("train", "test"):
+            if not (parts[own] == part).any():
+                raise ValueError(
+                    f"No sample of {source} is for {part}: it has {own.sum()} samples of "
+                    f"{len(set(data.groups[own]))} groups. Take more, or give it a split."
+                )
+    return parts
+
+
+def _share(group: str) -> float:
+    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") / 2**64
+
+
+def run_persemon(
+    data: Bunch,
+    *,
+    preset: str | None = "authors",
+    ablation: str = "none",
+    params: dict[str, Any] | None = None,
+    aligner: FaceAligner | None = None,
+    calibrate: bool = False,
+    n_resamples: int = 1000,
+    random_state: int = 0,
+) -> Bunch:
+    """Train PersEmoN on the training part of both sets, and score it on their test parts.
+
+    Parameters
+    ----------
+    data : Bunch
+        A personality and an emotion set, joined by :func:`persona_affect.datasets.combine`.
+    preset : {"authors", "demo", "deeppersonality"} or None, default="authors"
+        As :func:`persona_affect.persemon_params` knows them; None for this package's own defaults.
+    ablation : {"none", "no-coherence", "no-ram", "single-task", "no-pretraining"}, default="none"
+        What is left out. ``"single-task"`` trains one model on each set alone.
+    params : dict or None, default=None
+        Further parameters of :class:`persona_affect.JointAffectEstimator`, which go before the
+        preset's.
+    aligner : FaceAligner or None, default=None
+        How faces are found, with a ``cache=`` for large sets; None for the defaults.
+    calibrate : bool, default=False
+        Whether to fit an :class:`AffineCalibration` on the validation part, and score what it
+        makes of the predictions.
+    n_resamples : int, default=1000
+        Draws of the bootstrap.
+    random_state : int, default=0
+        Seeds training and bootstrap.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        models : dict of str to Pipeline
+            ``"joint"``, or ``"personality"`` and ``"emotion"``: each takes photos and clips.
+        table, predictions, calibration, facts
+            As :func:`evaluate_persemon` returns them; ``facts`` also of the training.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is unknown, a set is missing or too small, or pretraining is to be left out
+        of a run that has none.
+    """
+    if ablation not in ABLATIONS:
+        raise ValueError(f"ablation={ablation!r} is none of {tuple(ABLATIONS)}.")
+    if not data.personality or not data.emotion:
+        raise ValueError("The experiment takes a personality set and an emotion set.")
+    settings = {**(persemon_params(cast(Any, preset)) if preset else {}), **(params or {})}
+    if ablation == "no-pretraining" and settings.get("weights") is None:
+        raise ValueError(
+            "ablation='no-pretraining' leaves out nothing: without weights= no run is pretrained."
+        )
+    settings = {**settings, **ABLATIONS[ablation], "random_state": random_state}
+    aligner = FaceAligner() if aligner is None else aligner
+    parts = assign_parts(data)
+    started = time.perf_counter()
+    clips = aligner.fit().transform(data.data)
+    seconds = {"alignment": time.perf_counter() - started}
+    started = time.perf_counter()
+    models = {
+        name: Pipeline([("aligner", aligner), ("estimator", estimator)])
+        for name, estimator in _fit(data, clips, parts == "train", settings, ablation).items()
+    }
+    seconds["training"] = time.perf_counter() - started
+    result = _evaluate(models, data, clips, parts, calibrate, n_resamples, random_state)
+    own = {key: value for key, value in settings.items() if key not in ("callbacks", "verbose")}
+    result.facts.update(
+        preset=preset,
+        ablation=ablation,
+        parameters={key: str(v) if callable(v) else v for key, v in own.items()},
+        seconds={**seconds, **result.facts["seconds"]},
+        n_faces={part: int(sum(map(len, clips[parts == part]))) for part in PARTS},
+    )
+    return Bunch(models=models, **result)
+
+
+def _fit(
+    data: Bunch,
+    clips: NDArray[np.object_],
+    train: NDArray[np.bool_],
+    settings: dict[str, Any],
+    ablation: str,
+) -> dict[str, JointAffectEstimator]:
+    if ablation != "single-task":
+        model = JointAffectEstimator(**settings, personality=data.personality, emotion=data.emotion)
+        return {"joint": model.fit(clips[train], data.target[train], groups=data.groups[train])}
+    models = {}
+    for kind in ("personality", "emotion"):
+        names = data[kind]
+        rows = train & data.target[names].notna().any(axis=1).to_numpy()
+        own = {"personality": [], "emotion": [], kind: names}
+        model = JointAffectEstimator(**settings, **own)
+        models[kind] = model.fit(clips[rows], data.target.loc[rows, names])
+    return models
+
+
+def evaluate_persemon(
+    models: dict[str, BaseEstimator],
+    data: Bunch,
+    *,
+    calibrate: bool = False,
+    n_resamples: int = 1000,
+    random_state: int = 0,
+) -> Bunch:
+    """Score trained models on the test parts of both sets.
+
+    Personality is scored over videos, each with its frames' mean prediction; emotion over the
+    samples that are labelled, which are frames.
+
+    Parameters
+    ----------
+    models : dict of str to Pipeline
+        One that predicts all targets, or one for each kind; a :class:`FaceAligner`, then a
+        :class:`JointAffectEstimator`.
+    data : Bunch
+        As for :func:`run_persemon`.
+    calibrate, n_resamples, random_state
+        As for :func:`run_persemon`.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        table : DataFrame
+            As :func:`evaluate_predictions` gives it; the baseline is the training mean.
+        predictions : DataFrame
+            A row per sample of the validation part (if it was used) and the test part: ``sample,
+            source, group, part``, then ``<target>`` and ``<target>_predicted``.
+        calibration : DataFrame or None
+            ``slope`` and ``intercept`` by target.
+        facts : dict
+            Of what JSON knows: sizes of the parts, groups of the test part that were also met in
+            training, what was left out, seconds, versions.
+
+    Raises
+    ------
+    ValueError
+        If a target is predicted by none of the models.
+    """
+    parts = assign_parts(data)
+    aligner = next(iter(models.values()))[0]
+    used = np.isin(parts, ["test", "val"] if calibrate else ["test"])
+    clips = np.empty(len(parts), dtype=object)
+    clips[used] = aligner.transform(data.data[used])
+    return _evaluate(models, data, clips, parts, calibrate, n_resamples, random_state)
+
+
+def _evaluate(
+    models: dict[str, Any],
+    data: Bunch,
+    clips: NDArray[np.object_],
+    parts: NDArray[np.str_],
+    calibrate: bool,
+    n_resamples: int,
+    random_state: int,
+) -> Bunch:
+    names = [*data.personality, *data.emotion]
+    shown = np.isin(parts, ["test", "val"] if calibrate else ["test"])
+    started = time.perf_counter()
+    predicted, baseline = _predict(models, clips[shown], names)
+    seconds = time.perf_counter() - started
+    test, val = parts[shown] == "test", parts[shown] == "val"
+    target = data.target[shown].reset_index(drop=True)
+    calibration = None
+    if calibrate:
+        if not target.loc[val].notna().any().all():
+            raise ValueError("calibrate=True needs validation samples with every target.")
+        lines = AffineCalibration().fit(target[val], predicted[val])
+        predicted = lines.transform(predicted)
+        calibration = pd.DataFrame({"slope": lines.slope_, "intercept": lines.intercept_})
+    groups, source = data.groups[shown], data.source[shown]
+    table = evaluate_predictions(
+        target[test],
+        predicted[test],
+        groups=groups[test],
+        baseline=baseline,
+        personality=data.personality,
+        emotion=data.emotion,
+        n_resamples=n_resamples,
+        random_state=random_state,
+    )
+    samples = [getattr(s, "paths", (s,))[0] for s in data.data[shown]]
+    predictions = pd.DataFrame(
+        {"sample": samples, "source": source, "group": groups, "part": parts[shown]}
+    )
+    for name in names:
+        predictions[name] = target[name]
+        predictions[f"{name}_predicted"] = predicted[name]
+    return Bunch(
+        table=table,
+        predictions=predictions,
+        calibration=calibration,
+        facts={
+            "sets": _describe(data, parts),
+            "polarity": data.polarity,
+            "baseline": baseline.to_dict(),
+            "n_resamples": n_resamples,
+            "random_state": random_state,
+            "left_out": data.left_out["source"].value_counts().to_dict(),
+            "seconds": {"prediction": seconds},
+        },
+    )
+
+
+def _predict(
+    models: dict[str, Any], clips: NDArray[np.object_], names: list[str]
+) -> tuple[pd.DataFrame, "pd.Series[float]"]:
+    """Predict every target with the model that knows it, and tell the training means."""
+    columns: dict[str, Any] = {}
+    means: dict[str, float] = {}
+    for model in models.values():
+        estimator = model[-1]
+        values = np.reshape(estimator.predict(clips), (len(clips), -1))
+        columns.update(zip(estimator.target_names_, values.T, strict=True))
+        means.update(zip(estimator.target_names_, estimator.target_means_, strict=True))
+    missing = [name for name in names if name not in columns]
+    if missing:
+        raise ValueError(f"The model does not predict {missing}; it predicts {list(columns)}.")
+    return pd.DataFrame(columns)[names], pd.Series(means)[names]
+
+
+def _describe(data: Bunch, parts: NDArray[np.str_]) -> dict[str, Any]:
+    sets = {}
+    for source in dict.fromkeys(data.source):
+        own = data.source == source
+        groups = {part: set(data.groups[own & (parts == part)]) for part in PARTS}
+        sets[str(source)] = {
+            **{part: int((own & (parts == part)).sum()) for part in PARTS},
+            "groups": {part: len(found) for part, found in groups.items()},
+            "test_groups_met_in_training": len(groups["test"] & groups["train"]),
+        }
+    return sets
