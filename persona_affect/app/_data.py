@@ -18,7 +18,7 @@ def told() -> Iterator[None]:
     """End the program with the message of an error that the user can mend."""
     try:
         yield
-    except (PersonaAffectError, ValueError) as error:
+    except (PersonaAffectError, ValueError, OSError) as error:
         typer.secho(f"Error: {error}", err=True, fg="red")
         raise typer.Exit(1) from error
 

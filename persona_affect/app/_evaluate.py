@@ -146,7 +146,7 @@ def _evaluate(
         raise ValueError(f"The model predicts {names}; the data have {data.target_names}.")
     rows = data.target[shared].notna().any(axis=1).to_numpy()
     if split is not None:
-        rows &= data.split == split
+        rows = rows & (data.split == split)
     if not rows.any():
         raise ValueError(f"No sample of {data.name} is of the part {split!r}.")
     values = np.reshape(model.predict(data.data[rows]), (rows.sum(), -1))
