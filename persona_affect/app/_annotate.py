@@ -1,0 +1,100 @@
+"""`persona-affect annotate`: every face in every frame of a clip."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from persona_affect.app._options import CAVEAT, ModelOption, end, errors, load, readable_errors
+
+
+def annotate(
+    clip: Annotated[Path, typer.Argument(metavar="VIDEO", help="The clip.", show_default=False)],
+    model: ModelOption = None,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Rows as .csv, .parquet or .jsonl, or subtitles as .vtt; may be given repeatedly.",
+            show_default=False,
+        ),
+    ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the clip with its faces marked, and its sound: an .mp4 file.",
+            show_default=False,
+        ),
+    ] = None,
+    detect_every: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Look for new faces in every k-th frame; known ones are followed between."
+        ),
+    ] = 1,
+    smooth: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            metavar="SECONDS",
+            help="Smooth predictions along each face's track, exponentially, over this time.",
+            show_default=False,
+        ),
+    ] = None,
+    track: Annotated[
+        bool, typer.Option(help="Give each face a number that it keeps (needs the extra app).")
+    ] = True,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on after an interruption; the same call, or start if there is none.",
+        ),
+    ] = False,
+) -> None:
+    """Annotate every frame of a clip with every face in it.
+
+    One row a frame and face: when, which face, where (pixels), and a number a target; a frame
+    without a face has one row. Without --output and --video, CSV goes to the standard output.
+    Memory stays flat however long the clip is. The files appear when they are whole; until then
+    rows lie beside the first one, in FILE.partial, from where --resume goes on.
+
+    Exit code: 0 if all went well, 1 if the clip cannot be read or a file not be written, 2 if the
+    call was wrong, 130 if it was interrupted.
+
+    [bold]Examples[/]
+
+      persona-affect annotate talk.mp4 -o talk.csv --video talk-marked.mp4 --detect-every 5
+
+      persona-affect annotate lecture.mkv -o lecture.parquet -o lecture.vtt --smooth 0.5 --resume
+    """
+    with readable_errors():
+        from persona_affect.annotation import CsvTable, FrameAnnotator
+
+        if resume and not output:
+            raise ValueError("--resume needs --output, beside which rows are kept.")
+        annotator = FrameAnnotator(
+            load(model),
+            detect_every=detect_every,
+            track=track,
+            smooth=smooth,
+            verbose=int(sys.stderr.isatty()),
+        )
+        try:
+            if output:
+                annotator.to_file(clip, output, video=video, resume=resume)
+            elif video is not None:
+                annotator.to_video(clip, video)
+            else:
+                rows = annotator.annotate_frames(clip)
+                table = CsvTable(sys.stdout, dict.fromkeys(annotator.columns, float))
+                for _, found in rows:
+                    table.write(found)
+        except KeyboardInterrupt:
+            hint = " The same call with --resume goes on." if output else ""
+            end(f"interrupted.{hint}", 130)
+    errors().print(CAVEAT, style="dim")

@@ -1,0 +1,263 @@
+"""`persona-affect predict`: photos and clips to numbers."""
+
+import glob
+import math
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import typer
+
+from persona_affect.app._options import CAVEAT, ModelOption, errors, load, readable_errors
+
+if TYPE_CHECKING:
+    from persona_affect.annotation import Session
+
+_PLACE = ("face", "x", "y", "width", "height", "confidence")
+#: Photos that are held and worked on together: so many, or of so many pixels in all.
+_TOGETHER, _PIXELS = 16, 2**24
+#: Rows that a table on a terminal shows.
+_SHOWN = 100
+
+
+class Faces(StrEnum):
+    """Which faces of a photo."""
+
+    LARGEST = "largest"
+    ALL = "all"
+
+
+class _Rows(Protocol):
+    def write(self, rows: Sequence[dict[str, Any]]) -> None: ...
+
+
+def predict(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES",
+            help="Photos, clips, folders (searched through), or quoted patterns like 'day1/*.jpg'.",
+            show_default=False,
+        ),
+    ],
+    model: ModelOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the table to a .csv, .parquet or .jsonl file.",
+            show_default=False,
+        ),
+    ] = None,
+    faces: Annotated[
+        Faces,
+        typer.Option(help="Of a photo, the largest face or all. Of a clip, always the largest."),
+    ] = Faces.LARGEST,
+) -> None:
+    """Predict how faces in photos and clips impress raters.
+
+    One row a face: the file, where the face is (pixels; photos only), a number a target, and
+    an [bold]error[/] where a file could not be used; the other files are not affected. On a
+    terminal a table is shown, to a pipe CSV is written.
+
+    Exit code: 0 if every file was predicted, 1 if some were not (the error column says why), 2 if
+    the call was wrong.
+
+    [bold]Examples[/]
+
+      persona-affect predict portrait.jpg
+
+      persona-affect predict photos/ clips/*.mp4 --output impressions.csv
+
+      persona-affect predict 'people/**/*.png' --faces all | head
+    """
+    with readable_errors():
+        from tqdm import tqdm
+
+        from persona_affect.annotation import FrameAnnotator, check_suffix, open_table
+
+        if output is not None:
+            check_suffix(output)
+        pipeline = load(model)
+        paths = list(dict.fromkeys(path for given in inputs for path in _expand(given)))
+        annotator = FrameAnnotator(pipeline, track=False)
+        kinds = {"file": str, **dict.fromkeys(_PLACE, float), "face": int}
+        kinds |= dict.fromkeys(annotator.columns[8:], float) | {"error": str}
+        n_failed = 0
+        with ExitStack() as stack:
+            rows: _Rows
+            if output is not None:
+                rows = stack.enter_context(open_table(output, kinds))
+            elif sys.stdout.isatty():
+                rows = stack.enter_context(_Shown(list(kinds)))
+            else:
+                rows = _Piped(kinds)
+            quiet = not sys.stderr.isatty()
+            progress = stack.enter_context(
+                tqdm(total=len(paths), desc="Predicting", unit="file", disable=quiet)
+            )
+            for found in _predict_all(paths, pipeline, annotator.session(), faces):
+                rows.write([{name: row.get(name, math.nan) for name in kinds} for row in found])
+                n_failed += "error" in found[0]
+                progress.update()
+    errors().print(CAVEAT, style="dim")
+    if n_failed:
+        errors().print(f"{n_failed} of {len(paths)} files have an error; see the last column.")
+        raise typer.Exit(1)
+
+
+def _expand(given: str) -> Iterator[str]:
+    """Find the files that an argument means; what is not there is left to be reported as such."""
+    from persona_affect.media._samples import _PHOTO_SUFFIXES, _VIDEO_SUFFIXES
+
+    path = Path(given)
+    if path.is_dir():
+        known = _PHOTO_SUFFIXES | _VIDEO_SUFFIXES
+        found = sorted(str(file) for file in path.rglob("*") if file.suffix.lower() in known)
+    elif not path.exists() and glob.has_magic(given):
+        found = sorted(file for file in glob.glob(given, recursive=True) if Path(file).is_file())
+    else:
+        found = [given]
+    yield from found or [given]
+
+
+def _predict_all(
+    paths: Sequence[str], model: Any, session: "Session", faces: Faces
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of each file, in order; photos are worked on together."""
+    from persona_affect.exceptions import PersonaAffectError
+    from persona_affect.media import Frame, is_clip, open_photo
+
+    photos: list[tuple[str, Frame | str]] = []
+
+    def flush() -> Iterator[list[dict[str, Any]]]:
+        frames = [frame for _, frame in photos if isinstance(frame, Frame)]
+        annotated = iter(session.annotate(frames) if frames else ())
+        for path, frame in photos:
+            if isinstance(frame, str):
+                yield [{"file": path, "error": frame}]
+            else:
+                yield _photo_rows(path, next(annotated), faces)
+        photos.clear()
+
+    n_pixels = 0
+    for path in paths:
+        try:
+            clip = is_clip(path)
+            if not clip:
+                image = open_photo(path)
+                n_pixels += image.shape[0] * image.shape[1]
+                photos.append((path, Frame(len(photos), math.nan, image)))
+        except PersonaAffectError as error:
+            clip = False
+            photos.append((path, str(error)))
+        if clip or len(photos) == _TOGETHER or n_pixels > _PIXELS:
+            yield from flush()
+            n_pixels = 0
+        if clip:
+            yield [_clip_row(path, model)]
+    yield from flush()
+
+
+def _photo_rows(path: str, rows: list[dict[str, Any]], faces: Faces) -> list[dict[str, Any]]:
+    if math.isnan(rows[0]["face"]):
+        return [{"file": path, "error": "no face found."}]
+    if faces is Faces.LARGEST:
+        rows = [{**max(rows, key=lambda row: row["width"] * row["height"]), "face": 0}]
+    return [{"file": path, **row} for row in rows]
+
+
+def _clip_row(path: str, model: Any) -> dict[str, Any]:
+    from persona_affect.exceptions import MediaWarning, PersonaAffectError
+
+    row: dict[str, Any] = {"file": path}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            values = model.predict([path]).reshape(-1)
+        except PersonaAffectError as error:
+            return {**row, "error": str(error).removeprefix(f"sample 0 ({path}): ")}
+    if all(map(math.isnan, values)):
+        return {**row, "error": "no face found."}
+    row |= {"face": 0, **dict(zip(model[-1].target_names_, values.tolist(), strict=True))}
+    notes = [str(note.message) for note in caught if issubclass(note.category, MediaWarning)]
+    return {**row, "error": " ".join(notes)} if notes else row
+
+
+class _Piped:
+    """CSV for the next program."""
+
+    def __init__(self, kinds: dict[str, type]) -> None:
+        from persona_affect.annotation import CsvTable
+
+        self._table = CsvTable(sys.stdout, kinds)
+
+    def write(self, rows: Sequence[dict[str, Any]]) -> None:
+        self._table.write(rows)
+        sys.stdout.flush()
+
+
+class _Shown:
+    """A table for eyes, shown at the end."""
+
+    def __init__(self, columns: list[str]) -> None:
+        self._rows: list[dict[str, Any]] = []
+        self._columns = [name for name in columns if name not in _PLACE[1:]]
+        self._n_rows = 0
+
+    def write(self, rows: Sequence[dict[str, Any]]) -> None:
+        self._n_rows += len(rows)
+        self._rows.extend(rows[: max(0, _SHOWN - len(self._rows))])
+
+    def __enter__(self) -> "_Shown":
+        return self
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        from rich.console import Console
+
+        if kind is not None:
+            return
+        console = Console(highlight=False)
+        used = [n for n in self._columns if n != "error" or any(_text(r[n]) for r in self._rows)]
+        table = self._table(used)
+        unbound = console.options.update_width(10_000)
+        if console.measure(table, options=unbound).maximum <= console.width:
+            console.print(table)
+        else:
+            for row in self._rows:
+                self._block(console, row)
+        if self._n_rows > len(self._rows):
+            errors().print(f"... and {self._n_rows - len(self._rows)} rows more: use --output.")
+
+    def _table(self, used: list[str]) -> Any:
+        from rich.table import Table
+
+        table = Table()
+        for name in used:
+            table.add_column(name, justify="left" if name in ("file", "error") else "right")
+        for row in self._rows:
+            table.add_row(*(_text(row[name]) for name in used))
+        return table
+
+    def _block(self, console: Any, row: dict[str, Any]) -> None:
+        """Show a row below its file's name, where the terminal is too narrow for a table."""
+        from rich.columns import Columns
+
+        face = f" [dim]face {_text(row['face'])}[/]" if _text(row["face"]) else ""
+        console.print(f"[bold]{_text(row['file'])}[/]{face}")
+        rest = [name for name in self._columns if name not in ("file", "face") and _text(row[name])]
+        console.print(Columns([f"  {name} {_text(row[name])}" for name in rest]))
+
+
+def _text(value: Any) -> str:
+    from rich.markup import escape
+
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.3g}"
+    return escape(str(value))

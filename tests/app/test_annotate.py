@@ -1,0 +1,130 @@
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.pipeline import make_pipeline
+from typer.testing import CliRunner
+
+from persona_affect import FaceAligner, FrameAnnotator, JointAffectEstimator, load_model, save_model
+from persona_affect.app.cli import app
+from persona_affect.datasets import make_affect_faces
+from persona_affect.media import VideoWriter, open_clip
+
+pytest.importorskip("trackers", reason="needs the extra app")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("annotate")
+    faces = make_affect_faces(4, random_state=0)
+    model = make_pipeline(FaceAligner(), JointAffectEstimator(max_epochs=1, random_state=0))
+    save_model(model.fit(faces.data, faces.target), folder / "model.safetensors")
+    with VideoWriter(folder / "clip.mp4", rate=10, size=(160, 144)) as video:
+        for t in range(20):
+            frame = np.full((144, 160, 3), 128, dtype=np.uint8)
+            frame[8:136, 8 + t : 136 + t] = faces.data[0]
+            video.write(frame)
+    return folder
+
+
+def run(folder, *arguments):
+    call = ["annotate", folder / "clip.mp4", "--model", folder / "model.safetensors", *arguments]
+    return CliRunner().invoke(app, [*map(str, call)])
+
+
+def test_all_at_once(folder, tmp_path):
+    result = run(
+        folder,
+        *("-o", tmp_path / "a.csv", "-o", tmp_path / "a.vtt", "--video", tmp_path / "a.mp4"),
+        *("--detect-every", 4, "--smooth", 0.5),
+    )
+    assert result.exit_code == 0, result.stderr
+    model = load_model(folder / "model.safetensors")
+    expected = FrameAnnotator(model, detect_every=4, smooth=0.5).to_dataframe(folder / "clip.mp4")
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "a.csv"), expected, check_dtype=False, rtol=1e-4, atol=1e-4
+    )
+    assert (tmp_path / "a.vtt").read_text().startswith("WEBVTT")
+    assert len(open_clip(tmp_path / "a.mp4")) == 20
+    assert "apparent impressions" in result.stderr
+
+
+def test_rows_go_to_a_pipe(folder):
+    result = run(folder, "--no-track")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert result.exit_code == 0
+    assert [row["frame"] for row in rows] == [str(n) for n in range(20)]
+    assert {row["face"] for row in rows} == {"0"}
+
+
+def test_the_video_alone(folder, tmp_path):
+    assert run(folder, "--video", tmp_path / "a.mp4").exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_resume_starts_where_nothing_was_interrupted(folder, tmp_path):
+    assert run(folder, "-o", tmp_path / "a.csv", "--resume").exit_code == 0
+    assert len(pd.read_csv(tmp_path / "a.csv")) == 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--resume"], 2, "--output"),
+        (["-o", "a.xlsx"], 2, ".csv"),
+        (["--video", "a.avi"], 1, ".mp4"),
+        (["--detect-every", "0"], 2, "detect-every"),
+        (["--smooth", "1", "--no-track"], 2, "smooth"),
+    ],
+)
+def test_wrong_calls(folder, arguments, code, message):
+    result = run(folder, *arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_clip_that_cannot_be_read(folder, tmp_path):
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    call = ["annotate", tmp_path / "bad.mp4", "-m", folder / "model.safetensors"]
+    result = CliRunner().invoke(app, [*map(str, call)])
+    assert result.exit_code == 1
+    assert "not a video" in result.stderr
+
+
+def test_without_trackers_the_error_names_the_extra(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackers", None)
+    result = run(folder)
+    assert result.exit_code == 2
+    assert "persona-affect[app]" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process")
+def test_an_interrupted_process_is_resumed(folder, tmp_path):
+    with VideoWriter(tmp_path / "long.mp4", rate=25, size=(160, 144)) as video:
+        for frame in open_clip(folder / "clip.mp4").repeat(50, axis=0):
+            video.write(frame)
+    rows = tmp_path / "rows.csv"
+    command = [sys.executable, "-m", "persona_affect", "annotate", tmp_path / "long.mp4"]
+    command += ["-m", folder / "model.safetensors", "-o", rows, "--detect-every", "10"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    partial = tmp_path / "rows.csv.partial"
+    while not partial.exists() or partial.read_bytes().count(b"\n") < 40:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume goes on" in stderr
+    assert not rows.exists()
+    subprocess.run([*command, "--resume"], check=True, env=environment)
+    assert pd.read_csv(rows)["frame"].tolist() == list(range(1000))

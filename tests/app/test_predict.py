@@ -1,0 +1,186 @@
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.pipeline import make_pipeline
+from typer.testing import CliRunner
+
+from persona_affect import FaceAligner, JointAffectEstimator, load_model, save_model
+from persona_affect.app.cli import app
+from persona_affect.datasets import make_affect_faces
+from persona_affect.media import VideoWriter
+
+TARGETS = ["extraversion", "agreeableness", "conscientiousness", "neuroticism", "openness"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)])
+
+
+def rows_of(result):
+    return list(csv.DictReader(io.StringIO(result.stdout)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model; three photos (of one face, of two, of none); a clip; and a damaged photo."""
+    folder = tmp_path_factory.mktemp("predict")
+    faces = make_affect_faces(4, random_state=0)
+    model = make_pipeline(FaceAligner(), JointAffectEstimator(max_epochs=1, random_state=0))
+    save_model(model.fit(faces.data, faces.target), folder / "model.safetensors")
+    left, right = make_affect_faces(1, random_state=3).data
+    photos = folder / "photos"
+    (photos / "more").mkdir(parents=True)
+
+    def save(name, image):
+        cv2.imwrite(str(photos / name), image[..., ::-1])
+
+    save("one.png", left)
+    small = cv2.resize(right, (90, 90))
+    two = np.full((140, 260, 3), 128, np.uint8)
+    two[6:134, 4:132], two[20:110, 150:240] = left, small
+    save("more/two.png", two)
+    save("none.png", np.full((80, 80, 3), 128, np.uint8))
+    with VideoWriter(photos / "clip.mp4", rate=10, size=(128, 128)) as video:
+        for _ in range(5):
+            video.write(left)
+    (photos / "damaged.jpg").write_bytes(b"\xff\xd8\xff damaged")
+    (photos / "notes.txt").write_text("not a photo")
+    return folder
+
+
+def test_a_pipe_gets_csv_in_the_order_of_the_files(folder):
+    photo, clip = folder / "photos/one.png", folder / "photos/clip.mp4"
+    result = run(clip, photo, "--model", folder / "model.safetensors")
+    assert result.exit_code == 0
+    rows = rows_of(result)
+    assert [row["file"] for row in rows] == [str(clip), str(photo)]
+    expected = load_model(folder / "model.safetensors").predict([str(clip), str(photo)])
+    names = load_model(folder / "model.safetensors")[-1].target_names_
+    for row, values in zip(rows, expected, strict=True):
+        assert [float(row[name]) for name in names] == pytest.approx(values.tolist(), abs=1e-4)
+        assert row["error"] == ""
+    assert float(rows[1]["width"]) > 40
+    assert "apparent impressions" in result.stderr
+
+
+def test_a_folder_with_bad_files(folder):
+    result = run(folder / "photos", "--model", folder / "model.safetensors")
+    assert result.exit_code == 1
+    rows = {os.path.basename(row["file"]): row for row in rows_of(result)}
+    assert set(rows) == {"one.png", "two.png", "none.png", "clip.mp4", "damaged.jpg"}
+    assert rows["none.png"]["error"] == "no face found."
+    assert "photo" in rows["damaged.jpg"]["error"]
+    assert rows["damaged.jpg"]["openness"] == ""
+    for name in ("one.png", "two.png", "clip.mp4"):
+        assert rows[name]["error"] == ""
+        assert float(rows[name]["openness"]) == pytest.approx(0.5, abs=0.5)
+    assert "2 of 5 files" in result.stderr
+
+
+def test_all_faces_or_the_largest(folder):
+    photo = folder / "photos/more/two.png"
+    largest = rows_of(run(photo, "-m", folder / "model.safetensors"))
+    both = rows_of(run(photo, "-m", folder / "model.safetensors", "--faces", "all"))
+    assert len(largest) == 1
+    assert [row["face"] for row in both] == ["0", "1"]
+    widest = max(both, key=lambda row: float(row["width"]) * float(row["height"]))
+    assert largest[0]["x"] == widest["x"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_tables_as_files(folder, tmp_path, suffix):
+    path = tmp_path / f"table{suffix}"
+    result = run(folder / "photos", "-m", folder / "model.safetensors", "-o", path)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    table = {
+        ".csv": pd.read_csv,
+        ".parquet": pd.read_parquet,
+        ".jsonl": lambda path: pd.DataFrame(map(json.loads, path.read_text().splitlines())),
+    }[suffix](path)
+    assert table["error"].notna().sum() == 2
+    assert table[TARGETS].notna().all(axis=1).sum() == 3
+
+
+def test_patterns_and_repeated_files(folder):
+    result = run(
+        str(folder / "photos/**/t*.png"),
+        folder / "photos/more/two.png",
+        "-m",
+        folder / "model.safetensors",
+    )
+    assert result.exit_code == 0
+    assert [row["file"] for row in rows_of(result)] == [str(folder / "photos/more/two.png")]
+
+
+def test_more_photos_than_are_held_at_once(folder, tmp_path):
+    content = (folder / "photos/one.png").read_bytes()
+    for number in range(37):
+        (tmp_path / f"{number:02}.png").write_bytes(content if number != 20 else b"")
+    result = run(tmp_path, "-m", folder / "model.safetensors")
+    rows = rows_of(result)
+    assert result.exit_code == 1
+    assert [os.path.basename(row["file"]) for row in rows] == [f"{n:02}.png" for n in range(37)]
+    assert [n for n, row in enumerate(rows) if row["error"]] == [20]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--output", "table.xlsx"], r".csv"),
+        (["--output", "nowhere/table.csv"], "does not exist"),
+    ],
+)
+def test_a_wrong_call_is_two(folder, arguments, message):
+    result = run(folder / "photos/one.png", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_file_that_is_not_there_is_an_error_of_its_own(folder):
+    result = run("nowhere.jpg", folder / "photos/one.png", "-m", folder / "model.safetensors")
+    missing, there = rows_of(result)
+    assert result.exit_code == 1
+    assert "no such file" in missing["error"]
+    assert there["error"] == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", ["70", "200"])
+def test_a_terminal_gets_a_table(folder, width):
+    """Through a pseudo-terminal, as a person would; a narrow one too shows every name."""
+    pty = pytest.importorskip("pty", reason="no pseudo-terminals here")
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "persona_affect", "predict", folder / "photos/one.png"]
+    process = subprocess.Popen(
+        [*command, "-m", folder / "model.safetensors"],
+        stdout=follower,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "COLUMNS": width, "TERM": "xterm", "OMP_NUM_THREADS": "1"},
+    )
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            part = os.read(leader, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(leader)
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert "one.png" in shown.decode()
+    assert all(name in shown.decode() for name in TARGETS)
+    assert "file,face" not in shown.decode()
