@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from gradio.data_classes import ImageData
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from persona_affect.annotation import FrameAnnotator, Session
@@ -22,6 +23,9 @@ from ._views import boxes, traces
 
 #: Seconds that the traces reach back.
 WINDOW = 20.0
+#: Side in pixels of the smallest faces looked for: who sits before a camera is near, and to look
+#: for faces half as large takes four times as long.
+MIN_FACE_SIZE = 40
 #: The largest picture taken from a camera, in pixels and in bytes.
 MAX_PIXELS, MAX_BYTES = 1920 * 1088, 4 * 2**20
 
@@ -54,7 +58,10 @@ class Live:
 
 def webcam_tab(model: Pipeline, scales: Scales, limits: Limits) -> None:
     """Lay out the tab."""
-    annotator = FrameAnnotator(model, detect_every=5, smooth=0.3)
+    aligner = clone(model[0])
+    aligner.set_params(min_face_size=max(aligner.min_face_size, MIN_FACE_SIZE))
+    live_model = Pipeline([("aligner", aligner), *model.steps[1:]])
+    annotator = FrameAnnotator(live_model, detect_every=5, smooth=0.3)
 
     @readable
     def webcam(image: NDArray[np.uint8] | None, live: Live | None) -> tuple[str, str, Live | None]:

@@ -59,7 +59,6 @@
       width: `${width}px`, height: `${height}px`,
     });
   }
-  const watch = new MutationObserver(lay);
-  document.addEventListener("DOMContentLoaded", () => watch.observe(document.body, { childList: true, subtree: true }));
+  new MutationObserver(lay).observe(document.documentElement, { childList: true, subtree: true });
   addEventListener("resize", lay);
 })();

@@ -1,7 +1,14 @@
+import os
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 from sklearn.pipeline import make_pipeline
 
-from persona_affect import FaceAligner, JointAffectEstimator
+from persona_affect import FaceAligner, JointAffectEstimator, save_model
 from persona_affect.datasets import make_affect_clips, make_affect_faces
 from persona_affect.media import VideoWriter
 
@@ -29,7 +36,32 @@ def clip_file(frames, tmp_path_factory):
     return path
 
 
-def _widened(frame):
-    import numpy as np
+@pytest.fixture(scope="session")
+def served(model, tmp_path_factory):
+    """The command `serve` as people run it: the page's address, and the folder of its uploads."""
+    pytest.importorskip("gradio", reason="needs the extra app")
+    home = tmp_path_factory.mktemp("home")
+    file = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_model(model, file)
+    command = [sys.executable, "-c", "from persona_affect.app.cli import main; main()", "serve"]
+    settings = ["--model", file, "--max-upload", "1", "--max-seconds", "2"]
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [*command, *map(str, settings)],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=os.environ | {"TMPDIR": str(home)},
+        )
+    with server:
+        words = server.stdout.readline().split()
+        assert words[:2] == ["Serving", "on"], (home / "log").read_text()
+        yield SimpleNamespace(url=words[2], home=home)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 0
+    # With the server goes all that was uploaded.
+    assert [path for path in home.rglob("*") if path.is_file()] == [home / "log"]
 
+
+def _widened(frame):
     return np.pad(frame, ((0, 0), (40, 40), (0, 0)), constant_values=120)

@@ -1,0 +1,78 @@
+"""Load on the web page's server: fifty programs at once, five hundred photos, none lost.
+
+    python benchmarks/serve_load.py --clients 50 --requests 500
+
+Server and clients share this machine's processor cores. Every request uploads a rendered photo of
+480 x 480 pixels with one face, waits for its turn, and checks the answer.
+"""
+
+import argparse
+import io
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from persona_affect import load_model
+from persona_affect.app.web import running
+from persona_affect.datasets import make_affect_faces
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--requests", type=int, default=500)
+    parser.add_argument("--timeout", type=float, default=300.0, help="seconds for one answer")
+    options = parser.parse_args()
+
+    with TemporaryDirectory() as folder, running(load_model()) as url:
+        photos = write_photos(Path(folder))
+
+        def start(_: int) -> Client:
+            return Client(url, verbose=False, download_files=False)
+
+        with ThreadPoolExecutor(options.clients) as pool:
+            clients = list(pool.map(start, range(options.clients)))
+
+            def ask(number: int) -> float:
+                client, photo = clients[number % len(clients)], photos[number % len(photos)]
+                begin = time.perf_counter()
+                job = client.submit(handle_file(photo), api_name="/photo")
+                rows, _ = job.result(timeout=options.timeout)
+                if len(rows) != 1:
+                    raise AssertionError(f"{len(rows)} faces in {photo}")
+                return time.perf_counter() - begin
+
+            begin = time.perf_counter()
+            jobs = [pool.submit(ask, number) for number in range(options.requests)]
+            failures = [job.exception() for job in jobs if job.exception() is not None]
+            seconds = time.perf_counter() - begin
+    taken = np.array([job.result() for job in jobs if job.exception() is None])
+    print(f"{options.clients} clients, {options.requests} requests, {len(failures)} failed")
+    print(f"{seconds:.1f} s in all, {len(taken) / seconds:.1f} a second")
+    print(f"torch threads: {torch.get_num_threads()}")
+    print("| percentile | latency (s) |\n|---|---|")
+    for percentile in (50, 90, 95, 99, 100):
+        print(f"| {percentile} | {np.percentile(taken, percentile):.2f} |")
+    if failures:
+        raise SystemExit(f"First failure: {failures[0]!r}")
+
+
+def write_photos(folder: Path) -> list[Path]:
+    """Write ten photos: clients will upload the same ones at the same time."""
+    photos = []
+    for i, image in enumerate(make_affect_faces(5, image_size=480, random_state=0).data):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=90)
+        photos.append(folder / f"{i}.jpg")
+        photos[-1].write_bytes(file.getvalue())
+    return photos
+
+
+if __name__ == "__main__":
+    main()

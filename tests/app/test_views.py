@@ -1,0 +1,66 @@
+import re
+
+import numpy as np
+import pandas as pd
+
+from persona_affect.app._scales import Scales
+from persona_affect.app._views import boxes, photo_report, timeline
+
+NAMES = ["warm", "<b>up</b>", "across"]
+SCALES = Scales(
+    NAMES, dict.fromkeys(NAMES, 50.0), dict.fromkeys(NAMES, 10.0), ("<b>up</b>", "across")
+)
+PLACE = {"x": 4.0, "y": 20.0, "width": 30.0, "height": 40.0, "confidence": 0.99}
+ROWS = [{"face": i, **PLACE, "warm": 60.0, "<b>up</b>": 70.0, "across": 40.0} for i in (0, 1)]
+IMAGE = np.full((90, 120, 3), 128, np.uint8)
+
+
+def test_a_report_shows_every_face_and_number():
+    report = photo_report(IMAGE, ROWS, SCALES)
+    found = re.findall(
+        r'data-face="(\d)" data-target="warm" data-value="([\d.]+)">([\d.]+)', report
+    )
+    assert found == [("0", "60.0", "60.0"), ("1", "60.0", "60.0")]
+    assert "higher than 84 in 100" in report
+    assert "2 faces were found" in report
+
+
+def test_names_from_a_model_are_text_and_never_markup():
+    report = photo_report(IMAGE, ROWS, SCALES)
+    assert "<b>up</b>" not in report
+    assert "&lt;b&gt;up&lt;/b&gt;" in report
+
+
+def test_the_plane_says_what_stands_for_what():
+    assert "stand in their places" in photo_report(IMAGE, ROWS, SCALES)
+    # 40 is one deviation left of the middle, 70 two above it.
+    assert "translate(80.0 40.0)" in photo_report(IMAGE, ROWS, SCALES)
+
+
+def test_no_face_is_said():
+    report = photo_report(IMAGE, [], SCALES)
+    assert "No face was found" in report
+    assert "<output" not in report
+
+
+def test_a_box_is_where_the_face_is():
+    drawn = boxes(ROWS[:1], 120, 90)
+    assert 'x="4.0" y="20.0" width="30.0" height="40.0"' in drawn
+    assert 'viewBox="0 0 120 90"' in drawn
+
+
+def test_a_timeline_has_a_line_a_face_and_gaps():
+    table = pd.DataFrame(
+        {"frame": [0, 1, 3], "time": [0.0, 0.5, 1.0], "face": 0.0, **dict.fromkeys(NAMES, 50.0)}
+    )
+    view = timeline(table, SCALES)
+    (warm, *_) = re.findall(r'<path class="pa-line pa-c0" d="([^"]*)"', view)
+    assert warm == "M0.0 50.0L500.0 50.0M1000.0 50.0"
+    assert 'data-end="1.000"' in view
+
+
+def test_a_clip_without_a_face_is_said():
+    table = pd.DataFrame(
+        {"frame": [0], "time": [0.0], "face": [np.nan]} | dict.fromkeys(NAMES, np.nan)
+    )
+    assert "No face" in timeline(table, SCALES)

@@ -1,0 +1,119 @@
+"""The page's endpoints, asked by programs."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from persona_affect import FrameAnnotator
+from persona_affect.media import VideoWriter, open_clip
+
+
+@pytest.fixture(scope="module")
+def client(served, tmp_path_factory):
+    return Client(served.url, verbose=False, download_files=str(tmp_path_factory.mktemp("answers")))
+
+
+@pytest.fixture
+def photo(frames, tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(frames[0]).save(path)
+    return path
+
+
+def left_behind(home, kinds):
+    return [path for path in home.rglob("*") if path.suffix in kinds]
+
+
+def test_it_listens_on_this_machine_alone(served):
+    assert served.url.startswith("http://127.0.0.1:")
+
+
+def test_a_photo_is_answered_with_the_pipelines_numbers(client, served, model, photo):
+    (row,), report = client.predict(handle_file(photo), api_name="/photo")
+    np.testing.assert_allclose(
+        [row[name] for name in model[-1].target_names_], model.predict([photo])[0], atol=1e-5
+    )
+    assert f'data-value="{row["openness"]!r}"' in report
+    assert left_behind(served.home, {".png"}) == []
+
+
+def test_a_clip_is_answered_with_files(client, served, model, clip_file):
+    video, rows, subtitles, view = client.predict(handle_file(clip_file), api_name="/video")
+    expected = FrameAnnotator(model, detect_every=5).to_dataframe(clip_file)
+    pd.testing.assert_frame_equal(pd.read_csv(rows), expected, check_dtype=False, atol=1e-4)
+    path = video["video"] if isinstance(video, dict) else video
+    assert open_clip(path).shape == (12, 240, 320, 3)
+    assert Path(subtitles).read_text("utf-8").startswith("WEBVTT")
+    assert "pa-timeline" in view
+    names = {path.name for path in left_behind(served.home, {".mp4", ".csv", ".vtt"})}
+    assert names == {"annotated.mp4", "annotated.csv", "annotated.vtt"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "endpoint", "message"),
+    [
+        ("text.jpg", b"This is no photo.", "/photo", "not a photo"),
+        ("empty.png", b"", "/photo", "empty"),
+        ("text.mp4", b"This is no clip.", "/video", "not a video"),
+    ],
+)
+def test_a_bad_upload_gets_a_readable_message(
+    client, served, tmp_path, name, content, endpoint, message
+):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(AppError, match=message) as caught:
+        client.predict(handle_file(path), api_name=endpoint)
+    assert "Traceback" not in str(caught.value)
+    assert str(served.home) not in str(caught.value)
+    assert not list(served.home.rglob(name))
+
+
+def test_limits_on_pixels_and_seconds(client, tmp_path, frames):
+    large = tmp_path / "large.png"
+    Image.new("1", (6001, 6000)).save(large)
+    with pytest.raises(AppError, match="6001 x 6000"):
+        client.predict(handle_file(large), api_name="/photo")
+    long = tmp_path / "long.mp4"
+    with VideoWriter(long, rate=2, size=(320, 240)) as video:
+        for frame in frames:
+            video.write(frame)
+    with pytest.raises(AppError, match="max_duration=2 s"):
+        client.predict(handle_file(long), api_name="/video")
+
+
+def test_uploads_above_the_limit_are_refused(client, tmp_path):
+    path = tmp_path / "heavy.png"
+    path.write_bytes(b"0" * (2**20 + 1))
+    with pytest.raises(ValueError, match="exceeds the maximum file size"):
+        client.predict(handle_file(path), api_name="/photo")
+
+
+def test_the_server_itself_refuses_them(served):
+    answer = httpx.post(f"{served.url}gradio_api/upload", files={"files": b"0" * (2**20 + 1)})
+    assert answer.status_code == 413
+
+
+def test_addresses_are_not_fetched(client):
+    address = {"path": "http://127.0.0.1:9/x.png", "meta": {"_type": "gradio.FileData"}}
+    with pytest.raises(AppError, match="not fetched"):
+        client.predict(address, api_name="/photo")
+
+
+def test_fifty_clients_at_once_are_all_answered(served, photo):
+    """All upload the same photo, which is one file on the server."""
+
+    def ask(_):
+        rows, _ = Client(served.url, verbose=False).predict(handle_file(photo), api_name="/photo")
+        return len(rows)
+
+    with ThreadPoolExecutor(50) as clients:
+        assert list(clients.map(ask, range(50))) == [1] * 50
+    assert left_behind(served.home, {".png"}) == []
