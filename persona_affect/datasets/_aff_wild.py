@@ -128,6 +128,9 @@ def load_aff_wild(
         if files is None:
             left_out.add(f"{video}/", "there is no such folder of frames.")
             continue
+        unlabelled = sum(number > len(values) for number in files)
+        if unlabelled:
+            left_out.add(images[video], f"its last {unlabelled} frames have no label.")
         chosen = rated[pick(len(rated), every, n_frames)] if len(rated) else rated
         for i in chosen:
             if i + 1 in files:

@@ -106,6 +106,10 @@ def load_omi(
     for image in images:
         if not image.exists():
             left_out.add(image, "there is no such file.")
+    listed = set(images)
+    for image in sorted((path.parent / "images").glob("*")):
+        if image.suffix.lower() in PHOTO_SUFFIXES and image not in listed:
+            left_out.add(image, "there is no rating of this portrait.")
     rated = ratings.notna().any(axis=1).to_numpy()
     rows = [i for i, image in enumerate(images) if rated[i] and image.exists()]
     good = usable([str(images[i]) for i in rows], check, left_out, verbose)
@@ -128,7 +132,8 @@ def _in_range(
     table: pd.DataFrame, stimuli: "pd.Series[str]", path: Path, left_out: LeftOut
 ) -> pd.DataFrame:
     """Read ratings as numbers; what is none, or outside 0 to 100, is noted and becomes NaN."""
-    ratings = table.apply(pd.to_numeric, errors="coerce")
+    # A table without a line keeps its strings otherwise.
+    ratings = table.apply(pd.to_numeric, errors="coerce").astype(float)
     bad = (ratings.isna() & table.notna() & (table != "")) | (ratings < 0) | (ratings > 100)
     for row in bad.index[bad.any(axis=1)]:
         left_out.add(path, f"stimulus {stimuli[row]!r} has ratings that are not from 0 to 100.")

@@ -81,7 +81,7 @@ def load_csv(
     if missing or not names:
         raise DatasetFormatError(f"{path} lacks the targets {missing}; its columns are {columns}.")
     left_out = LeftOut(f"{NAME} {path}")
-    target = table[names].apply(pd.to_numeric, errors="coerce")
+    target = table[names].apply(pd.to_numeric, errors="coerce").astype(float)
     unreadable = (target.isna() & table[names].notna() & (table[names] != "")).any(axis=1)
     infinite = target.isin([float("inf"), float("-inf")]).any(axis=1)
     parts = table["split"].fillna("") if "split" in table else pd.Series("", table.index)

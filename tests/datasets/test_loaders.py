@@ -200,7 +200,14 @@ def test_csv_files_of_ones_own(miniatures, tmp_path):
         test = load_csv(tmp_path / "own.csv", "test", personality=["openness"])
     assert test.target_names == ["openness"]
     assert len(test.data) == 1
-    for damaged in ("openness\n1", "path\na.jpg", "path,path\na,b", "", "path,x,split\na,1,dev"):
+    for damaged in (
+        "openness\n1",
+        "path,openness",
+        "path\na.jpg",
+        "path,path\na,b",
+        "",
+        "path,x,split\na,1,dev",
+    ):
         (tmp_path / "own.csv").write_text(damaged)
         with pytest.raises(DatasetFormatError):
             load_csv(tmp_path / "own.csv")
@@ -299,6 +306,22 @@ def test_sets_that_contradict_each_other_are_not_combined(miniatures):
         combine()
 
 
+@pytest.mark.parametrize(
+    ("name", "annotation", "problem"),
+    [
+        ("omi", "ratings.csv", "no rating of this portrait"),
+        ("aff-wild", "annotations/Train_Set/*.txt", "its last 1 frames have no label"),
+    ],
+)
+def test_lines_that_are_gone_are_noticed_by_what_they_were_about(copy, name, annotation, problem):
+    path = sorted(copy(name).glob(annotation))[0]
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
+    root = next(parent for parent in path.parents if parent.name == name)
+    with pytest.warns(MediaWarning, match=problem):
+        LOADERS[name](root)
+
+
 def damage(path, how, data):
     """Alter one file as disks, downloads and people do."""
     content = path.read_bytes()
@@ -347,18 +370,16 @@ def test_any_damage_is_reported_or_refused_by_name(miniatures, tmp_path, name, d
         except PersonaAffectError:
             return
     assert [w.category for w in caught] == [MediaWarning] * (not loaded.left_out.empty)
-    hit_names = {path.name for path in hit}
     for path in loaded.data:
         check_media(path, decode=check == "decode")
     # What nobody touched is there as before, unless its annotation was hit, which is text or data.
+    if any(path.suffix in (".pkl", ".json", ".txt", ".csv") for path in hit):
+        return
     for path, group, label in zip(
         loaded.data, loaded.groups, loaded.target.to_numpy(), strict=True
     ):
-        annotations = any(Path(n).suffix in (".pkl", ".json", ".txt", ".csv") for n in hit_names)
-        if not annotations:
-            assert labels[Path(path).name + group] == label.tolist()
+        assert labels[Path(path).name + group] == label.tolist()
     gone = [p for p, how in zip(hit, hows, strict=True) if how in ("missing", "renamed")]
-    media = [p for p in gone if p.suffix in (".mp4", ".png", ".jpg")]
     used = {Path(p).name + Path(p).parent.name for p in whole.data}
-    if any(p.name + p.parent.name in used for p in media):
+    if any(p.name + p.parent.name in used for p in gone):
         assert not loaded.left_out.empty
