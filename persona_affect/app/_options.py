@@ -1,5 +1,6 @@
 """What several subcommands share: the model, and how they end in an error."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,11 +44,18 @@ def readable_errors() -> Iterator[None]:
     )
 
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            yield
     except (MediaReadError, MediaLimitError, MediaWriteError) as error:
         end(error, 1)
     except (MissingDependencyError, ModelFormatError, WeightsError, ValueError, OSError) as error:
         end(error, 2)
+
+
+def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
+    errors().print("[yellow]Warning:[/] ", end="")
+    errors().print(str(message), markup=False)
 
 
 def end(error: object, code: int) -> None:

@@ -99,6 +99,17 @@ def test_a_clip_that_cannot_be_read(folder, tmp_path):
     assert "not a video" in result.stderr
 
 
+@pytest.mark.filterwarnings("default::persona_affect.exceptions.MediaWarning")
+def test_a_clip_that_breaks_off_is_annotated_so_far(folder, tmp_path):
+    content = (folder / "clip.mp4").read_bytes()
+    (tmp_path / "torn.mp4").write_bytes(content[: int(0.7 * len(content))])
+    call = ["annotate", tmp_path / "torn.mp4", "-m", folder / "model.safetensors", "--no-track"]
+    result = CliRunner().invoke(app, [*map(str, call)])
+    assert result.exit_code == 0
+    assert 1 < len(result.stdout.splitlines()) < 21
+    assert result.stderr.startswith("Warning: the video")
+
+
 def test_without_trackers_the_error_names_the_extra(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "trackers", None)
     result = run(folder)
