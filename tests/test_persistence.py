@@ -249,6 +249,17 @@ def test_the_description_says_what_the_model_is(tmp_path):
         assert json.loads(file.metadata()["persona_affect"]) == info
 
 
+def test_a_file_neither_keeps_nor_brings_a_folder_to_write_to(tmp_path):
+    path = tmp_path / "model"
+    save_model(FaceAligner(cache=tmp_path / "faces", margin=0.5).fit(), path)
+    loaded = load_model(path)
+    assert loaded.cache is None
+    assert loaded.margin == 0.5
+    forge(path, lambda d: d["model"]["parameters"].update(cache=str(tmp_path / "elsewhere")))
+    with pytest.raises(ModelFormatError, match="may not say where to write"):
+        load_model(path)
+
+
 def test_loading_leaves_the_global_generators_alone(tmp_path):
     save_model(ON_MATRICES["adapter"], tmp_path / "model")
     before = torch.get_rng_state()

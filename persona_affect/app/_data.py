@@ -60,4 +60,4 @@ def load_sets(
 
 def template_of(backbone: str | None) -> str:
     """Name the alignment that a backbone takes."""
-    return "resnet29" if backbone == "resnet29" else "sphereface"
+    return "resnet29" if backbone in ("resnet29", "inception_resnet_v1") else "sphereface"
