@@ -12,7 +12,10 @@ _TRAINING = "Training"
 _PROTOCOL = "Protocol"
 
 Root = Annotated[
-    Path | None, typer.Argument(help="Folder of one data set, or a CSV file.", show_default=False)
+    Path | None,
+    typer.Argument(
+        metavar="DATASET_ROOT", help="Folder of one data set, or a CSV file.", show_default=False
+    ),
 ]
 Format = Annotated[
     str | None,
@@ -35,7 +38,7 @@ PersonalityFormat = Annotated[str | None, typer.Option(help="Its format.", rich_
 EmotionFormat = Annotated[str | None, typer.Option(help="Its format.", rich_help_panel=_SETS)]
 Every = Annotated[
     int,
-    typer.Option(help="Of AFEW-VA and Aff-Wild, each so-manieth frame.", rich_help_panel=_SETS),
+    typer.Option(help="Of AFEW-VA and Aff-Wild, take every nth frame.", rich_help_panel=_SETS),
 ]
 FramesPerClip = Annotated[
     int | None,

@@ -1,7 +1,6 @@
 """AFEW-VA: clips of films, each frame rated on arousal and valence."""
 
 import json
-import math
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +30,8 @@ _EXPECTED: Final = (
 )
 #: The annotation of a clip has some 100 kilobytes.
 _MAX_BYTES: Final = 2**26
+#: More are no number of a frame.
+_DIGITS: Final = 10
 #: Published values are whole numbers from -10 to 10.
 _SCALE: Final = 10.0
 
@@ -135,7 +136,7 @@ def _read_clip(
     except DatasetFormatError as error:
         left_out.add(path, str(error))
         return []
-    names = sorted((name for name in frames if name.isdigit()), key=int)
+    names = sorted((n for n in frames if n.isdecimal() and len(n) < _DIGITS), key=int)
     for name in frames.keys() - set(names):
         left_out.add(path, f"the frame {name[:20]!r} has no number.")
     rows = []
@@ -173,6 +174,6 @@ def _read_label(frame: Any) -> tuple[float, float] | None:
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
         return None
     arousal, valence = values
-    if not all(math.isfinite(v) and abs(v) <= _SCALE for v in (arousal, valence)):
+    if not (abs(arousal) <= _SCALE and abs(valence) <= _SCALE):
         return None
     return arousal / _SCALE, valence / _SCALE

@@ -51,7 +51,7 @@ def read_ratings(path: str | PathLike[str]) -> dict[str, dict[str, float]]:
         if path.stat().st_size > _MAX_BYTES:
             raise DatasetFormatError(f"{path} has more than {_MAX_BYTES:,} bytes: no annotation.")
         content = path.read_bytes()
-        ratings = _Reader().read(content)
+        return _check(_Reader().read(content), path)
     except UnsafePickleError as error:
         raise UnsafePickleError(
             f"{path}: {error} It was refused, and nothing in it was run. Get the file from the "
@@ -61,7 +61,6 @@ def read_ratings(path: str | PathLike[str]) -> dict[str, dict[str, float]]:
         raise
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, struct.error) as error:
         raise DatasetFormatError(f"{path} is no readable pickle: {error}.") from error
-    return _check(ratings, path)
 
 
 def _check(ratings: Any, path: Path) -> dict[str, dict[str, float]]:

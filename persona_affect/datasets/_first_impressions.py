@@ -143,7 +143,7 @@ def load_first_impressions(
     sources: list[Source] = []
     kept = []
     if use_videos:
-        found = [videos.get(clip.lower()) for clip in labels.index]
+        found = [videos.get(_plain(clip)) for clip in labels.index]
         there = [i for i, path in enumerate(found) if path is not None]
         good = usable([str(found[i]) for i in there], check, left_out, verbose)
         kept = [i for i, is_good in zip(there, good, strict=True) if is_good]
@@ -152,7 +152,7 @@ def load_first_impressions(
     else:
         absent = []
         for i, clip in enumerate(labels.index):
-            where = folders.get(clip.lower().removesuffix(".mp4"))
+            where = folders.get(_plain(clip))
             frames = None if where is None else _sequence(where, check, left_out)
             if where is None:
                 absent.append(i)
@@ -187,6 +187,11 @@ def load_first_impressions(
     )
 
 
+def _plain(clip: str) -> str:
+    """Leave out the suffix, which some write in capitals; in the rest, case tells videos apart."""
+    return clip[:-4] if clip.lower().endswith(".mp4") else clip
+
+
 def _video_of(clip: str) -> str:
     match = _CLIP.fullmatch(clip)
     return match["video"] if match else Path(clip).stem
@@ -203,10 +208,10 @@ def _find(root: Path) -> tuple[dict[str, Path], dict[str, Path], dict[str, Path]
             if name.lower() in parts:
                 annotations.setdefault(parts[name.lower()], here / name)
             elif name.lower().endswith(".mp4"):
-                videos.setdefault(name.lower(), here / name)
+                videos.setdefault(_plain(name), here / name)
         clips = [name for name in below if _CLIP.fullmatch(name)]
         for name in clips:
-            folders.setdefault(name.lower().removesuffix(".mp4"), here / name)
+            folders.setdefault(_plain(name), here / name)
             below.remove(name)
     return annotations, videos, folders
 

@@ -104,6 +104,7 @@ def test_other_ways_to_call_are_refused(path, content):
         (pickle.dumps({("a",): {}}), "a key that is no name"),
         (b"(" * 9, "exhausted"),
         (b"0.", "POP"),
+        (pickle.dumps({"openness": {"a": 10**400}}), "no readable pickle"),
         (b"cnumpy\ndtype\n.", "no dictionary of traits"),
         (b"}(\x8c\x01a)" + b"\x85" * 300_000 + b"u.", "is no dictionary of clips"),
         (b"})" + b"\x85" * 300_000 + b"}s.", "a key that is no name"),

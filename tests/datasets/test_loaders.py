@@ -276,6 +276,32 @@ def test_one_warning_counts_and_names_what_was_left_out(copy):
     assert warning.filename == __file__
 
 
+@pytest.mark.parametrize("value", ["NaN", "1e999", "10.5", "1" + "0" * 400, '"3"', "true", "null"])
+def test_what_is_no_label_of_afew_va_is_left_out(copy, value):
+    root = copy("afew-va")
+    path = root / "001" / "001.json"
+    content = json.loads(path.read_text())
+    content["frames"]["00001"]["valence"] = "HERE"
+    for name in ("\u00b2", "9" * 5000, "first"):
+        content["frames"][name] = content["frames"]["00000"]
+    path.write_text(json.dumps(content).replace('"HERE"', value))
+    with pytest.warns(MediaWarning, match="frame 00001: no arousal and valence"):
+        data = load_afew_va(root)
+    assert len(data.data) == 19
+    assert len(data.left_out) == 4
+
+
+def test_case_tells_videos_apart_and_not_suffixes(copy):
+    root = copy("first-impressions")
+    clip = sorted((root / "train").iterdir())[0]
+    clip.rename(clip.with_suffix(".MP4"))
+    assert len(load_first_impressions(root).data) == 5
+    other = clip.with_suffix(".MP4")
+    other.rename(other.with_name(other.name.swapcase()))
+    with pytest.warns(MediaWarning, match="no such video"):
+        assert len(load_first_impressions(root).data) == 4
+
+
 def test_combined_sets_know_what_is_missing(miniatures):
     personality = load_first_impressions(miniatures / "first-impressions")
     emotion = load_afew_va(miniatures / "afew-va")
