@@ -96,7 +96,7 @@ def webcam_tab(model: Pipeline, scales: Scales, limits: Limits) -> None:
             overlay = gr.HTML(elem_id="pa-camera-boxes")
         with gr.Column(min_width=300):
             running = gr.HTML(_EMPTY, elem_id="pa-camera-traces")
-    camera.preprocess = _picture  # type: ignore[method-assign]
+    camera.preprocess = readable(_picture)  # type: ignore[method-assign]
     live = gr.State(None, time_to_live=limits.webcam_seconds)
     camera.stream(
         webcam,
