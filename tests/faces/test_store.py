@@ -245,6 +245,30 @@ def test_processes_share_a_folder(files, cache):
     assert_same(FaceAligner(cache=cache).transform(files), plain)
 
 
+ALIGN = """
+import sys
+from persona_affect import FaceAligner
+FaceAligner(cache=sys.argv[1], batch_size=1).transform(sys.argv[2:])
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_resumed(files, cache, drawn_faces, aligned):
+    for i in range(40):
+        picture = np.roll(drawn_faces[i % 12], i, axis=1)
+        files.append(files[0].with_name(f"more{i}.png"))
+        Image.fromarray(picture).save(files[-1])
+    process = subprocess.Popen([sys.executable, "-c", ALIGN, str(cache), *map(str, files)])
+    stored = 0
+    while process.poll() is None and stored < 3:
+        stored = sum(len(index.read_bytes().splitlines()) for index in cache.glob("*/*.jsonl"))
+    process.kill()
+    process.wait()
+    clips = FaceAligner(cache=cache).transform(files)
+    assert 0 < len(aligned) < len(files) - 3
+    assert_same(clips, FaceAligner().transform(files))
+
+
 @pytest.mark.slow
 def test_workers_of_one_call(files, cache):
     plain = FaceAligner().transform(files)
