@@ -3,6 +3,7 @@
 import base64
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,18 +57,26 @@ class Live:
         return float((len(times) - 1) / (times[-1] - times[0])) if len(times) > 1 else 0.0
 
 
-def webcam_tab(model: Pipeline, scales: Scales, limits: Limits) -> None:
-    """Lay out the tab."""
+def webcam_tab(
+    model: Pipeline, scales: Scales, limits: Limits, lives: dict[str, Live]
+) -> Callable[[gr.Request], None]:
+    """Lay out the tab; what it returns is to be called when a visitor has left.
+
+    Gradio's own state would outlive its visitor by an hour, so it is kept in `lives`.
+    """
     aligner = clone(model[0])
     aligner.set_params(min_face_size=max(aligner.min_face_size, MIN_FACE_SIZE))
     live_model = Pipeline([("aligner", aligner), *model.steps[1:]])
     annotator = FrameAnnotator(live_model, detect_every=5, smooth=0.3)
 
     @readable
-    def webcam(image: NDArray[np.uint8] | None, live: Live | None) -> tuple[str, str, Live | None]:
+    def webcam(image: NDArray[np.uint8] | None, request: gr.Request) -> tuple[str, str]:
         if image is None:
-            return "", "", live
-        live = live or Live(annotator.session())
+            return "", ""
+        visitor = str(request.session_hash)
+        if visitor not in lives:
+            lives[visitor] = Live(annotator.session())
+        live = lives[visitor]
         rows = live.see(image)
         height, width = image.shape[:2]
         table = pd.DataFrame(live.rows)
@@ -79,7 +88,7 @@ def webcam_tab(model: Pipeline, scales: Scales, limits: Limits) -> None:
         drawn = '<p class="pa-note">No face in sight.</p>'
         if table["face"].notna().any():
             drawn = traces(table, scales, max(now - WINDOW, 0.0), max(now, WINDOW))
-        return boxes(rows, width, height), rate + drawn, live
+        return boxes(rows, width, height), rate + drawn
 
     with gr.Row():
         with gr.Column(elem_id="pa-camera-view", min_width=300):
@@ -97,11 +106,10 @@ def webcam_tab(model: Pipeline, scales: Scales, limits: Limits) -> None:
         with gr.Column(min_width=300):
             running = gr.HTML(_EMPTY, elem_id="pa-camera-traces")
     camera.preprocess = readable(_picture)  # type: ignore[method-assign]
-    live = gr.State(None, time_to_live=limits.webcam_seconds)
     camera.stream(
         webcam,
-        [camera, live],
-        [overlay, running, live],
+        camera,
+        [overlay, running],
         api_name="webcam",
         api_visibility="undocumented",
         concurrency_limit=limits.at_once,
@@ -109,6 +117,11 @@ def webcam_tab(model: Pipeline, scales: Scales, limits: Limits) -> None:
         stream_every=0.05,
         show_progress="hidden",
     )
+
+    def forget(request: gr.Request) -> None:
+        lives.pop(str(request.session_hash), None)
+
+    return forget
 
 
 def _picture(payload: Any) -> NDArray[np.uint8] | None:

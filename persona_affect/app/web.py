@@ -127,7 +127,7 @@ def _build(model: Pipeline, name: str, limits: Limits, uploads: Uploads) -> gr.B
             with gr.Tab("Video", id="video"):
                 video_tab(model, scales, limits, uploads)
             with gr.Tab("Webcam", id="webcam"):
-                webcam_tab(model, scales, limits)
+                page.unload(webcam_tab(model, scales, limits, lives={}))
         gr.HTML(_foot(name, scales, limits))
     return page
 

@@ -152,7 +152,7 @@ def test_a_clip_plays_beside_a_timeline_that_moves_with_it(page, model, clip_fil
     pd.testing.assert_frame_equal(pd.read_csv(csv), expected, check_dtype=False, atol=1e-4)
 
 
-def test_a_webcam_is_followed(page, model, frames):
+def test_a_webcam_is_followed(page, model, frames, served):
     page.open("Webcam")
     page.find("#pa-camera div[title='grant webcam access'] button").click()
     page.wait(lambda: page.run("return document.querySelector('#pa-camera video')?.videoWidth"))
@@ -171,6 +171,8 @@ def test_a_webcam_is_followed(page, model, frames):
     for i, (name, value) in enumerate(page.numbers("#pa-camera-traces").items()):
         assert low[name] - 1.5 * spread[i] < value < high[name] + 1.5 * spread[i], name
     page.find("#pa-camera .capture-button").click()
+    pictures = {".jpg", ".jpeg", ".png", ".webp"}
+    assert not [path for path in served.home.rglob("*") if path.suffix in pictures]
 
 
 @pytest.mark.parametrize("tab", ["Photo", "Video", "Webcam"])
