@@ -6,6 +6,7 @@ them out itself: nothing is imported, looked up or called on a file's behalf.
 """
 
 import struct
+import warnings
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -51,7 +52,10 @@ def read_ratings(path: str | PathLike[str]) -> dict[str, dict[str, float]]:
         if path.stat().st_size > _MAX_BYTES:
             raise DatasetFormatError(f"{path} has more than {_MAX_BYTES:,} bytes: no annotation.")
         content = path.read_bytes()
-        return _check(_Reader().read(content), path)
+        with warnings.catch_warnings():
+            # Of escapes that Python will not take in future, in text that is damaged.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return _check(_Reader().read(content), path)
     except UnsafePickleError as error:
         raise UnsafePickleError(
             f"{path}: {error} It was refused, and nothing in it was run. Get the file from the "

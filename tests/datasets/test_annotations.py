@@ -124,6 +124,12 @@ def test_a_missing_file_is_named(path):
         read_ratings(path)
 
 
+def test_escapes_that_mean_nothing_are_no_warning(path):
+    path.write_bytes(b"c\\u\nx\n.")
+    with pytest.raises(UnsafePickleError):
+        read_ratings(path)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_damaged_pickles_give_ratings_or_a_named_error(tmp_path_factory, data):
