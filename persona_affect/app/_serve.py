@@ -2,19 +2,17 @@
 
 import signal
 import threading
-from pathlib import Path
 from typing import Annotated
 
 import rich
 import typer
 
+from persona_affect.app._options import ModelOption, load, readable_errors
 from persona_affect.exceptions import MissingDependencyError
 
 
 def serve(
-    model: Annotated[
-        Path | None, typer.Option(help="A saved model; the bundled one by default.")
-    ] = None,
+    model: ModelOption = None,
     host: Annotated[
         str,
         typer.Option(help="Address to listen on. By default this machine alone; 0.0.0.0 is all."),
@@ -37,29 +35,29 @@ def serve(
     anybody, and the page needs no internet. There are no passwords: put a proxy that asks for one
     in front before you let others in with --host.
     """
-    try:
-        from persona_affect.app.web import Limits, running
-    except ImportError as error:
-        raise MissingDependencyError(
-            'The web page needs gradio: pip install "persona-affect[app]"'
-        ) from error
-    from persona_affect import load_model
-    from persona_affect.persistence import read_model_info
+    with readable_errors():
+        try:
+            from persona_affect.app.web import Limits, running
+        except ImportError as error:
+            raise MissingDependencyError(
+                'The web page needs gradio: pip install "persona-affect[app]"'
+            ) from error
+        from persona_affect.persistence import read_model_info
 
-    name = "The bundled model" if model is None else model.name
-    notes = read_model_info(model).get("notes", {})
-    limits = Limits(
-        upload_bytes=max_upload * 2**20,
-        clip_seconds=max_seconds,
-        # At 60 frames a second.
-        clip_frames=round(max_seconds * 60),
-        queue=queue,
-        at_once=at_once,
-    )
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    about = f"{name}: {notes['meaning']}." if "meaning" in notes else f"Model: {name}."
-    with running(load_model(model), name=about, host=host, port=port, limits=limits) as url:
-        rich.print(f"Serving on {url} until Ctrl+C. Predictions are impressions, not facts.")
-        stop.wait()
+        name = "The bundled model" if model is None else model.name
+        pipeline, notes = load(model), read_model_info(model).get("notes", {})
+        about = f"{name}: {notes['meaning']}." if "meaning" in notes else f"Model: {name}."
+        limits = Limits(
+            upload_bytes=max_upload * 2**20,
+            clip_seconds=max_seconds,
+            # At 60 frames a second.
+            clip_frames=round(max_seconds * 60),
+            queue=queue,
+            at_once=at_once,
+        )
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        with running(pipeline, name=about, host=host, port=port, limits=limits) as url:
+            rich.print(f"Serving on {url} until Ctrl+C. Predictions are impressions, not facts.")
+            stop.wait()

@@ -29,3 +29,14 @@ def test_its_help_says_what_is_exposed():
 def test_the_command_line_starts_without_gradio():
     code = "import sys, persona_affect.app.cli; sys.exit('gradio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_is_missing_is_said_in_a_line(monkeypatch, tmp_path):
+    result = CliRunner().invoke(app, ["serve", "--model", str(tmp_path / "none.safetensors")])
+    assert (result.exit_code, result.exception.__class__) == (2, SystemExit)
+    assert "none.safetensors" in result.stderr
+
+    monkeypatch.setitem(sys.modules, "persona_affect.app.web", None)
+    result = CliRunner().invoke(app, ["serve"])
+    assert (result.exit_code, result.exception.__class__) == (2, SystemExit)
+    assert "persona-affect[app]" in result.stderr
