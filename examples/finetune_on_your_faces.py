@@ -51,7 +51,7 @@ def main():
     ours = JointAffectEstimator(
         personality=TARGETS,
         embedding_scale="common",
-        learning_rate=1e-6,
+        learning_rate=1e-7,
         max_epochs=5,
         random_state=0,
     )

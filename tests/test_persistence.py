@@ -174,6 +174,24 @@ def test_the_file_is_hardly_larger_than_the_weights(on_faces, tmp_path):
     assert weights < (tmp_path / "model").stat().st_size <= 1.01 * weights
 
 
+def test_half_precision_halves_the_convolutions_and_hardly_changes_predictions(on_faces, tmp_path):
+    (embedder, faces) = on_faces[1]
+    save_model(embedder, tmp_path / "whole")
+    save_model(embedder, tmp_path / "half", half=True)
+    state = embedder.network_.state_dict().values()
+    saved = 2 * sum(tensor.numel() for tensor in state if tensor.ndim == 4)
+    sizes = [(tmp_path / name).stat().st_size for name in ("whole", "half")]
+    assert sizes[0] - sizes[1] == pytest.approx(saved, rel=0.01)
+    loaded, before = load_model(tmp_path / "half"), embedder.transform(faces)
+    assert all(tensor.dtype == torch.float32 for tensor in loaded.network_.state_dict().values())
+    after = loaded.transform(faces)
+    assert not np.array_equal(after, before)
+    np.testing.assert_allclose(after, before, atol=0.01 * np.abs(before).max())
+    # Once rounded, there is nothing more to lose.
+    save_model(loaded, tmp_path / "again", half=True)
+    np.testing.assert_array_equal(load_model(tmp_path / "again").transform(faces), after)
+
+
 def test_output_containers_come_back(tmp_path):
     model = clone(ON_MATRICES["adapter"]).set_output(transform="pandas").fit(EMBEDDINGS, LABELS)
     save_model(model, tmp_path / "model")

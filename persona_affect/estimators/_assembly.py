@@ -16,7 +16,7 @@ from persona_affect.objectives import PersEmoNLoss
 
 from ._batches import LabelledClips, MixedBatches
 from ._checkpoint import Checkpoint, fingerprint
-from ._head_start import start_at_ridge
+from ._head_start import start_heads
 from ._inference import name_samples
 from ._presets import HEAD_STYLES
 from ._targets import Targets, TargetScaler
@@ -163,7 +163,7 @@ def make_net(
     on_faces = backbone.input_size is not None
     penalties = None
     if not on_faces and estimator.heads == "linear":
-        penalties = start_at_ridge(network, data, criterion.weights)
+        penalties = start_heads(network, data, criterion)
     batches = partial(
         MixedBatches,
         batch_size=estimator.batch_size,

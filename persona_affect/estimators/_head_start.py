@@ -1,8 +1,10 @@
-"""On embeddings, PAM and EAM start where ridge regression ends, and keep its penalty.
+"""On embeddings, the heads start where each ends by itself; PAM and EAM keep ridge's penalty.
 
 Ours, not the papers': with fixed features and few faces, stochastic descent from a random start
 overfits, while ridge, its strength chosen by leave-one-out, is hard to beat. The joint losses then
-move the heads only as far as they pay for it.
+move the heads only as far as they pay for it. The RAM starts at what it learns of the EAM's
+predictions: else it drags the EAM after its random start, or, at the small rates that suit wide
+embeddings, never learns.
 """
 
 from collections.abc import Iterator
@@ -14,17 +16,18 @@ from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
-from persona_affect.networks import PersEmoN
+from persona_affect.networks import RAM, PersEmoN
+from persona_affect.objectives import PersEmoNLoss
 
 from ._batches import LabelledClips
 
-_STRENGTHS: Final = np.logspace(-2, 6, 17)
+_STRENGTHS: Final = np.logspace(-2, 6, 33)
+#: How the RAM learns by itself: as `RAMRegressor` does by default.
+_RAM_STEPS, _RAM_RATE, _RAM_DECAY = 200, 0.02, 0.1
 
 
-def start_at_ridge(
-    network: PersEmoN, data: LabelledClips, weights: dict[str, float]
-) -> dict[str, Tensor]:
-    """Set the linear heads to ridge regression on the embeddings, in place.
+def start_heads(network: PersEmoN, data: LabelledClips, losses: PersEmoNLoss) -> dict[str, Tensor]:
+    """Set PAM and EAM to ridge regression on the embeddings, then let the RAM learn, in place.
 
     Parameters
     ----------
@@ -32,8 +35,8 @@ def start_at_ridge(
         With linear heads, and standardised embeddings as its FEM.
     data : LabelledClips
         One frame, an embedding, a sample.
-    weights : dict of str to float
-        The loss's weights by term; a head without a loss of its own is left alone.
+    losses : PersEmoNLoss
+        A head whose loss has no weight is left alone.
 
     Returns
     -------
@@ -41,8 +44,10 @@ def start_at_ridge(
         By head, the strength p of the penalty ``p / 2 |w|^2`` that makes the ridge solution a
         minimum of the training loss.
     """
+    weights = losses.weights
     with torch.no_grad():
-        features = network.fem(torch.from_numpy(np.concatenate(data.clips))).double().numpy()
+        embedding = network.fem(torch.from_numpy(np.concatenate(data.clips)))
+    features = embedding.double().numpy()
     penalties: dict[str, Tensor] = {}
     for name, term, group in (("pam", "per", "personality"), ("eam", "emo", "emotion")):
         head = getattr(network, name)
@@ -67,7 +72,24 @@ def start_at_ridge(
             strength = np.atleast_1d(fit.alpha_) * weights[term] / mass
             penalty[columns] = torch.from_numpy(strength).float()
         penalties[name] = penalty
+    if network.ram is not None and network.eam is not None and weights["emo"]:
+        with torch.no_grad():
+            emotion = network.eam(embedding)
+        _start_ram(network.ram, emotion, data, losses)
     return penalties
+
+
+def _start_ram(ram: RAM, emotion: Tensor, data: LabelledClips, losses: PersEmoNLoss) -> None:
+    """Let the RAM learn from what the EAM says of all samples at once; the EAM stays as it is."""
+    traits, weight = (torch.from_numpy(data.labels[name]) for name in ("personality", "weight"))
+    optimizer = torch.optim.AdamW(ram.parameters(), _RAM_RATE, weight_decay=_RAM_DECAY)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _RAM_STEPS)
+    for _ in range(_RAM_STEPS):
+        loss = losses.regression(ram(emotion), traits, weight)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
 
 
 def _rated_alike(

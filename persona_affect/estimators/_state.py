@@ -241,6 +241,9 @@ def _fill(build: Callable[[], Network], state: Tensors) -> Network:
         if name not in state or name not in expected:
             raise ValueError(f"{name} is {'missing' if name in expected else 'unknown'}")
         found, wanted = state[name], expected[name]
+        if found.dtype == torch.float16:
+            # Saved in half precision; networks compute in single.
+            state[name] = found = found.float()
         if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
             raise ValueError(
                 f"{name} is {found.dtype} {tuple(found.shape)}, not {wanted.dtype} "

@@ -44,7 +44,11 @@ _SAME_AS_LABELS = "as in the labels that it was trained on"
 
 
 def save_model(
-    model: BaseEstimator, path: str | PathLike[str], *, notes: Mapping[str, str] | None = None
+    model: BaseEstimator,
+    path: str | PathLike[str],
+    *,
+    notes: Mapping[str, str] | None = None,
+    half: bool = False,
 ) -> None:
     """Save a fitted model as one safetensors file, without pickle.
 
@@ -58,6 +62,9 @@ def save_model(
         The file to make or replace; it is there in full, or not at all.
     notes : mapping of str to str, optional
         What users should know: where the labels come from, under what terms, what for.
+    half : bool, default=False
+        Store the weights of convolutions in half precision: about half the size where a feature
+        extractor is most of the model. Predictions are then no longer those of `model` to the bit.
 
     Raises
     ------
@@ -93,6 +100,12 @@ def save_model(
     """
     tensors: dict[str, Tensor] = {}
     node = describe(model, tensors)
+    if half:
+        # Their weights are of one size, a few hundredths; other numbers might be lost.
+        tensors = {
+            name: tensor.half() if tensor.ndim == 4 and tensor.dtype == torch.float32 else tensor
+            for name, tensor in tensors.items()
+        }
     names = [str(name) for name in getattr(final_step(model), "target_names_", [])]
     description = {
         "format_version": FORMAT_VERSION,
@@ -123,8 +136,9 @@ def load_model(path: str | PathLike[str] | None = None) -> BaseEstimator:
     Returns
     -------
     estimator
-        Fitted; its predictions are those of the model saved, to the bit on the same machine. A
-        model fitted on a GPU loads without one. Training starts anew at each `fit`.
+        Fitted; its predictions are those of the model saved, to the bit on the same machine
+        (unless saved with `half`). A model fitted on a GPU loads without one. Training starts anew
+        at each `fit`.
 
     Raises
     ------

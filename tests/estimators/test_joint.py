@@ -7,6 +7,7 @@ from torch import nn
 
 from persona_affect import JointAffectEstimator, persemon_params
 from persona_affect.datasets import make_affect_clips
+from persona_affect.estimators._head_start import _STRENGTHS
 from persona_affect.exceptions import (
     InvalidImageError,
     NoFaceWarning,
@@ -257,6 +258,19 @@ def test_on_embeddings_it_starts_at_ridge_and_stays_near(halves):
         assert np.corrcoef(ridge, predicted[:, j])[0, 1] > 0.98
 
 
+def test_on_embeddings_the_ram_is_learnt_however_small_the_rate():
+    rng = np.random.default_rng(0)
+    emotion = rng.uniform(-1, 1, (300, 2))
+    X = (emotion @ rng.normal(size=(2, 8)) + 0.1 * rng.normal(size=(300, 8))).astype(np.float32)
+    traits = np.column_stack([emotion.sum(1), emotion[:, 0] ** 2, *rng.normal(size=(3, 300))])
+    y = np.column_stack([traits, emotion])
+    model = JointAffectEstimator(learning_rate=1e-7, max_epochs=1, random_state=0).fit(X, y)
+    told = model.predict_from_emotion(emotion)
+    r = [np.corrcoef(told[:, j], traits[:, j])[0, 1] for j in range(5)]
+    # A sum, a square, and three traits that have nothing to do with emotion.
+    assert min(r[:2]) > 0.9
+
+
 @pytest.mark.parametrize("scale", ["each", "common"])
 def test_embeddings_in_one_unit_keep_it(scale):
     rng = np.random.RandomState(0)
@@ -275,7 +289,7 @@ def test_embeddings_in_one_unit_keep_it(scale):
     for j in range(6):
         rated = ~np.isnan(y[:, j])
         mean, std = y[rated, j].mean(), y[rated, j].std()
-        ridge = RidgeCV(np.logspace(-2, 6, 17)).fit(scaled[rated], (y[rated, j] - mean) / std)
+        ridge = RidgeCV(_STRENGTHS).fit(scaled[rated], (y[rated, j] - mean) / std)
         expected = ridge.predict(scaled) * std + mean
         np.testing.assert_allclose(model.predict(X)[:, j], expected, rtol=1e-3, atol=1e-3)
 
