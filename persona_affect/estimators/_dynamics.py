@@ -1,8 +1,7 @@
 """Person-specific facial dynamics as a scikit-learn transformer."""
 
 import copy
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -16,10 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from persona_affect.exceptions import InvalidImageError, NoFaceWarning
 from persona_affect.networks import LEVELS, DynamicsUNet, stack_context
 
 from ._dynamics_adaptation import Whitening, Windows, adapt
+from ._dynamics_samples import check_shapes, read_persons
 from ._dynamics_training import (
     margin_frames,
     prepare_clip,
@@ -27,7 +26,6 @@ from ._dynamics_training import (
     spread_centres,
     train_generic,
 )
-from ._inference import name_samples
 from ._training import resolve_device, seeded_torch
 
 #: Persons whose gradients measure the whitening; moments of so few channels need no more.
@@ -241,14 +239,14 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
         NoFaceWarning
             Naming samples without a face, which are left out.
         """
-        self._check_shapes()
+        check_shapes(self)
         rng = check_random_state(self.random_state)
         device = resolve_device(self.device)
         with seeded_torch(rng.randint(2**31 - 1), device):
             net = DynamicsUNet(self.scales, self.context, self.widths).to(device)
             persons = [
                 [prepare_clip(clip, self.image_size).to(device) for clip in clips]
-                for clips in self._read(X, margin_frames(net), "left out of the training")
+                for clips in read_persons(self, X, margin_frames(net), "left out of the training")
                 if clips
             ]
             train_set, held_out = self._hold_out(persons, rng)
@@ -306,7 +304,9 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
             Naming samples without a face.
         """
         check_is_fitted(self)
-        persons = self._read(X, margin_frames(self.net_), "described by missing values (NaN)")
+        persons = read_persons(
+            self, X, margin_frames(self.net_), "described by missing values (NaN)"
+        )
         device = resolve_device(self.device)
         net = copy.deepcopy(self.net_).to(device)
         descriptors = np.full((len(persons), len(self.get_feature_names_out())), np.nan, np.float32)
@@ -368,7 +368,7 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
             without a face.
         """
         check_is_fitted(self)
-        persons = self._read(X, margin_frames(self.net_), "scored as missing (NaN)")
+        persons = read_persons(self, X, margin_frames(self.net_), "scored as missing (NaN)")
         accuracy = np.full((len(persons), len(self.net_.scales)), np.nan)
         for i, clips in enumerate(persons):
             if clips:
@@ -392,7 +392,7 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
             The frame of each map.
         """
         check_is_fitted(self)
-        (clips,) = self._read([clip], margin_frames(self.net_), "without maps")
+        (clips,) = read_persons(self, [clip], margin_frames(self.net_), "without maps")
         if not clips:
             empty = (0, len(self.net_.scales), *self.image_size, 3)
             return np.empty(empty, np.float32), np.empty(0, np.intp)
@@ -400,69 +400,6 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
         centres = spread_centres(len(frames), margin_frames(self.net_), self.n_windows)
         maps = self.net_(stack_context(frames, centres, self.net_.context))
         return maps.movedim(2, 4).numpy(), centres.numpy()
-
-    def _check_shapes(self) -> None:
-        """Check what names and intervals alone do not say."""
-        if not _whole(self.scales, 1) or len(set(self.scales)) != len(self.scales):
-            raise ValueError(f"scales must be different ints, 1 or more; got {self.scales!r}.")
-        if self.context % 2 == 0:
-            raise ValueError(f"context must be odd; got {self.context}.")
-        if not _whole(self.image_size, 8) or len(self.image_size) != 2:
-            raise ValueError(f"image_size must be two ints, 8 or more; got {self.image_size!r}.")
-        multiples = _whole(self.widths, 8) and not any(width % 8 for width in self.widths)
-        if not multiples or len(self.widths) != 3:
-            raise ValueError(f"widths must be three multiples of 8; got {self.widths!r}.")
-        unknown = [level for level in self.filter_levels if level not in LEVELS]
-        if unknown or not len(self.filter_levels):
-            raise ValueError(
-                f"filter_levels must be names among {LEVELS}; got {self.filter_levels!r}."
-            )
-
-    def _read(self, X: Any, margin: int, outcome: str) -> list[list[NDArray[np.uint8]]]:
-        """Read samples as lists of clips with frames; warn of samples that have none."""
-        if isinstance(X, np.ndarray) and X.dtype != np.object_ and X.ndim != 5:
-            raise InvalidImageError(
-                f"X has shape {X.shape} and type {X.dtype}, not (n, T, H, W, 3) of uint8. Dynamics "
-                "need clips: an array of face clips, as FaceAligner returns, or a 5-D array."
-            )
-        persons = [list(self._clips_of(sample, i, margin)) for i, sample in enumerate(X)]
-        faceless = [i for i, clips in enumerate(persons) if not clips]
-        if faceless:
-            warnings.warn(
-                f"{name_samples(faceless)} no face; {outcome}.", NoFaceWarning, stacklevel=3
-            )
-        return persons
-
-    def _clips_of(self, sample: Any, index: int, margin: int) -> Iterator[NDArray[np.uint8]]:
-        several = isinstance(sample, (list, tuple)) or (
-            isinstance(sample, np.ndarray) and sample.dtype == np.object_
-        )
-        needed = 2 * margin + 1
-        for clip in sample if several else [sample]:
-            if not isinstance(clip, np.ndarray) or clip.dtype != np.uint8:
-                what = getattr(clip, "dtype", type(clip).__name__)
-                raise InvalidImageError(
-                    f"Sample {index} holds {what}, not uint8 pixels. Give face clips (T, H, W, 3), "
-                    "or a list of them a sample."
-                )
-            if clip.ndim != 4 or clip.shape[-1] != 3:
-                raise InvalidImageError(
-                    f"Sample {index} has a clip of shape {clip.shape}, not (T, H, W, 3)."
-                )
-            if not len(clip):
-                continue
-            if len(clip) < needed:
-                raise InvalidImageError(
-                    f"Sample {index} has a clip of {len(clip)} frames; scales={tuple(self.scales)} "
-                    f"and context={self.context} need {needed} or more. Give longer clips, or "
-                    "leave out the largest scale."
-                )
-            if clip.shape[1] < self.image_size[0] or clip.shape[2] < self.image_size[1]:
-                raise InvalidImageError(
-                    f"Sample {index} has faces of {clip.shape[1]}x{clip.shape[2]} pixels, smaller "
-                    f"than image_size={self.image_size}. Give larger faces, or lower it."
-                )
-            yield clip
 
     def _hold_out(
         self, persons: list[list[Tensor]], rng: np.random.RandomState
@@ -485,9 +422,3 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
         tags.input_tags.two_d_array = False
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _whole(values: Any, low: int) -> bool:
-    return len(values) > 0 and all(
-        isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v >= low for v in values
-    )

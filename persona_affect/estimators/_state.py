@@ -21,6 +21,7 @@ from persona_affect.objectives import PersEmoNLoss
 from ._assembly import make_network
 from ._dynamics import PersonDynamicsEncoder
 from ._dynamics_adaptation import Whitening
+from ._dynamics_samples import check_shapes
 from ._embedder import FaceEmbedder
 from ._joint import JointAffectEstimator
 from ._ram import RAMRegressor, make_ram_net
@@ -176,7 +177,7 @@ def _pack_dynamics(model: PersonDynamicsEncoder) -> tuple[Facts, Tensors]:
 
 
 def _unpack_dynamics(model: PersonDynamicsEncoder, facts: Facts, tensors: Tensors) -> None:
-    model._check_shapes()
+    check_shapes(model)
     network = _fill(
         lambda: DynamicsUNet(model.scales, model.context, model.widths), _take("network", tensors)
     )
