@@ -26,6 +26,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy import stats
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -41,7 +43,7 @@ from persona_affect import (
     TaskFusion,
 )
 from persona_affect.datasets import make_dynamic_clips
-from persona_affect.estimators._dynamics_training import prepare_clip, spread_centres
+from persona_affect.estimators._dynamics_training import margin_frames, prepare_clip, spread_centres
 from persona_affect.metrics import ccc_score
 from persona_affect.networks import PersonFilters, stack_context
 from persona_affect.objectives import rank_loss, window_scores
@@ -103,33 +105,43 @@ def trait_ccc(descriptors: NDArray, y: NDArray, groups: NDArray, model: object) 
     return ccc_score(y, predicted, multioutput="raw_values")
 
 
-def person_auc(descriptors: NDArray, groups: NDArray, reference: NDArray) -> float:
-    """How well cosines tell one person's pairs of clips; whitened on the unlabelled persons.
+def person_auc(
+    descriptors: NDArray, groups: NDArray, reference: NDArray, reference_groups: NDArray
+) -> float:
+    """How well cosines tell one person's pairs of clips, in a space learnt on other persons.
 
-    No label is used: the 32 main directions of `reference` are scaled to one variance.
+    As in speaker verification: linear discriminant analysis with the persons of `reference` for
+    classes finds what differs between persons more than between clips of one, in units of the
+    latter. It knows which clips are of one person, and no trait.
     """
-    scaler = StandardScaler().fit(reference)
-    _, sizes, directions = np.linalg.svd(scaler.transform(reference), full_matrices=False)
-    z = scaler.transform(descriptors) @ directions[:32].T / sizes[:32]
+    space = make_pipeline(
+        PCA(128, random_state=0),
+        LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.3, n_components=32),
+    )
+    z = space.fit(reference, reference_groups).transform(descriptors)
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     i, j = np.triu_indices(len(z), 1)
     return float(roc_auc_score(groups[i] == groups[j], (z @ z.T)[i, j]))
 
 
 def generic_bag(encoder: PersonDynamicsEncoder, clips: NDArray) -> NDArray:
-    """Mean and deviation over time of the generic network's features, averaged over pixels."""
-    rows = []
+    """Mean and deviation over time of the generic network's features, averaged over pixels.
+
+    From all its passes: it sees as many frames as the descriptor.
+    """
+    net, rows = encoder.net_, []
     for clip in clips:
         frames = prepare_clip(clip, encoder.image_size)
+        centres = spread_centres(len(frames), margin_frames(net), None)
         seen: list[torch.Tensor] = []
-        centres = spread_centres(len(frames), max(encoder.scales), None)
 
         def keep(_: str, x: torch.Tensor, seen: list[torch.Tensor] = seen) -> torch.Tensor:
             seen.append(x.mean((2, 3)))
             return x
 
         with torch.no_grad():
-            encoder.net_(stack_context(frames, centres, encoder.context), keep)
+            for spacing in net.passes:
+                net(stack_context(frames, centres, net.context, spacing), keep)
         pooled = torch.cat(seen, 1)
         rows.append(torch.cat([pooled.mean(0), pooled.std(0)]).numpy())
     return np.array(rows)
@@ -171,8 +183,11 @@ def measure_claims(seed: int, options: argparse.Namespace) -> dict[str, float]:
         results[f"ranking, context 3, scale {scale}"] = value
 
     own = {name: encoder.transform(part["small"]) for name, part in data.items()}
-    results["AUC, persons of many looks"] = person_auc(own["down"], down["g"], own["gen"])
-    results["AUC, persons of one look"] = person_auc(own["same"], same["g"], own["gen"])
+    gen = data["gen"]
+    results["AUC, persons of many looks"] = person_auc(own["down"], down["g"], own["gen"], gen["g"])
+    known = np.vstack([own["gen"], own["down"]])
+    persons = np.concatenate([gen["g"], down["g"] + len(gen["g"])])
+    results["AUC, persons of one look"] = person_auc(own["same"], same["g"], known, persons)
 
     half = own["down"].reshape(len(down["g"]), len(encoder.scales), -1)
     variants: dict[str, NDArray] = {"descriptor": own["down"]}
@@ -223,7 +238,7 @@ def measure_context(seed: int, options: argparse.Namespace) -> dict[str, float]:
             scales=(scale,), context=2 * scale + 1, max_epochs=options.epochs, random_state=seed
         ).set_params(device="cpu", early_stopping=False)
         whole.fit(gen["small"])
-        value = whole.ranking_accuracy(down["small"][:60], hidden=3).mean()
+        value = whole.ranking_accuracy(down["small"][:60], seen=(-1, 0, 1)).mean()
         results[f"ranking, whole window, scale {scale}"] = value
     return results
 
@@ -261,27 +276,31 @@ def naive_descriptor(encoder: PersonDynamicsEncoder, clip: NDArray[np.uint8]) ->
     """Adapt one person as one would write it down: a scale and a window at a time, autograd."""
     net, levels = encoder.net_, list(encoder.filter_levels)
     frames = prepare_clip(clip, encoder.image_size)
-    centres = spread_centres(len(frames), max(encoder.scales), encoder.n_windows)
-    means: dict[str, torch.Tensor] = {}
+    centres = spread_centres(len(frames), margin_frames(net), encoder.n_windows)
+    rms = frames.square().mean().sqrt()
+    means: dict[int, dict[str, torch.Tensor]] = {}
+    for spacing in net.passes:
+        means[spacing] = {}
 
-    def add(level: str, x: torch.Tensor) -> torch.Tensor:
-        means[level] = means.get(level, 0) + x / len(centres)
-        return x
+        def add(level: str, x: torch.Tensor, own: dict = means[spacing]) -> torch.Tensor:
+            own[level] = own.get(level, 0) + x / len(centres)
+            return x
 
-    with torch.no_grad():
-        for t in centres:
-            net(stack_context(frames, t[None], encoder.context), add)
+        with torch.no_grad():
+            for t in centres:
+                net(stack_context(frames, t[None], net.context, spacing), add)
     parts = []
-    for k, scale in enumerate(encoder.scales):
+    for k, (scale, spacing) in enumerate(zip(net.scales, net.spacings, strict=True)):
         filters = PersonFilters(net.level_widths, levels).weights
 
-        def insert(level: str, x: torch.Tensor, filters: object = filters) -> torch.Tensor:
-            departures = (x - means[level]).flatten(2)
+        def insert(
+            level: str, x: torch.Tensor, filters: object = filters, own: dict = means[spacing]
+        ) -> torch.Tensor:
+            departures = (x - own[level]).flatten(2)
             return x + (filters[level] @ departures).view_as(x)
 
         for t in centres:
-            maps = net(stack_context(frames, t[None], encoder.context), insert)[None, :, k]
-            rms = frames.square().mean().sqrt()
+            maps = net(stack_context(frames, t[None], net.context, spacing), insert)[None, :, k]
             scores = window_scores(maps, frames[None], t[None, None], scale, rms)
             (rank_loss(scores, encoder.filter_margin).sum() / len(centres)).backward()
         parts += [-filters[level].grad.flatten() for level in levels]

@@ -10,16 +10,17 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from persona_affect.networks import LEVELS, DynamicsUNet, stack_context
+from persona_affect.networks import LEVELS, DynamicsUNet
 
 from ._dynamics_adaptation import Whitening, Windows, adapt
 from ._dynamics_samples import check_shapes, read_persons
 from ._dynamics_training import (
+    draw_maps,
     margin_frames,
     prepare_clip,
     ranking_accuracy,
@@ -49,6 +50,9 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
     context : int, default=3
         Frames that the network sees, odd. The published 1 is a still; 3 adds its neighbours, and
         with them the direction of motion, which a still seldom shows.
+    spacing : "scale" or int, default="scale"
+        How far apart the frames are that the network sees: as far as the window of each scale
+        reaches on either side, as dilated convolutions do, or that many frames at all scales. Ours.
     image_size : tuple of (height, width), default=(28, 24)
         Faces are shrunk to this size, and the clip's mean face is subtracted.
     widths : tuple of three int, default=(8, 16, 32)
@@ -135,6 +139,7 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "scales": ["array-like"],
         "context": [Interval(Integral, 1, None, closed="left")],
+        "spacing": [StrOptions({"scale"}), Interval(Integral, 1, None, closed="left")],
         "image_size": [tuple, list],
         "widths": [tuple, list],
         "filter_levels": ["array-like"],
@@ -163,6 +168,7 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
         *,
         scales: Sequence[int] = (1, 2, 4, 8),
         context: int = 3,
+        spacing: str | int = "scale",
         image_size: tuple[int, int] = (28, 24),
         widths: tuple[int, int, int] = (8, 16, 32),
         filter_levels: Sequence[str] = LEVELS,
@@ -187,6 +193,7 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
     ) -> None:
         self.scales = scales
         self.context = context
+        self.spacing = spacing
         self.image_size = image_size
         self.widths = widths
         self.filter_levels = filter_levels
@@ -243,7 +250,7 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
         rng = check_random_state(self.random_state)
         device = resolve_device(self.device)
         with seeded_torch(rng.randint(2**31 - 1), device):
-            net = DynamicsUNet(self.scales, self.context, self.widths).to(device)
+            net = DynamicsUNet(self.scales, self.context, self.widths, self.spacing).to(device)
             persons = [
                 [prepare_clip(clip, self.image_size).to(device) for clip in clips]
                 for clips in read_persons(self, X, margin_frames(net), "left out of the training")
@@ -350,22 +357,22 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
         ]
         return np.array(names, dtype=object)
 
-    def ranking_accuracy(self, X: Any, hidden: int | None = None) -> NDArray[np.float64]:
+    def ranking_accuracy(self, X: Any, seen: Sequence[int] | None = None) -> NDArray[np.float64]:
         """Share of pairs of frames that the generic network puts in their order in time.
 
         Parameters
         ----------
         X : array-like of n_samples persons
             As in `fit`.
-        hidden : int, default=None
-            Frames in the middle of a window that do not count, odd or 0; None for those that the
-            network sees.
+        seen : sequence of int, default=None
+            Frames of a window that do not count, from its centre: ``(-1, 0, 1)``, say. None for
+            those that the network sees, scale by scale.
 
         Returns
         -------
         ndarray of shape (n_samples, n_scales)
-            0.5 is chance. NaN for a scale that lies within the hidden frames, and for a sample
-            without a face.
+            0.5 is chance. NaN for a scale of which fewer than two frames count, and for a
+            sample without a face.
         """
         check_is_fitted(self)
         persons = read_persons(self, X, margin_frames(self.net_), "scored as missing (NaN)")
@@ -373,7 +380,7 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
         for i, clips in enumerate(persons):
             if clips:
                 prepared = [prepare_clip(clip, self.image_size) for clip in clips]
-                accuracy[i] = ranking_accuracy(self.net_, prepared, hidden=hidden).mean(0)
+                accuracy[i] = ranking_accuracy(self.net_, prepared, seen=seen).mean(0)
         return accuracy
 
     @torch.no_grad()
@@ -398,7 +405,7 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
             return np.empty(empty, np.float32), np.empty(0, np.intp)
         frames = prepare_clip(clips[0], self.image_size)
         centres = spread_centres(len(frames), margin_frames(self.net_), self.n_windows)
-        maps = self.net_(stack_context(frames, centres, self.net_.context))
+        maps = draw_maps(self.net_, [frames], [centres])
         return maps.movedim(2, 4).numpy(), centres.numpy()
 
     def _hold_out(
