@@ -54,6 +54,7 @@ SETS = {
     "down": {"n_persons": 200},
     "tasks": {"n_persons": 120, "n_clips_per_person": 1, "tasks": TASKS},
     "same": {"n_persons": 40, "same_look": True},
+    "long": {"n_persons": 40, "same_look": True, "n_frames": 300},
 }
 HALF = (56, 48)
 FRAMES = [6, 22, 37, 52, 68]
@@ -124,6 +125,17 @@ def person_auc(
     return float(roc_auc_score(groups[i] == groups[j], (z @ z.T)[i, j]))
 
 
+def person_aucs(own: dict[str, NDArray], data: dict[str, dict[str, NDArray]]) -> dict[str, float]:
+    """Persons of many looks, and of one, in spaces learnt on all other persons."""
+    gen, down, same = (data[name]["g"] for name in ("gen", "down", "same"))
+    known = np.vstack([own["gen"], own["down"]])
+    persons = np.concatenate([gen, down + len(gen)])
+    return {
+        "AUC, persons of many looks": person_auc(own["down"], down, own["gen"], gen),
+        "AUC, persons of one look": person_auc(own["same"], same, known, persons),
+    }
+
+
 def generic_bag(encoder: PersonDynamicsEncoder, clips: NDArray) -> NDArray:
     """Mean and deviation over time of the generic network's features, averaged over pixels.
 
@@ -173,21 +185,17 @@ def by_person(descriptors: NDArray, clips: int = 2) -> NDArray:
 
 def measure_claims(seed: int, options: argparse.Namespace) -> dict[str, float]:
     """Ranking, recognition, traits and tasks of one seed."""
-    data = {name: render(name, seed, options.cache) for name in SETS}
+    data = {name: render(name, seed, options.cache) for name in ("gen", "down", "tasks", "same")}
     encoder = PersonDynamicsEncoder(max_epochs=options.epochs, random_state=seed, device="cpu")
     encoder.fit(data["gen"]["small"])
     results: dict[str, float] = {}
-    down, same, tasks = (data[name] for name in ("down", "same", "tasks"))
+    down, tasks = data["down"], data["tasks"]
     accuracy = encoder.ranking_accuracy(down["small"][:60])
     for scale, value in zip(encoder.scales[1:], accuracy.mean(0)[1:], strict=True):
         results[f"ranking, context 3, scale {scale}"] = value
 
     own = {name: encoder.transform(part["small"]) for name, part in data.items()}
-    gen = data["gen"]
-    results["AUC, persons of many looks"] = person_auc(own["down"], down["g"], own["gen"], gen["g"])
-    known = np.vstack([own["gen"], own["down"]])
-    persons = np.concatenate([gen["g"], down["g"] + len(gen["g"])])
-    results["AUC, persons of one look"] = person_auc(own["same"], same["g"], known, persons)
+    results |= person_aucs(own, data)
 
     half = own["down"].reshape(len(down["g"]), len(encoder.scales), -1)
     variants: dict[str, NDArray] = {"descriptor": own["down"]}
@@ -213,6 +221,53 @@ def measure_claims(seed: int, options: argparse.Namespace) -> dict[str, float]:
     for fusion in ("early", "late"):
         model = TaskFusion(None, plain, fusion=fusion)
         results[f"tasks: {fusion} fusion"] = trait_ccc(by_task, y, persons, model).mean()
+    return results
+
+
+def measure_length(seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Tell persons of one look from longer clips, all windows of them."""
+    data = {name: render(name, seed, options.cache) for name in ("gen", "down", "long")}
+    gen, down, long = data.values()
+    encoder = PersonDynamicsEncoder(max_epochs=options.epochs, random_state=seed, device="cpu")
+    encoder.fit(gen["small"])
+    known = np.vstack([encoder.transform(part["small"]) for part in (gen, down)])
+    persons = np.concatenate([gen["g"], down["g"] + len(gen["g"])])
+    encoder.set_params(n_windows=None, batch_persons=1)
+    return {
+        f"AUC, persons of one look, {n} frames": person_auc(
+            encoder.transform(long["small"][:, :n]), long["g"], known, persons
+        )
+        for n in (75, 150, 300)
+    }
+
+
+def measure_spacing(seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Compare who sees neighbours with who sees frames as far apart as each scale reaches."""
+    data = {name: render(name, seed, options.cache) for name in ("gen", "down", "same")}
+    down, results = data["down"], {}
+    for spacing in (1, "scale"):
+        encoder = PersonDynamicsEncoder(
+            spacing=spacing, max_epochs=options.epochs, random_state=seed, device="cpu"
+        ).fit(data["gen"]["small"])
+        own = {name: encoder.transform(part["small"]) for name, part in data.items()}
+        found = person_aucs(own, data)
+        accuracy = encoder.ranking_accuracy(down["small"][:60]).mean(0)
+        found |= {
+            f"ranking, scale {scale}": value
+            for scale, value in zip(encoder.scales[1:], accuracy[1:], strict=True)
+        }
+        plain = ridge(standardise=False)
+        by_scale = own["down"].reshape(len(down["g"]), len(encoder.scales), -1)
+        variants = {"descriptor": (own["down"], plain)}
+        for k, scale in enumerate(encoder.scales):
+            variants[f"scale {scale} alone"] = by_scale[:, k], plain
+        bag = generic_bag(encoder, down["small"])
+        variants["bag of generic features"] = bag, ridge(standardise=True)
+        for name, (x, model) in variants.items():
+            found[f"one clip, {name}"] = trait_ccc(x, down["y"], down["g"], model).mean()
+        two = trait_ccc(by_person(own["down"]), down["y"][::2], down["g"][::2], plain)
+        found["two clips, descriptor"] = two.mean()
+        results |= {f"spacing {spacing}: {name}": value for name, value in found.items()}
     return results
 
 
@@ -247,8 +302,16 @@ def measure_speed(seed: int, options: argparse.Namespace) -> dict[str, float]:
     """Adapt 32 persons at once, and one at a time by the plain loop over windows and scales."""
     clips = render("down", seed, options.cache)["small"][:64:2]
     gen = render("gen", seed, options.cache)["small"]
-    encoder = PersonDynamicsEncoder(max_epochs=1, random_state=seed, device="cpu", whiten=False)
-    encoder.fit(gen[:16])
+    results: dict[str, float] = {}
+    for spacing in (1, "scale"):
+        encoder = PersonDynamicsEncoder(
+            spacing=spacing, max_epochs=1, random_state=seed, device="cpu", whiten=False
+        ).fit(gen[:16])
+        results |= {f"spacing {spacing}: {k}": v for k, v in _speed(encoder, clips).items()}
+    return results
+
+
+def _speed(encoder: PersonDynamicsEncoder, clips: NDArray) -> dict[str, float]:
     encoder.transform(clips[:2])
     results: dict[str, float] = {}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -256,6 +319,7 @@ def measure_speed(seed: int, options: argparse.Namespace) -> dict[str, float]:
     together = encoder.set_params(batch_persons=32).transform(clips)
     results["seconds a person, 32 at once"] = (time.perf_counter() - start) / 32
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # The process's peak: of the second encoder only what it takes beyond the first.
     results["MiB more at the peak, 32 at once"] = (after - before) / 1024
     start = time.perf_counter()
     alone = np.vstack([encoder.transform(clips[i : i + 1]) for i in range(8)])
@@ -316,6 +380,7 @@ def measure_grid(seed: int, options: argparse.Namespace) -> dict[str, float]:
     for i in range(len(clips)):
         others = [clip for j, clip in enumerate(clips) if j != i]
         encoder = PersonDynamicsEncoder(
+            spacing="scale",
             max_epochs=options.grid_epochs,
             batch_size=5,
             windows_per_clip=16,
@@ -326,8 +391,11 @@ def measure_grid(seed: int, options: argparse.Namespace) -> dict[str, float]:
         ).fit(others)
         rows.append(encoder.ranking_accuracy(clips[i : i + 1])[0])
     mean = np.mean(rows, axis=0)
-    results = {f"GRID, scale {s}": mean[k] for k, s in enumerate(encoder.scales) if k}
-    results["GRID, lowest clip, scale 2"] = min(row[1] for row in rows)
+    lowest = np.min(rows, axis=0)
+    results = {}
+    for k, scale in list(enumerate(encoder.scales))[1:]:
+        results[f"GRID, spacing scale, scale {scale}"] = mean[k]
+        results[f"GRID, spacing scale, scale {scale}, lowest clip"] = lowest[k]
     return results
 
 
@@ -351,6 +419,8 @@ def measure_frames(seed: int, options: argparse.Namespace) -> dict[str, float]:
 PARTS: dict[str, Callable[[int, argparse.Namespace], dict[str, float]]] = {
     "claims": measure_claims,
     "context": measure_context,
+    "length": measure_length,
+    "spacing": measure_spacing,
     "frames": measure_frames,
     "speed": measure_speed,
     "grid": measure_grid,
@@ -381,6 +451,18 @@ def tabulate(options: argparse.Namespace) -> str:
             )
         singles = [c for c in table if c.startswith(f"traits, {clips}: descriptor, scale")]
         difference(f"difference, {clips}: all scales - best scale", own, singles)
+    for spacing in (1, "scale"):
+        own = f"spacing {spacing}: one clip, descriptor"
+        singles = [c for c in table if c.startswith(f"spacing {spacing}: one clip, scale")]
+        difference(f"difference, spacing {spacing}: all scales - best scale", own, singles)
+        bag = [f"spacing {spacing}: one clip, bag of generic features"]
+        difference(f"difference, spacing {spacing}: descriptor - bag", own, bag)
+    neighbours = ["spacing 1: one clip, descriptor"]
+    difference(
+        "difference, one clip: spacing scale - 1",
+        "spacing scale: one clip, descriptor",
+        neighbours,
+    )
     alone = [c for c in table if c.startswith("tasks:") and c.endswith("alone")]
     for fusion in ("early", "late"):
         difference(f"difference: {fusion} - best task", f"tasks: {fusion} fusion", alone)

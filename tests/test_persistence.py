@@ -191,10 +191,12 @@ def test_what_the_resnet29_reads_of_a_face_comes_back(tmp_path):
     np.testing.assert_array_equal(loaded.predict(faces), model.predict(faces))
 
 
-def test_dynamics_come_back_to_the_bit_and_fit_in_a_pipeline(tmp_path):
+@pytest.mark.parametrize("spacing", [1, "scale"])
+def test_dynamics_come_back_to_the_bit_and_fit_in_a_pipeline(tmp_path, spacing):
     clips = make_dynamic_clips(3, n_frames=12, random_state=0).data
     settings = {"scales": (1, 3), "filter_levels": ["encoder3", "bottleneck"]}
-    encoder = PersonDynamicsEncoder(**settings, max_epochs=2, random_state=0).fit(clips)
+    encoder = PersonDynamicsEncoder(**settings, spacing=spacing, max_epochs=2, random_state=0)
+    encoder.fit(clips)
     save_model(encoder, tmp_path / "model")
     loaded = load_model(tmp_path / "model")
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from persona_affect.exceptions import InvalidImageError, NoFaceWarning
 from persona_affect.networks import LEVELS
@@ -70,6 +71,24 @@ def read_persons(
     if faceless:
         warnings.warn(f"{name_samples(faceless)} no face; {outcome}.", NoFaceWarning, stacklevel=3)
     return persons
+
+
+def hold_out(
+    encoder: "PersonDynamicsEncoder", persons: list[list[Tensor]], rng: np.random.RandomState
+) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+    """Split persons for early stopping: those to train on, and those to judge by, if any."""
+    if not persons:
+        raise ValueError("Nothing to train on: no sample has a face.")
+    if not encoder.early_stopping:
+        return persons, []
+    if len(persons) < 2:
+        raise ValueError(
+            "early_stopping holds out samples, but only 1 has a face; set early_stopping=False."
+        )
+    n_held = min(max(1, round(encoder.validation_fraction * len(persons))), len(persons) - 1)
+    order = rng.permutation(len(persons))
+    held, kept = order[:n_held], np.sort(order[n_held:])
+    return [persons[i] for i in kept], [persons[i] for i in held]
 
 
 def _clips_of(

@@ -36,9 +36,9 @@ class DynamicsUNet(nn.Module):
         Frames in, odd: the published 1, or the centre frame with its neighbours.
     widths : tuple of three int, default=(8, 16, 32)
         Channels of the levels, multiples of 8.
-    spacing : "scale" or int, default="scale"
-        How far apart the frames in are: as far as the scale whose map is drawn reaches, each scale
-        in a pass of its own, or the same for all scales.
+    spacing : int or "scale", default=1
+        How far apart the frames in are. ``"scale"``: as far as the window of the scale reaches
+        whose map is drawn, so that each scale needs a pass of its own.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class DynamicsUNet(nn.Module):
         scales: Sequence[int] = (1, 2, 4, 8),
         context: int = 3,
         widths: tuple[int, int, int] = (8, 16, 32),
-        spacing: str | int = "scale",
+        spacing: str | int = 1,
     ) -> None:
         super().__init__()
         self.scales, self.context = tuple(scales), context

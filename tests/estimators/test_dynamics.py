@@ -78,7 +78,7 @@ def test_a_map_depends_on_the_frames_that_its_scale_sees_and_on_no_others(spacin
 def test_pairs_that_count_leave_out_the_frames_seen():
     """Against a plain loop over the pairs of each window."""
     clip = torch.randn(12, 3, 28, 24, generator=torch.Generator().manual_seed(0))
-    net = DynamicsUNet(scales=(1, 3))
+    net = DynamicsUNet(scales=(1, 3), spacing="scale")
     accuracy = ranking_accuracy(net, [clip])[0]
     at = torch.arange(3, 9)
     scores = scale_scores(net, draw_maps(net, [clip], [at]).detach(), clip, at)[1]
@@ -89,9 +89,10 @@ def test_pairs_that_count_leave_out_the_frames_seen():
     assert np.isnan(accuracy[0])
 
 
-def test_descriptor_is_the_gradient_of_the_rank_loss(clips):
+@pytest.mark.parametrize(("spacing", "apart"), [(1, 1), ("scale", 3)])
+def test_descriptor_is_the_gradient_of_the_rank_loss(clips, spacing, apart):
     """Against a plain loop: one person, one window and one scale at a time, filters as matrices."""
-    plain = _small(whiten=False, early_stopping=False).fit(clips.data)
+    plain = _small(spacing=spacing, whiten=False, early_stopping=False).fit(clips.data)
     descriptor = plain.transform(clips.data[:1])[0]
     names = plain.get_feature_names_out()
     net, level, scale = plain.net_, "encoder3", 1
@@ -101,7 +102,7 @@ def test_descriptor_is_the_gradient_of_the_rank_loss(clips):
     centres = spread_centres(len(frames), 3, 32)
 
     def stack(t):
-        return torch.cat([frames[t - 3], frames[t], frames[t + 3]])[None]
+        return torch.cat([frames[t - apart], frames[t], frames[t + apart]])[None]
 
     for t in centres:
         net(stack(t), lambda at, x: seen.append((at, x)) or x)
@@ -120,9 +121,16 @@ def test_descriptor_is_the_gradient_of_the_rank_loss(clips):
     np.testing.assert_allclose(descriptor[at], expected, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.fixture(scope="module")
+def dilated(clips):
+    return _small(spacing="scale", early_stopping=False).fit(clips.data)
+
+
+@pytest.mark.parametrize("spacing", [1, "scale"])
 @pytest.mark.parametrize("n_steps", [1, 3])
-def test_many_persons_at_once_are_as_one_at_a_time(encoder, clips, n_steps):
-    model = pickle.loads(pickle.dumps(encoder)).set_params(n_steps=n_steps, step_size=1e-4)
+def test_many_persons_at_once_are_as_one_at_a_time(encoder, dilated, clips, spacing, n_steps):
+    model = pickle.loads(pickle.dumps(encoder if spacing == 1 else dilated))
+    model.set_params(n_steps=n_steps, step_size=1e-4)
     together = model.set_params(batch_persons=3).transform(clips.data[:5])
     alone = model.set_params(batch_persons=1).transform(clips.data[:5])
     scale = np.abs(alone).max()
@@ -151,15 +159,15 @@ def test_whitening_undoes_the_spread_over_persons():
     assert torch.isfinite(_inverse_root(torch.zeros(2, 2))).all()
 
 
-def test_whitened_descriptor_is_the_plain_one_whitened(encoder, clips):
-    names = encoder.get_feature_names_out()
-    plain = pickle.loads(pickle.dumps(encoder))
+def test_whitened_descriptor_is_the_plain_one_whitened(dilated, clips):
+    names = dilated.get_feature_names_out()
+    plain = pickle.loads(pickle.dumps(dilated))
     plain.whitening_ = Whitening.none(plain.net_, LEVELS)
     at = [i for i, name in enumerate(names) if name.startswith("scale3_decoder2_")]
     change = plain.transform(clips.data[:1])[0, at].reshape(16, 16)
-    moments = encoder.whitening_
+    moments = dilated.whitening_
     expected = moments.after["decoder2"][1].numpy() @ change @ moments.before["decoder2"][1].numpy()
-    whitened = encoder.transform(clips.data[:1])[0, at]
+    whitened = dilated.transform(clips.data[:1])[0, at]
     np.testing.assert_allclose(whitened, expected.ravel(), atol=1e-4 * np.abs(expected).max())
 
 
@@ -172,6 +180,13 @@ def test_same_seed_same_bits_and_no_global_generator_touched(clips):
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
     other = _small(random_state=1).fit(clips.data).transform(clips.data[:2])
     assert not np.array_equal(first, other)
+
+
+def test_whitening_of_a_scale_is_that_of_its_own_frames(encoder, dilated):
+    before = encoder.whitening_.before["encoder1"]
+    torch.testing.assert_close(before[0], before[1])
+    before = dilated.whitening_.before["encoder1"]
+    assert not torch.allclose(before[0], before[1], rtol=0.1)
 
 
 def test_early_stopping_keeps_the_best(clips):
