@@ -206,6 +206,14 @@ def test_dynamics_come_back_to_the_bit_and_fit_in_a_pipeline(tmp_path, spacing):
     pd.testing.assert_frame_equal(loaded.history_, encoder.history_, check_exact=True)
 
 
+def test_dynamics_without_whitening_come_back(tmp_path):
+    clips = make_dynamic_clips(2, n_frames=8, random_state=0).data
+    encoder = PersonDynamicsEncoder(scales=(1,), whiten=False, max_epochs=1, random_state=0)
+    save_model(encoder.fit(clips), tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.transform(clips), encoder.transform(clips))
+
+
 def test_the_whitening_of_other_filters_is_refused(tmp_path):
     clips = make_dynamic_clips(2, n_frames=8, random_state=0).data
     encoder = PersonDynamicsEncoder(scales=(1,), max_epochs=1, random_state=0).fit(clips)

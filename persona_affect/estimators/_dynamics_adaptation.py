@@ -108,9 +108,15 @@ class Whitening:
     @classmethod
     def none(cls, net: DynamicsUNet, levels: Iterable[str]) -> "Whitening":
         """Return gradients as they are."""
-        eyes = {level: torch.eye(net.level_widths[level]) for level in levels}
-        by_scale = {level: eye.repeat(len(net.scales), 1, 1) for level, eye in eyes.items()}
-        return cls(by_scale, by_scale)
+        # Tensors of their own, each: safetensors saves none that share memory.
+        before, after = (
+            {
+                level: torch.eye(net.level_widths[level]).repeat(len(net.scales), 1, 1)
+                for level in levels
+            }
+            for _ in range(2)
+        )
+        return cls(before, after)
 
     @classmethod
     def estimate(

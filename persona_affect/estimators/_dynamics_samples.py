@@ -114,9 +114,9 @@ def _clips_of(
             continue
         if len(clip) < needed:
             raise InvalidImageError(
-                f"Sample {index} has a clip of {len(clip)} frames; scales={tuple(encoder.scales)} "
-                f"and context={encoder.context} need {needed} or more. Give longer clips, or "
-                "leave out the largest scale."
+                f"Sample {index} has a clip of {len(clip)} frames; scales={tuple(encoder.scales)}, "
+                f"context={encoder.context} and spacing={encoder.spacing!r} need {needed} or more. "
+                "Give longer clips, or leave out the largest scale."
             )
         if clip.shape[1] < size[0] or clip.shape[2] < size[1]:
             raise InvalidImageError(
