@@ -52,7 +52,7 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
     spacing : int or "scale", default=1
         How far apart the frames are that the network sees; ``"scale"``: as far as the window of
         each scale reaches, as dilated convolutions do, each scale in a pass of its own. Ours. It
-        ranks frames far better at large scales, and describes persons no better.
+        ranks frames far better at large scales, describes persons about as well, and takes longer.
     image_size : tuple of (height, width), default=(28, 24)
         Faces are shrunk to this size, and the clip's mean face is subtracted.
     widths : tuple of three int, default=(8, 16, 32)
