@@ -271,6 +271,18 @@ def measure_spacing(seed: int, options: argparse.Namespace) -> dict[str, float]:
     return results
 
 
+def measure_ranking(seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Rank frames from frames further apart, trained as long as the encoder does by default."""
+    gen, down = (render(name, seed, options.cache)["small"] for name in ("gen", "down"))
+    encoder = PersonDynamicsEncoder(spacing="scale", random_state=seed, device="cpu", whiten=False)
+    accuracy = encoder.fit(gen).ranking_accuracy(down[:60]).mean(0)
+    results = {
+        f"ranking, spacing scale, {encoder.max_epochs} epochs, scale {scale}": value
+        for scale, value in zip(encoder.scales[1:], accuracy[1:], strict=True)
+    }
+    return results | {"ranking, spacing scale, epochs trained": encoder.n_iter_}
+
+
 def make_names() -> list[str]:
     return ["tempo", "lead", "pauses", "asymmetry", "amplitude"]
 
@@ -419,6 +431,7 @@ def measure_frames(seed: int, options: argparse.Namespace) -> dict[str, float]:
 PARTS: dict[str, Callable[[int, argparse.Namespace], dict[str, float]]] = {
     "claims": measure_claims,
     "context": measure_context,
+    "ranking": measure_ranking,
     "length": measure_length,
     "spacing": measure_spacing,
     "frames": measure_frames,
