@@ -26,6 +26,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy import stats
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -41,7 +43,7 @@ from persona_affect import (
     TaskFusion,
 )
 from persona_affect.datasets import make_dynamic_clips
-from persona_affect.estimators._dynamics_training import prepare_clip, spread_centres
+from persona_affect.estimators._dynamics_training import margin_frames, prepare_clip, spread_centres
 from persona_affect.metrics import ccc_score
 from persona_affect.networks import PersonFilters, stack_context
 from persona_affect.objectives import rank_loss, window_scores
@@ -52,6 +54,7 @@ SETS = {
     "down": {"n_persons": 200},
     "tasks": {"n_persons": 120, "n_clips_per_person": 1, "tasks": TASKS},
     "same": {"n_persons": 40, "same_look": True},
+    "long": {"n_persons": 40, "same_look": True, "n_frames": 300},
 }
 HALF = (56, 48)
 FRAMES = [6, 22, 37, 52, 68]
@@ -103,33 +106,54 @@ def trait_ccc(descriptors: NDArray, y: NDArray, groups: NDArray, model: object) 
     return ccc_score(y, predicted, multioutput="raw_values")
 
 
-def person_auc(descriptors: NDArray, groups: NDArray, reference: NDArray) -> float:
-    """How well cosines tell one person's pairs of clips; whitened on the unlabelled persons.
+def person_auc(
+    descriptors: NDArray, groups: NDArray, reference: NDArray, reference_groups: NDArray
+) -> float:
+    """How well cosines tell one person's pairs of clips, in a space learnt on other persons.
 
-    No label is used: the 32 main directions of `reference` are scaled to one variance.
+    As in speaker verification: linear discriminant analysis with the persons of `reference` for
+    classes finds what differs between persons more than between clips of one, in units of the
+    latter. It knows which clips are of one person, and no trait.
     """
-    scaler = StandardScaler().fit(reference)
-    _, sizes, directions = np.linalg.svd(scaler.transform(reference), full_matrices=False)
-    z = scaler.transform(descriptors) @ directions[:32].T / sizes[:32]
+    space = make_pipeline(
+        PCA(128, random_state=0),
+        LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.3, n_components=32),
+    )
+    z = space.fit(reference, reference_groups).transform(descriptors)
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     i, j = np.triu_indices(len(z), 1)
     return float(roc_auc_score(groups[i] == groups[j], (z @ z.T)[i, j]))
 
 
+def person_aucs(own: dict[str, NDArray], data: dict[str, dict[str, NDArray]]) -> dict[str, float]:
+    """Persons of many looks, and of one, in spaces learnt on all other persons."""
+    gen, down, same = (data[name]["g"] for name in ("gen", "down", "same"))
+    known = np.vstack([own["gen"], own["down"]])
+    persons = np.concatenate([gen, down + len(gen)])
+    return {
+        "AUC, persons of many looks": person_auc(own["down"], down, own["gen"], gen),
+        "AUC, persons of one look": person_auc(own["same"], same, known, persons),
+    }
+
+
 def generic_bag(encoder: PersonDynamicsEncoder, clips: NDArray) -> NDArray:
-    """Mean and deviation over time of the generic network's features, averaged over pixels."""
-    rows = []
+    """Mean and deviation over time of the generic network's features, averaged over pixels.
+
+    From all its passes: it sees as many frames as the descriptor.
+    """
+    net, rows = encoder.net_, []
     for clip in clips:
         frames = prepare_clip(clip, encoder.image_size)
+        centres = spread_centres(len(frames), margin_frames(net), None)
         seen: list[torch.Tensor] = []
-        centres = spread_centres(len(frames), max(encoder.scales), None)
 
         def keep(_: str, x: torch.Tensor, seen: list[torch.Tensor] = seen) -> torch.Tensor:
             seen.append(x.mean((2, 3)))
             return x
 
         with torch.no_grad():
-            encoder.net_(stack_context(frames, centres, encoder.context), keep)
+            for spacing in net.passes:
+                net(stack_context(frames, centres, net.context, spacing), keep)
         pooled = torch.cat(seen, 1)
         rows.append(torch.cat([pooled.mean(0), pooled.std(0)]).numpy())
     return np.array(rows)
@@ -161,18 +185,17 @@ def by_person(descriptors: NDArray, clips: int = 2) -> NDArray:
 
 def measure_claims(seed: int, options: argparse.Namespace) -> dict[str, float]:
     """Ranking, recognition, traits and tasks of one seed."""
-    data = {name: render(name, seed, options.cache) for name in SETS}
+    data = {name: render(name, seed, options.cache) for name in ("gen", "down", "tasks", "same")}
     encoder = PersonDynamicsEncoder(max_epochs=options.epochs, random_state=seed, device="cpu")
     encoder.fit(data["gen"]["small"])
     results: dict[str, float] = {}
-    down, same, tasks = (data[name] for name in ("down", "same", "tasks"))
+    down, tasks = data["down"], data["tasks"]
     accuracy = encoder.ranking_accuracy(down["small"][:60])
     for scale, value in zip(encoder.scales[1:], accuracy.mean(0)[1:], strict=True):
         results[f"ranking, context 3, scale {scale}"] = value
 
     own = {name: encoder.transform(part["small"]) for name, part in data.items()}
-    results["AUC, persons of many looks"] = person_auc(own["down"], down["g"], own["gen"])
-    results["AUC, persons of one look"] = person_auc(own["same"], same["g"], own["gen"])
+    results |= person_aucs(own, data)
 
     half = own["down"].reshape(len(down["g"]), len(encoder.scales), -1)
     variants: dict[str, NDArray] = {"descriptor": own["down"]}
@@ -201,6 +224,65 @@ def measure_claims(seed: int, options: argparse.Namespace) -> dict[str, float]:
     return results
 
 
+def measure_length(seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Tell persons of one look from longer clips, all windows of them."""
+    data = {name: render(name, seed, options.cache) for name in ("gen", "down", "long")}
+    gen, down, long = data.values()
+    encoder = PersonDynamicsEncoder(max_epochs=options.epochs, random_state=seed, device="cpu")
+    encoder.fit(gen["small"])
+    known = np.vstack([encoder.transform(part["small"]) for part in (gen, down)])
+    persons = np.concatenate([gen["g"], down["g"] + len(gen["g"])])
+    encoder.set_params(n_windows=None, batch_persons=1)
+    return {
+        f"AUC, persons of one look, {n} frames": person_auc(
+            encoder.transform(long["small"][:, :n]), long["g"], known, persons
+        )
+        for n in (75, 150, 300)
+    }
+
+
+def measure_spacing(seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Compare who sees neighbours with who sees frames as far apart as each scale reaches."""
+    data = {name: render(name, seed, options.cache) for name in ("gen", "down", "same")}
+    down, results = data["down"], {}
+    for spacing in (1, "scale"):
+        encoder = PersonDynamicsEncoder(
+            spacing=spacing, max_epochs=options.epochs, random_state=seed, device="cpu"
+        ).fit(data["gen"]["small"])
+        own = {name: encoder.transform(part["small"]) for name, part in data.items()}
+        found = person_aucs(own, data)
+        accuracy = encoder.ranking_accuracy(down["small"][:60]).mean(0)
+        found |= {
+            f"ranking, scale {scale}": value
+            for scale, value in zip(encoder.scales[1:], accuracy[1:], strict=True)
+        }
+        plain = ridge(standardise=False)
+        by_scale = own["down"].reshape(len(down["g"]), len(encoder.scales), -1)
+        variants = {"descriptor": (own["down"], plain)}
+        for k, scale in enumerate(encoder.scales):
+            variants[f"scale {scale} alone"] = by_scale[:, k], plain
+        bag = generic_bag(encoder, down["small"])
+        variants["bag of generic features"] = bag, ridge(standardise=True)
+        for name, (x, model) in variants.items():
+            found[f"one clip, {name}"] = trait_ccc(x, down["y"], down["g"], model).mean()
+        two = trait_ccc(by_person(own["down"]), down["y"][::2], down["g"][::2], plain)
+        found["two clips, descriptor"] = two.mean()
+        results |= {f"spacing {spacing}: {name}": value for name, value in found.items()}
+    return results
+
+
+def measure_ranking(seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Rank frames from frames further apart, trained as long as the encoder does by default."""
+    gen, down = (render(name, seed, options.cache)["small"] for name in ("gen", "down"))
+    encoder = PersonDynamicsEncoder(spacing="scale", random_state=seed, device="cpu", whiten=False)
+    accuracy = encoder.fit(gen).ranking_accuracy(down[:60]).mean(0)
+    results = {
+        f"ranking, spacing scale, {encoder.max_epochs} epochs, scale {scale}": value
+        for scale, value in zip(encoder.scales[1:], accuracy[1:], strict=True)
+    }
+    return results | {"ranking, spacing scale, epochs trained": encoder.n_iter_}
+
+
 def make_names() -> list[str]:
     return ["tempo", "lead", "pauses", "asymmetry", "amplitude"]
 
@@ -223,7 +305,7 @@ def measure_context(seed: int, options: argparse.Namespace) -> dict[str, float]:
             scales=(scale,), context=2 * scale + 1, max_epochs=options.epochs, random_state=seed
         ).set_params(device="cpu", early_stopping=False)
         whole.fit(gen["small"])
-        value = whole.ranking_accuracy(down["small"][:60], hidden=3).mean()
+        value = whole.ranking_accuracy(down["small"][:60], seen=(-1, 0, 1)).mean()
         results[f"ranking, whole window, scale {scale}"] = value
     return results
 
@@ -232,8 +314,16 @@ def measure_speed(seed: int, options: argparse.Namespace) -> dict[str, float]:
     """Adapt 32 persons at once, and one at a time by the plain loop over windows and scales."""
     clips = render("down", seed, options.cache)["small"][:64:2]
     gen = render("gen", seed, options.cache)["small"]
-    encoder = PersonDynamicsEncoder(max_epochs=1, random_state=seed, device="cpu", whiten=False)
-    encoder.fit(gen[:16])
+    results: dict[str, float] = {}
+    for spacing in (1, "scale"):
+        encoder = PersonDynamicsEncoder(
+            spacing=spacing, max_epochs=1, random_state=seed, device="cpu", whiten=False
+        ).fit(gen[:16])
+        results |= {f"spacing {spacing}: {k}": v for k, v in _speed(encoder, clips).items()}
+    return results
+
+
+def _speed(encoder: PersonDynamicsEncoder, clips: NDArray) -> dict[str, float]:
     encoder.transform(clips[:2])
     results: dict[str, float] = {}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -241,6 +331,7 @@ def measure_speed(seed: int, options: argparse.Namespace) -> dict[str, float]:
     together = encoder.set_params(batch_persons=32).transform(clips)
     results["seconds a person, 32 at once"] = (time.perf_counter() - start) / 32
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # The process's peak: of the second encoder only what it takes beyond the first.
     results["MiB more at the peak, 32 at once"] = (after - before) / 1024
     start = time.perf_counter()
     alone = np.vstack([encoder.transform(clips[i : i + 1]) for i in range(8)])
@@ -261,27 +352,31 @@ def naive_descriptor(encoder: PersonDynamicsEncoder, clip: NDArray[np.uint8]) ->
     """Adapt one person as one would write it down: a scale and a window at a time, autograd."""
     net, levels = encoder.net_, list(encoder.filter_levels)
     frames = prepare_clip(clip, encoder.image_size)
-    centres = spread_centres(len(frames), max(encoder.scales), encoder.n_windows)
-    means: dict[str, torch.Tensor] = {}
+    centres = spread_centres(len(frames), margin_frames(net), encoder.n_windows)
+    rms = frames.square().mean().sqrt()
+    means: dict[int, dict[str, torch.Tensor]] = {}
+    for spacing in net.passes:
+        means[spacing] = {}
 
-    def add(level: str, x: torch.Tensor) -> torch.Tensor:
-        means[level] = means.get(level, 0) + x / len(centres)
-        return x
+        def add(level: str, x: torch.Tensor, own: dict = means[spacing]) -> torch.Tensor:
+            own[level] = own.get(level, 0) + x / len(centres)
+            return x
 
-    with torch.no_grad():
-        for t in centres:
-            net(stack_context(frames, t[None], encoder.context), add)
+        with torch.no_grad():
+            for t in centres:
+                net(stack_context(frames, t[None], net.context, spacing), add)
     parts = []
-    for k, scale in enumerate(encoder.scales):
+    for k, (scale, spacing) in enumerate(zip(net.scales, net.spacings, strict=True)):
         filters = PersonFilters(net.level_widths, levels).weights
 
-        def insert(level: str, x: torch.Tensor, filters: object = filters) -> torch.Tensor:
-            departures = (x - means[level]).flatten(2)
+        def insert(
+            level: str, x: torch.Tensor, filters: object = filters, own: dict = means[spacing]
+        ) -> torch.Tensor:
+            departures = (x - own[level]).flatten(2)
             return x + (filters[level] @ departures).view_as(x)
 
         for t in centres:
-            maps = net(stack_context(frames, t[None], encoder.context), insert)[None, :, k]
-            rms = frames.square().mean().sqrt()
+            maps = net(stack_context(frames, t[None], net.context, spacing), insert)[None, :, k]
             scores = window_scores(maps, frames[None], t[None, None], scale, rms)
             (rank_loss(scores, encoder.filter_margin).sum() / len(centres)).backward()
         parts += [-filters[level].grad.flatten() for level in levels]
@@ -297,6 +392,7 @@ def measure_grid(seed: int, options: argparse.Namespace) -> dict[str, float]:
     for i in range(len(clips)):
         others = [clip for j, clip in enumerate(clips) if j != i]
         encoder = PersonDynamicsEncoder(
+            spacing="scale",
             max_epochs=options.grid_epochs,
             batch_size=5,
             windows_per_clip=16,
@@ -307,8 +403,11 @@ def measure_grid(seed: int, options: argparse.Namespace) -> dict[str, float]:
         ).fit(others)
         rows.append(encoder.ranking_accuracy(clips[i : i + 1])[0])
     mean = np.mean(rows, axis=0)
-    results = {f"GRID, scale {s}": mean[k] for k, s in enumerate(encoder.scales) if k}
-    results["GRID, lowest clip, scale 2"] = min(row[1] for row in rows)
+    lowest = np.min(rows, axis=0)
+    results = {}
+    for k, scale in list(enumerate(encoder.scales))[1:]:
+        results[f"GRID, spacing scale, scale {scale}"] = mean[k]
+        results[f"GRID, spacing scale, scale {scale}, lowest clip"] = lowest[k]
     return results
 
 
@@ -332,6 +431,9 @@ def measure_frames(seed: int, options: argparse.Namespace) -> dict[str, float]:
 PARTS: dict[str, Callable[[int, argparse.Namespace], dict[str, float]]] = {
     "claims": measure_claims,
     "context": measure_context,
+    "ranking": measure_ranking,
+    "length": measure_length,
+    "spacing": measure_spacing,
     "frames": measure_frames,
     "speed": measure_speed,
     "grid": measure_grid,
@@ -362,6 +464,18 @@ def tabulate(options: argparse.Namespace) -> str:
             )
         singles = [c for c in table if c.startswith(f"traits, {clips}: descriptor, scale")]
         difference(f"difference, {clips}: all scales - best scale", own, singles)
+    for spacing in (1, "scale"):
+        own = f"spacing {spacing}: one clip, descriptor"
+        singles = [c for c in table if c.startswith(f"spacing {spacing}: one clip, scale")]
+        difference(f"difference, spacing {spacing}: all scales - best scale", own, singles)
+        bag = [f"spacing {spacing}: one clip, bag of generic features"]
+        difference(f"difference, spacing {spacing}: descriptor - bag", own, bag)
+    neighbours = ["spacing 1: one clip, descriptor"]
+    difference(
+        "difference, one clip: spacing scale - 1",
+        "spacing scale: one clip, descriptor",
+        neighbours,
+    )
     alone = [c for c in table if c.startswith("tasks:") and c.endswith("alone")]
     for fusion in ("early", "late"):
         difference(f"difference: {fusion} - best task", f"tasks: {fusion} fusion", alone)

@@ -209,10 +209,12 @@ def test_what_the_resnet29_reads_of_a_face_comes_back(tmp_path):
     np.testing.assert_array_equal(loaded.predict(faces), model.predict(faces))
 
 
-def test_dynamics_come_back_to_the_bit_and_fit_in_a_pipeline(tmp_path):
+@pytest.mark.parametrize("spacing", [1, "scale"])
+def test_dynamics_come_back_to_the_bit_and_fit_in_a_pipeline(tmp_path, spacing):
     clips = make_dynamic_clips(3, n_frames=12, random_state=0).data
     settings = {"scales": (1, 3), "filter_levels": ["encoder3", "bottleneck"]}
-    encoder = PersonDynamicsEncoder(**settings, max_epochs=2, random_state=0).fit(clips)
+    encoder = PersonDynamicsEncoder(**settings, spacing=spacing, max_epochs=2, random_state=0)
+    encoder.fit(clips)
     save_model(encoder, tmp_path / "model")
     loaded = load_model(tmp_path / "model")
 
@@ -220,6 +222,14 @@ def test_dynamics_come_back_to_the_bit_and_fit_in_a_pipeline(tmp_path):
     np.testing.assert_array_equal(loaded.ranking_accuracy(clips), encoder.ranking_accuracy(clips))
     assert loaded.get_feature_names_out().tolist() == encoder.get_feature_names_out().tolist()
     pd.testing.assert_frame_equal(loaded.history_, encoder.history_, check_exact=True)
+
+
+def test_dynamics_without_whitening_come_back(tmp_path):
+    clips = make_dynamic_clips(2, n_frames=8, random_state=0).data
+    encoder = PersonDynamicsEncoder(scales=(1,), whiten=False, max_epochs=1, random_state=0)
+    save_model(encoder.fit(clips), tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.transform(clips), encoder.transform(clips))
 
 
 def test_the_whitening_of_other_filters_is_refused(tmp_path):

@@ -8,10 +8,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from persona_affect.networks import DynamicsUNet, PersonFilters, from_person_mean, stack_context
+from persona_affect.networks import DynamicsUNet, PersonFilters, from_person_mean
 from persona_affect.objectives import rank_loss
 
-from ._dynamics_training import margin_frames, scale_scores, spread_centres
+from ._dynamics_training import margin_frames, scale_scores, spread_centres, stack_all
 
 #: Filters or their gradients, by level; each (n_persons, channels, channels).
 ByLevel = dict[str, Tensor]
@@ -56,13 +56,14 @@ class Windows:
         person = torch.tensor(owners).repeat_interleave(counts).to(device)
         return cls(clips, centres, person, len(persons))
 
-    def stacks(self, context: int) -> Tensor:
+    def stacks(self, net: DynamicsUNet, spacing: int) -> Tensor:
         """Stack the network's input, all windows one after the other."""
-        pairs = zip(self.clips, self.centres, strict=True)
-        return torch.cat([stack_context(clip, at, context) for clip, at in pairs])
+        return stack_all(net, self.clips, self.centres, spacing)
 
-    def losses(self, net: DynamicsUNet, maps: Tensor, margin: float) -> Tensor:
-        """Rank loss of each person and scale, mean over the windows; (n_persons, n_scales).
+    def losses(
+        self, net: DynamicsUNet, maps: Tensor, scales: Sequence[int], margin: float
+    ) -> Tensor:
+        """Rank loss of each person at scales' indices, mean over the windows; (n_persons, n).
 
         Unlike the generic network's, these scores are relative to the deviation of the whole clip,
         not of each window: a person's large and quick movements weigh more than the small and slow
@@ -72,10 +73,10 @@ class Windows:
         rows = []
         for part, clip, at in zip(parts, self.clips, self.centres, strict=True):
             deviation = clip.square().mean().clamp_min(1e-12).sqrt()
-            scores = scale_scores(net, part, clip, at, deviation)
+            scores = scale_scores(net, part, clip, at, scales=scales, deviation=deviation)
             rows.append(torch.stack([rank_loss(s, margin) for s in scores], 1))
         counts = torch.bincount(self.person, minlength=self.n_persons)
-        sums = maps.new_zeros(self.n_persons, len(net.scales)).index_add(
+        sums = maps.new_zeros(self.n_persons, len(scales)).index_add(
             0, self.person, torch.cat(rows)
         )
         return sums / counts[:, None]
@@ -86,17 +87,17 @@ class Whitening:
     r"""Second moments of what the filters' gradients are made of, over the generic persons.
 
     The gradient of a filter is a sum of products :math:`\delta x^\top` of the loss's gradient after
-    the filter and the features before it. With :math:`A = E[x x^\top]` and
-    :math:`B_k = E[\sum \delta \delta^\top]` (of scale k, summed over pixels),
-    :math:`B_k^{-1/2} G A^{-1/2}` of a single window has variance of about 1 in every direction:
+    the filter and the features before it. At scale k, with :math:`A_k = E[x x^\top]` and
+    :math:`B_k = E[\sum \delta \delta^\top]` (summed over pixels),
+    :math:`B_k^{-1/2} G A_k^{-1/2}` of a single window has variance of about 1 in every direction:
     features and maps that are loud in everybody do not drown the rest, and what differs more
     between persons' means is signal. The factors are those of K-FAC (Martens and Grosse, ICML 2015;
     Grosse and Martens, ICML 2016), here to the power -1/2.
 
     Attributes
     ----------
-    before : dict of str to torch.Tensor of shape (channels, channels)
-        :math:`A^{-1/2}` by level.
+    before : dict of str to torch.Tensor of shape (n_scales, channels, channels)
+        :math:`A_k^{-1/2}` by level.
     after : dict of str to torch.Tensor of shape (n_scales, channels, channels)
         :math:`B_k^{-1/2}` by level.
     """
@@ -107,9 +108,15 @@ class Whitening:
     @classmethod
     def none(cls, net: DynamicsUNet, levels: Iterable[str]) -> "Whitening":
         """Return gradients as they are."""
-        eyes = {level: torch.eye(net.level_widths[level]) for level in levels}
-        scales = len(net.scales)
-        return cls(eyes, {level: eye.expand(scales, -1, -1) for level, eye in eyes.items()})
+        # Tensors of their own, each: safetensors saves none that share memory.
+        before, after = (
+            {
+                level: torch.eye(net.level_widths[level]).repeat(len(net.scales), 1, 1)
+                for level in levels
+            }
+            for _ in range(2)
+        )
+        return cls(before, after)
 
     @classmethod
     def estimate(
@@ -123,21 +130,26 @@ class Whitening:
         device: str,
     ) -> "Whitening":
         """Measure the moments on persons, one at a time."""
-        before = {level: torch.zeros(()) for level in levels}
-        after = {level: torch.zeros(()) for level in levels}
+        n_scales, widths = len(net.scales), net.level_widths
+        before, after = (
+            {level: torch.zeros(n_scales, widths[level], widths[level]) for level in levels}
+            for _ in range(2)
+        )
         for clips in persons:
             windows = Windows.of(net, [clips], n_windows, device)
-            probe = _Probe(levels)
-            losses = windows.losses(net, net(windows.stacks(net.context), probe), margin)
-            by_scale = [probe.deltas(losses[0, k]) for k in range(len(net.scales))]
-            for level in levels:
-                departures = from_person_mean(probe.before[level], windows.person, 1)
-                before[level] = before[level] + _second_moment(departures).cpu() / len(persons)
-                # Of each window by itself, summed over pixels, as the gradient is.
-                n, _, height, width = probe.before[level].shape
-                factor = n**2 * height * width / len(persons)
-                deltas = torch.stack([_second_moment(delta[level]) for delta in by_scale])
-                after[level] = after[level] + factor * deltas.cpu()
+            for spacing, scales in net.passes.items():
+                probe = _Probe(levels)
+                maps = net(windows.stacks(net, spacing), probe)
+                losses = windows.losses(net, maps, scales, margin)
+                for k, loss in zip(scales, losses[0], strict=True):
+                    deltas = probe.deltas(loss)
+                    for level in levels:
+                        departures = from_person_mean(probe.before[level], windows.person, 1)
+                        before[level][k] += _second_moment(departures).cpu() / len(persons)
+                        # Of each window by itself, summed over pixels, as the gradient is.
+                        n, _, height, width = departures.shape
+                        factor = n**2 * height * width / len(persons)
+                        after[level][k] += factor * _second_moment(deltas[level]).cpu()
         return cls(
             {level: _inverse_root(moment) for level, moment in before.items()},
             {level: _inverse_root(moment) for level, moment in after.items()},
@@ -145,8 +157,10 @@ class Whitening:
 
     def apply(self, level: str, scale: int, gradient: Tensor) -> Tensor:
         """Whiten the gradients (n_persons, channels, channels) of a level, at the scale's index."""
-        after = self.after[level][scale].to(gradient.device)
-        return after @ gradient @ self.before[level].to(gradient.device)
+        before, after = (
+            moments[level][scale].to(gradient.device) for moments in (self.before, self.after)
+        )
+        return after @ gradient @ before
 
 
 def adapt(
@@ -162,8 +176,8 @@ def adapt(
     """Let the filters of each person learn, scale by scale, from one start and by one rule.
 
     A step is whitened gradient descent on the person's rank loss over all the person's windows.
-    Before the first one all filters are zero, so that persons and scales share a single pass of
-    the frozen network.
+    Before the first one all filters are zero, so that persons, and scales that see the same frames,
+    share a single pass of the frozen network.
 
     Parameters
     ----------
@@ -183,32 +197,21 @@ def adapt(
     torch.Tensor of shape (n_persons, n_scales * sum of channels ** 2)
         The filters' change, by scale, then level, then output and input channel.
     """
-    stacks = windows.stacks(net.context)
     filters = [
-        PersonFilters(net.level_widths, levels, windows.n_persons).to(stacks.device)
+        PersonFilters(net.level_widths, levels, windows.n_persons).to(windows.person.device)
         for _ in net.scales
     ]
-    scales = range(len(net.scales))
+    alone = [(spacing, [k]) for k, spacing in enumerate(net.spacings)]
     for step in range(n_steps):
-        if step == 0:
-            gradients = _gradients(net, stacks, windows, _Probe(levels), scales, margin)
-        else:
-            gradients = [
-                _gradients(
-                    net,
-                    stacks,
-                    windows,
-                    _Probe(levels, partial(own, person=windows.person)),
-                    [k],
-                    margin,
-                )[0]
-                for k, own in enumerate(filters)
-            ]
-        with torch.no_grad():
-            for k, by_level in enumerate(gradients):
-                for level, gradient in by_level.items():
-                    change = whitening.apply(level, k, gradient)
-                    filters[k].weights[level] -= learning_rate * change
+        passes = alone if step else list(net.passes.items())
+        for spacing, scales in passes:
+            own = partial(filters[scales[0]], person=windows.person) if step else None
+            gradients = _gradients(net, windows, spacing, scales, _Probe(levels, own), margin)
+            with torch.no_grad():
+                for k, by_level in zip(scales, gradients, strict=True):
+                    for level, gradient in by_level.items():
+                        change = whitening.apply(level, k, gradient)
+                        filters[k].weights[level] -= learning_rate * change
     columns = [own.weights[level].detach().flatten(1) for own in filters for level in levels]
     return torch.cat(columns, 1)
 
@@ -251,22 +254,23 @@ class _Probe:
 
 def _gradients(
     net: DynamicsUNet,
-    stacks: Tensor,
     windows: Windows,
+    spacing: int,
+    scales: Sequence[int],
     probe: _Probe,
-    scales: Iterable[int],
     margin: float,
 ) -> list[ByLevel]:
-    """Gradients of each person's loss at the given scales, from one pass of the network."""
-    losses = windows.losses(net, net(stacks, probe), margin)
+    """Gradients of each person's losses at scales that see the same frames, from one pass."""
+    maps = net(windows.stacks(net, spacing), probe)
+    losses = windows.losses(net, maps, scales, margin)
     departures = {
         level: from_person_mean(x, windows.person, windows.n_persons).flatten(2).mT
         for level, x in probe.before.items()
     }
     gradients = []
-    for k in scales:
+    for loss in losses.T:
         # No person's loss depends on another's filters: the sum's gradients are the persons' own.
-        deltas = probe.deltas(losses[:, k].sum())
+        deltas = probe.deltas(loss.sum())
         by_window = {level: d.flatten(2) @ departures[level] for level, d in deltas.items()}
         gradients.append(
             {

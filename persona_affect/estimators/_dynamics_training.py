@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -56,7 +56,7 @@ def prepare_clip(clip: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
 
 def margin_frames(net: DynamicsUNet) -> int:
     """Frames at either end of a clip that are no centre: windows and stacks must fit in."""
-    return max(*net.scales, net.context // 2)
+    return max(*net.scales, net.context // 2 * max(net.spacings))
 
 
 def spread_centres(n_frames: int, margin: int, n_windows: int | None) -> Tensor:
@@ -67,17 +67,39 @@ def spread_centres(n_frames: int, margin: int, n_windows: int | None) -> Tensor:
     return margin + ((torch.arange(n_windows) + 0.5) * fitting / n_windows).long()
 
 
+def stack_all(
+    net: DynamicsUNet, clips: Sequence[Tensor], centres: Sequence[Tensor], spacing: int
+) -> Tensor:
+    """Stack the network's input at the centres of clips, one clip after the other."""
+    pairs = zip(clips, centres, strict=True)
+    return torch.cat([stack_context(clip, at, net.context, spacing) for clip, at in pairs])
+
+
+def draw_maps(net: DynamicsUNet, clips: Sequence[Tensor], centres: Sequence[Tensor]) -> Tensor:
+    """Draw the maps of every scale, each from the frames that it sees; (n, n_scales, 3, H, W)."""
+    drawn: dict[int, Tensor] = {}
+    for spacing, scales in net.passes.items():
+        maps = net(stack_all(net, clips, centres, spacing))
+        drawn |= {k: maps[:, k] for k in scales}
+    return torch.stack([drawn[k] for k in range(len(net.scales))], 1)
+
+
 def scale_scores(
     net: DynamicsUNet,
     maps: Tensor,
     frames: Tensor,
     centres: Tensor,
+    *,
+    scales: Iterable[int] | None = None,
     deviation: Tensor | None = None,
 ) -> list[Tensor]:
-    """Score one clip's windows at every scale: a list of (n_centres, 2 * scale + 1)."""
+    """Score one clip's windows at every scale: a list of (n_centres, 2 * scale + 1).
+
+    With `scales`, at those indices alone.
+    """
     return [
-        window_scores(maps[None, :, k], frames[None], centres[None], scale, deviation)[0]
-        for k, scale in enumerate(net.scales)
+        window_scores(maps[None, :, k], frames[None], centres[None], net.scales[k], deviation)[0]
+        for k in (range(len(net.scales)) if scales is None else scales)
     ]
 
 
@@ -86,7 +108,7 @@ def ranking_accuracy(
     net: DynamicsUNet,
     clips: Sequence[Tensor],
     n_windows: int | None = None,
-    hidden: int | None = None,
+    seen: Iterable[int] | None = None,
 ) -> NDArray[np.float64]:
     """Share of pairs of frames in order, by clip and scale.
 
@@ -96,23 +118,23 @@ def ranking_accuracy(
     clips : sequence of torch.Tensor of shape (T, 3, H, W)
     n_windows : int or None
         Windows a clip, evenly spaced; all if None.
-    hidden : int or None
-        Frames in the middle of a window that do not count; the network's context if None.
+    seen : iterable of int or None
+        Frames of a window that do not count, from its centre; at each scale those that its map is
+        drawn from if None.
 
     Returns
     -------
     ndarray of shape (n_clips, n_scales)
-        NaN for a scale whose windows lie within the hidden frames.
+        NaN for a scale of which fewer than two frames count.
     """
-    hidden = net.context if hidden is None else hidden
     rows = []
     for frames in clips:
         centres = spread_centres(len(frames), margin_frames(net), n_windows).to(frames.device)
-        maps = net(stack_context(frames, centres, net.context))
+        maps = draw_maps(net, [frames], [centres])
         rows.append(
             [
-                rank_accuracy(scores, hidden).mean().item()
-                for scores in scale_scores(net, maps, frames, centres)
+                rank_accuracy(scores, net.seen(k) if seen is None else seen).mean().item()
+                for k, scores in enumerate(scale_scores(net, maps, frames, centres))
             ]
         )
     return np.array(rows)
@@ -163,8 +185,11 @@ def train_generic(
     optimizer = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=weight_decay)
     n_steps = max_epochs * -(-len(clips) // batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, Schedule("cosine", n_steps))
-    # Where all windows lie within the network's input, there is nothing else to be judged by.
-    hidden = net.context if max(net.scales) > net.context // 2 else 0
+    # Where no scale has two frames that its map was not drawn from, all frames count.
+    judged = any(
+        len({*range(-scale, scale + 1)} - {*net.seen(k)}) > 1 for k, scale in enumerate(net.scales)
+    )
+    seen = None if judged else ()
     history: list[dict[str, float]] = []
     best, best_epoch, best_state = -np.inf, 0, copy.deepcopy(net.state_dict())
     bar = tqdm(range(max_epochs), desc="Training", unit="epoch", disable=not verbose)
@@ -189,7 +214,7 @@ def train_generic(
         row: dict[str, float] = {"epoch": epoch + 1, "train_loss": float(np.mean(losses))}
         if held_out:
             row["valid_accuracy"] = float(
-                np.nanmean(ranking_accuracy(net, held_out, _VALID_WINDOWS, hidden))
+                np.nanmean(ranking_accuracy(net, held_out, _VALID_WINDOWS, seen))
             )
         bar.set_postfix({name: f"{value:.3f}" for name, value in row.items() if name != "epoch"})
         history.append(row | {"seconds": time.perf_counter() - start})
@@ -215,10 +240,9 @@ def _batch_loss(
         (torch.randperm(len(clip) - 2 * edge)[:windows_per_clip] + edge).to(clip.device)
         for clip in clips
     ]
-    stacks = [stack_context(*pair, net.context) for pair in zip(clips, centres, strict=True)]
-    maps = net(torch.cat(stacks))
+    maps = draw_maps(net, clips, centres)
     terms = []
-    parts = maps.split([len(stack) for stack in stacks])
+    parts = maps.split([len(at) for at in centres])
     for part, clip, at in zip(parts, clips, centres, strict=True):
         terms += [rank_loss(s, margin).mean() for s in scale_scores(net, part, clip, at)]
     return torch.stack(terms).mean() + _MAP_PENALTY * maps.square().mean()

@@ -21,6 +21,7 @@ from persona_affect.objectives import PersEmoNLoss
 from ._assembly import make_network
 from ._dynamics import PersonDynamicsEncoder
 from ._dynamics_adaptation import Whitening
+from ._dynamics_samples import check_shapes
 from ._embedder import FaceEmbedder
 from ._joint import JointAffectEstimator
 from ._ram import RAMRegressor, make_ram_net
@@ -176,17 +177,16 @@ def _pack_dynamics(model: PersonDynamicsEncoder) -> tuple[Facts, Tensors]:
 
 
 def _unpack_dynamics(model: PersonDynamicsEncoder, facts: Facts, tensors: Tensors) -> None:
-    model._check_shapes()
+    check_shapes(model)
     network = _fill(
-        lambda: DynamicsUNet(model.scales, model.context, model.widths), _take("network", tensors)
+        lambda: DynamicsUNet(model.scales, model.context, model.widths, model.spacing),
+        _take("network", tensors),
     )
     before, after = _take("before", tensors), _take("after", tensors)
     for level in model.filter_levels:
         width = network.level_widths[level]
-        for found, wanted in (
-            (before[level], (width, width)),
-            (after[level], (len(network.scales), width, width)),
-        ):
+        wanted = (len(network.scales), width, width)
+        for found in (before[level], after[level]):
             if (tuple(found.shape), found.dtype) != (wanted, torch.float32):
                 raise ValueError(f"the whitening of {level} is {tuple(found.shape)}, not {wanted}")
     if not before.keys() == after.keys() == set(model.filter_levels):

@@ -36,9 +36,14 @@ class DynamicsUNet(nn.Module):
         Frames in, odd: the published 1, or the centre frame with its neighbours.
     widths : tuple of three int, default=(8, 16, 32)
         Channels of the levels, multiples of 8.
+    spacing : int or "scale", default=1
+        How far apart the frames in are. ``"scale"``: as far as the window of the scale reaches
+        whose map is drawn, so that each scale needs a pass of its own.
 
     Attributes
     ----------
+    spacings : tuple of int
+        By scale, how far apart the frames are that its map is drawn from.
     level_widths : dict of str to int
         Channels after each of `LEVELS`.
 
@@ -53,9 +58,16 @@ class DynamicsUNet(nn.Module):
         scales: Sequence[int] = (1, 2, 4, 8),
         context: int = 3,
         widths: tuple[int, int, int] = (8, 16, 32),
+        spacing: str | int = 1,
     ) -> None:
         super().__init__()
         self.scales, self.context = tuple(scales), context
+        self.spacings: tuple[int, ...]
+        if isinstance(spacing, str):
+            # A single frame has no neighbours to be near or far.
+            self.spacings = self.scales if context > 1 else (1,) * len(self.scales)
+        else:
+            self.spacings = (spacing,) * len(self.scales)
         low, middle, high = widths
         self.encoder1 = _block(3 * context, low)
         self.encoder2 = _block(low, middle)
@@ -68,6 +80,19 @@ class DynamicsUNet(nn.Module):
         channels = (low, middle, high, high, high, middle, low)
         self.level_widths = dict(zip(LEVELS, channels, strict=True))
 
+    @property
+    def passes(self) -> dict[int, list[int]]:
+        """By spacing, the indices of the scales whose maps one pass draws."""
+        passes: dict[int, list[int]] = {}
+        for k, spacing in enumerate(self.spacings):
+            passes.setdefault(spacing, []).append(k)
+        return passes
+
+    def seen(self, k: int) -> list[int]:
+        """Frames that the map of the scale at index `k` is drawn from, counted from its centre."""
+        reach = self.context // 2
+        return [self.spacings[k] * i for i in range(-reach, reach + 1)]
+
     def forward(
         self, stacks: Tensor, insert: Callable[[str, Tensor], Tensor] | None = None
     ) -> Tensor:
@@ -76,7 +101,8 @@ class DynamicsUNet(nn.Module):
         Parameters
         ----------
         stacks : torch.Tensor of shape (n, 3 * context, H, W)
-            Frames one after the other, as `stack_context` makes them; H and W at least 8.
+            Frames one after the other, as `stack_context` makes them; H and W at least 8. Of the
+            maps, those of the scales of the stacks' spacing are meant (see `passes`).
         insert : callable or None
             ``(level, features) -> features`` of the same shape: what to put in after each level.
 
@@ -99,23 +125,26 @@ class DynamicsUNet(nn.Module):
         return maps.unflatten(1, (len(self.scales), 3))
 
 
-def stack_context(frames: Tensor, centres: Tensor, context: int) -> Tensor:
+def stack_context(frames: Tensor, centres: Tensor, context: int, spacing: int = 1) -> Tensor:
     """Stack each centre frame with its neighbours, as the network takes them.
 
     Parameters
     ----------
     frames : torch.Tensor of shape (n_frames, 3, H, W)
     centres : torch.Tensor of shape (n,), int64
-        At least ``context // 2`` frames from either end.
+        At least ``context // 2 * spacing`` frames from either end.
     context : int
         Odd.
+    spacing : int, default=1
+        Every how manieth frame is taken.
 
     Returns
     -------
     torch.Tensor of shape (n, 3 * context, H, W)
     """
     reach = context // 2
-    around = centres[:, None] + torch.arange(-reach, reach + 1, device=centres.device)
+    offsets = spacing * torch.arange(-reach, reach + 1, device=centres.device)
+    around = centres[:, None] + offsets
     return frames[around].flatten(1, 2)
 
 

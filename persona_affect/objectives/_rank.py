@@ -1,5 +1,7 @@
 """The rank loss: frames of a window, scored by a dynamic map, must come in their order in time."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -91,24 +93,24 @@ def rank_loss(scores: Tensor, margin: float = 1.0) -> Tensor:
     return functional.relu(margin - (scores[..., second] - scores[..., first])).mean(-1)
 
 
-def rank_accuracy(scores: Tensor, hidden: int = 0) -> Tensor:
+def rank_accuracy(scores: Tensor, seen: Iterable[int] = ()) -> Tensor:
     """Share of a window's pairs of frames whose scores are in their order in time.
 
     Parameters
     ----------
     scores : torch.Tensor of shape (..., T)
         T odd: the window's centre is in the middle.
-    hidden : int, default=0
-        Leave out the `hidden` frames in the middle, which the network saw (its context).
+    seen : iterable of int, default=()
+        Frames to leave out of the pairs, counted from the centre: those that the network was shown.
 
     Returns
     -------
     torch.Tensor of shape (...)
         In [0, 1]; a tie counts as half. NaN where fewer than two frames are left.
     """
-    length = scores.shape[-1]
-    first, second = torch.triu_indices(length, length, 1, device=scores.device)
-    reach = (hidden - 1) // 2 if hidden else -1
-    outside = ((first - length // 2).abs() > reach) & ((second - length // 2).abs() > reach)
-    gaps = scores[..., second[outside]] - scores[..., first[outside]]
+    reach, shown = scores.shape[-1] // 2, set(seen)
+    left = [reach + i for i in range(-reach, reach + 1) if i not in shown]
+    first, second = torch.triu_indices(len(left), len(left), 1, device=scores.device)
+    scores = scores[..., left]
+    gaps = scores[..., second] - scores[..., first]
     return (0.5 * (gaps.sign() + 1)).mean(-1)

@@ -12,9 +12,15 @@ from sklearn.pipeline import make_pipeline
 from persona_affect import PersonDynamicsEncoder
 from persona_affect.datasets import make_dynamic_clips
 from persona_affect.estimators._dynamics_adaptation import Whitening, _inverse_root
-from persona_affect.estimators._dynamics_training import prepare_clip, spread_centres
+from persona_affect.estimators._dynamics_training import (
+    draw_maps,
+    prepare_clip,
+    ranking_accuracy,
+    scale_scores,
+    spread_centres,
+)
 from persona_affect.exceptions import InvalidImageError, NoFaceWarning, TrainingDivergedError
-from persona_affect.networks import LEVELS, stack_context
+from persona_affect.networks import LEVELS, DynamicsUNet
 from persona_affect.objectives import rank_loss, window_scores
 
 
@@ -49,12 +55,44 @@ def test_learns_the_order_of_frames(encoder, clips):
     # All frames of the windows of scale 1 are in the network's input.
     assert np.isnan(accuracy[:, 0]).all()
     assert accuracy[:, 1].mean() > 0.65
-    assert encoder.ranking_accuracy(strangers.data, hidden=0)[:, 0].mean() > 0.8
+    assert encoder.ranking_accuracy(strangers.data, seen=())[:, 0].mean() > 0.8
 
 
-def test_descriptor_is_the_gradient_of_the_rank_loss(clips):
+@pytest.mark.parametrize("spacing", ["scale", 2])
+def test_a_map_depends_on_the_frames_that_its_scale_sees_and_on_no_others(spacing):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = DynamicsUNet(scales=(1, 3), spacing=spacing)
+        frames, other = torch.randn(2, 9, 3, 28, 24)
+    centre = [torch.tensor([4])]
+    maps = draw_maps(net, [frames], centre)[0]
+    for k, scale in enumerate(net.scales):
+        seen = [4 + offset * (scale if spacing == "scale" else 2) for offset in (-1, 0, 1)]
+        for t in range(9):
+            changed = frames.clone()
+            changed[t] = other[t]
+            same = torch.equal(draw_maps(net, [changed], centre)[0, k], maps[k])
+            assert same == (t not in seen)
+
+
+def test_pairs_that_count_leave_out_the_frames_seen():
+    """Against a plain loop over the pairs of each window."""
+    clip = torch.randn(12, 3, 28, 24, generator=torch.Generator().manual_seed(0))
+    net = DynamicsUNet(scales=(1, 3), spacing="scale")
+    accuracy = ranking_accuracy(net, [clip])[0]
+    at = torch.arange(3, 9)
+    scores = scale_scores(net, draw_maps(net, [clip], [at]).detach(), clip, at)[1]
+    unseen = [1, 2, 4, 5]
+    right = [float(row[j] > row[i]) for row in scores for i in unseen for j in unseen if i < j]
+    assert accuracy[1] == pytest.approx(np.mean(right))
+    # Windows of scale 1 have one frame on either side, and both are seen.
+    assert np.isnan(accuracy[0])
+
+
+@pytest.mark.parametrize(("spacing", "apart"), [(1, 1), ("scale", 3)])
+def test_descriptor_is_the_gradient_of_the_rank_loss(clips, spacing, apart):
     """Against a plain loop: one person, one window and one scale at a time, filters as matrices."""
-    plain = _small(whiten=False, early_stopping=False).fit(clips.data)
+    plain = _small(spacing=spacing, whiten=False, early_stopping=False).fit(clips.data)
     descriptor = plain.transform(clips.data[:1])[0]
     names = plain.get_feature_names_out()
     net, level, scale = plain.net_, "encoder3", 1
@@ -62,15 +100,19 @@ def test_descriptor_is_the_gradient_of_the_rank_loss(clips):
     filters = torch.zeros(32, 32, requires_grad=True)
     seen = []
     centres = spread_centres(len(frames), 3, 32)
+
+    def stack(t):
+        return torch.cat([frames[t - apart], frames[t], frames[t + apart]])[None]
+
     for t in centres:
-        net(stack_context(frames, t[None], 3), lambda at, x: seen.append((at, x)) or x)
+        net(stack(t), lambda at, x: seen.append((at, x)) or x)
     mean = torch.cat([x for at, x in seen if at == level]).mean(0)
 
     def insert(at, x):
         return x + torch.einsum("oc,nchw->nohw", filters, x - mean) if at == level else x
 
     for t in centres:
-        maps = net(stack_context(frames, t[None], 3), insert)
+        maps = net(stack(t), insert)
         rms = frames.square().mean().sqrt()
         scores = window_scores(maps[None, :, scale], frames[None], t[None, None], 3, rms)
         (rank_loss(scores, 10.0).sum() / len(centres)).backward()
@@ -79,9 +121,16 @@ def test_descriptor_is_the_gradient_of_the_rank_loss(clips):
     np.testing.assert_allclose(descriptor[at], expected, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.fixture(scope="module")
+def dilated(clips):
+    return _small(spacing="scale", early_stopping=False).fit(clips.data)
+
+
+@pytest.mark.parametrize("spacing", [1, "scale"])
 @pytest.mark.parametrize("n_steps", [1, 3])
-def test_many_persons_at_once_are_as_one_at_a_time(encoder, clips, n_steps):
-    model = pickle.loads(pickle.dumps(encoder)).set_params(n_steps=n_steps, step_size=1e-4)
+def test_many_persons_at_once_are_as_one_at_a_time(encoder, dilated, clips, spacing, n_steps):
+    model = pickle.loads(pickle.dumps(encoder if spacing == 1 else dilated))
+    model.set_params(n_steps=n_steps, step_size=1e-4)
     together = model.set_params(batch_persons=3).transform(clips.data[:5])
     alone = model.set_params(batch_persons=1).transform(clips.data[:5])
     scale = np.abs(alone).max()
@@ -110,15 +159,15 @@ def test_whitening_undoes_the_spread_over_persons():
     assert torch.isfinite(_inverse_root(torch.zeros(2, 2))).all()
 
 
-def test_whitened_descriptor_is_the_plain_one_whitened(encoder, clips):
-    names = encoder.get_feature_names_out()
-    plain = pickle.loads(pickle.dumps(encoder))
+def test_whitened_descriptor_is_the_plain_one_whitened(dilated, clips):
+    names = dilated.get_feature_names_out()
+    plain = pickle.loads(pickle.dumps(dilated))
     plain.whitening_ = Whitening.none(plain.net_, LEVELS)
     at = [i for i, name in enumerate(names) if name.startswith("scale3_decoder2_")]
     change = plain.transform(clips.data[:1])[0, at].reshape(16, 16)
-    moments = encoder.whitening_
-    expected = moments.after["decoder2"][1].numpy() @ change @ moments.before["decoder2"].numpy()
-    whitened = encoder.transform(clips.data[:1])[0, at]
+    moments = dilated.whitening_
+    expected = moments.after["decoder2"][1].numpy() @ change @ moments.before["decoder2"][1].numpy()
+    whitened = dilated.transform(clips.data[:1])[0, at]
     np.testing.assert_allclose(whitened, expected.ravel(), atol=1e-4 * np.abs(expected).max())
 
 
@@ -131,6 +180,13 @@ def test_same_seed_same_bits_and_no_global_generator_touched(clips):
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
     other = _small(random_state=1).fit(clips.data).transform(clips.data[:2])
     assert not np.array_equal(first, other)
+
+
+def test_whitening_of_a_scale_is_that_of_its_own_frames(encoder, dilated):
+    before = encoder.whitening_.before["encoder1"]
+    torch.testing.assert_close(before[0], before[1])
+    before = dilated.whitening_.before["encoder1"]
+    assert not torch.allclose(before[0], before[1], rtol=0.1)
 
 
 def test_early_stopping_keeps_the_best(clips):
@@ -219,6 +275,8 @@ def test_wrong_samples_are_named(encoder, clips):
         ({"scales": (2, 2)}, "scales"),
         ({"scales": (1.5,)}, "scales"),
         ({"context": 2}, "context"),
+        ({"spacing": 0}, "spacing"),
+        ({"spacing": "far"}, "spacing"),
         ({"image_size": (28,)}, "image_size"),
         ({"widths": (8, 16, 30)}, "widths"),
         ({"filter_levels": ("head",)}, "head"),

@@ -45,3 +45,24 @@ def test_stacks_hold_the_neighbours_in_their_order():
     assert stacks.shape == (2, 9, 2, 2)
     assert stacks[:, ::3, 0, 0].tolist() == [[0, 1, 2], [2, 3, 4]]
     assert stack_context(frames, torch.tensor([4]), 1)[0, :, 0, 0].tolist() == [4, 4, 4]
+
+
+def test_stacks_of_frames_further_apart():
+    frames = torch.arange(9.0).view(9, 1, 1, 1).expand(9, 3, 2, 2)
+    stacks = stack_context(frames, torch.tensor([4]), 3, spacing=3)
+    assert stacks[0, ::3, 0, 0].tolist() == [1, 4, 7]
+
+
+@pytest.mark.parametrize(
+    ("context", "spacing", "passes", "seen"),
+    [
+        (3, "scale", {2: [0], 5: [1]}, [-5, 0, 5]),
+        (5, "scale", {2: [0], 5: [1]}, [-10, -5, 0, 5, 10]),
+        (3, 4, {4: [0, 1]}, [-4, 0, 4]),
+        (1, "scale", {1: [0, 1]}, [0]),
+    ],
+)
+def test_frames_in_are_as_far_apart_as_the_scale_reaches(context, spacing, passes, seen):
+    net = DynamicsUNet(scales=(2, 5), context=context, spacing=spacing)
+    assert net.passes == passes
+    assert net.seen(1) == seen
