@@ -141,15 +141,16 @@ class Whitening:
                 probe = _Probe(levels)
                 maps = net(windows.stacks(net, spacing), probe)
                 losses = windows.losses(net, maps, scales, margin)
+                for level in levels:
+                    departures = from_person_mean(probe.before[level], windows.person, 1)
+                    # The same for all scales of a pass: they see the same frames.
+                    before[level][scales] += _second_moment(departures).cpu() / len(persons)
                 for k, loss in zip(scales, losses[0], strict=True):
-                    deltas = probe.deltas(loss)
-                    for level in levels:
-                        departures = from_person_mean(probe.before[level], windows.person, 1)
-                        before[level][k] += _second_moment(departures).cpu() / len(persons)
+                    for level, delta in probe.deltas(loss).items():
                         # Of each window by itself, summed over pixels, as the gradient is.
-                        n, _, height, width = departures.shape
+                        n, _, height, width = delta.shape
                         factor = n**2 * height * width / len(persons)
-                        after[level][k] += factor * _second_moment(deltas[level]).cpu()
+                        after[level][k] += factor * _second_moment(delta).cpu()
         return cls(
             {level: _inverse_root(moment) for level, moment in before.items()},
             {level: _inverse_root(moment) for level, moment in after.items()},

@@ -20,10 +20,9 @@ from persona_affect.networks import RAM, PersEmoN
 from persona_affect.objectives import PersEmoNLoss
 
 from ._batches import LabelledClips
+from ._ram import RAMRegressor
 
 _STRENGTHS: Final = np.logspace(-2, 6, 33)
-#: How the RAM learns by itself: as `RAMRegressor` does by default.
-_RAM_STEPS, _RAM_RATE, _RAM_DECAY = 200, 0.02, 0.1
 
 
 def start_heads(network: PersEmoN, data: LabelledClips, losses: PersEmoNLoss) -> dict[str, Tensor]:
@@ -80,11 +79,14 @@ def start_heads(network: PersEmoN, data: LabelledClips, losses: PersEmoNLoss) ->
 
 
 def _start_ram(ram: RAM, emotion: Tensor, data: LabelledClips, losses: PersEmoNLoss) -> None:
-    """Let the RAM learn from what the EAM says of all samples at once; the EAM stays as it is."""
+    """Let the RAM learn from what the EAM says, as `RAMRegressor` would; the EAM stays as it is."""
+    alone = RAMRegressor()
     traits, weight = (torch.from_numpy(data.labels[name]) for name in ("personality", "weight"))
-    optimizer = torch.optim.AdamW(ram.parameters(), _RAM_RATE, weight_decay=_RAM_DECAY)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _RAM_STEPS)
-    for _ in range(_RAM_STEPS):
+    optimizer = torch.optim.AdamW(
+        ram.parameters(), alone.learning_rate, weight_decay=alone.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, alone.max_epochs)
+    for _ in range(alone.max_epochs):
         loss = losses.regression(ram(emotion), traits, weight)
         optimizer.zero_grad()
         loss.backward()
