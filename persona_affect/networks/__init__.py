@@ -2,6 +2,7 @@
 
 from ._backbone import Backbone, EmbeddingAdapter
 from ._dynamics_unet import LEVELS, DynamicsUNet, stack_context
+from ._faceapi import FaceApi
 from ._inception import InceptionResnetV1
 from ._persemon import (
     HEADS,
@@ -28,6 +29,7 @@ __all__ = [
     "Backbone",
     "DynamicsUNet",
     "EmbeddingAdapter",
+    "FaceApi",
     "InceptionResnetV1",
     "PersEmoN",
     "PersEmoNOutput",

@@ -1,7 +1,14 @@
 """What every feature extraction module (FEM) is, and the one that stands in for embeddings."""
 
+from collections.abc import Sequence
+from typing import Final
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+#: Red, green and blue that dlib subtracts from photographs, and face-api.js after it.
+DLIB_MEAN: Final = (122.782, 117.001, 104.298)
 
 
 class Backbone(nn.Module):
@@ -93,3 +100,20 @@ class EmbeddingAdapter(Backbone):
         """Map (n, n_features) to the same shape."""
         x = (frames - self.mean) / self.scale
         return x if self.residual is None else x + self.residual(x)
+
+
+def check_crops(crops: float | Sequence[float]) -> tuple[float, ...]:
+    """Return the sides of central squares, as shares of a face's, as a tuple."""
+    shares = (crops,) if isinstance(crops, int | float) else tuple(crops)
+    if not shares or not all(0 < share <= 1 for share in shares):
+        raise ValueError(f"crops={crops!r}: give shares of the chip's side, in (0, 1].")
+    return shares
+
+
+def resample_centre(images: Tensor, crop: float, side: int) -> Tensor:
+    """Bring the central square of (n, c, h, h) images, `crop` of their side, to `side` pixels."""
+    if crop == 1 and images.shape[-1] == side:
+        return images
+    affine = torch.tensor([[crop, 0, 0], [0, crop, 0]]).to(images).expand(len(images), 2, 3)
+    grid = F.affine_grid(affine, [*images.shape[:2], side, side], align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from persona_affect.exceptions import InvalidImageError, MissingDependencyError, WeightsError
 
-from ._backbone import Backbone
+from ._backbone import DLIB_MEAN, Backbone, check_crops, resample_centre
 from ._dlib import DlibNetwork, read_dlib_network
 
 #: What can be taken out of the network, from the pixels on, with its shape.
@@ -131,18 +131,16 @@ class ResNet29(Backbone):
         super().__init__()
         self.levels = (levels,) if isinstance(levels, str) else tuple(levels)
         self.grid = grid
-        self.crops = (crops,) if isinstance(crops, int | float) else tuple(crops)
+        self.crops = check_crops(crops)
         unknown = [level for level in self.levels if level not in RESNET29_LEVELS]
         if unknown or not self.levels:
             raise ValueError(f"levels={levels!r}: choose among {list(RESNET29_LEVELS)}.")
         if grid is not None and grid < 1:
             raise ValueError(f"grid={grid!r}: it must be at least 1, or None.")
-        if not self.crops or not all(0 < crop <= 1 for crop in self.crops):
-            raise ValueError(f"crops={crops!r}: give shares of the chip's side, in (0, 1].")
         width = sum(self._n_features(level) for level in self.levels)
         self.n_features = len(self.crops) * width
         # Not part of the state: the same in every such network.
-        self.register_buffer("mean", torch.tensor([122.782, 117.001, 104.298]), persistent=False)
+        self.register_buffer("mean", torch.tensor(DLIB_MEAN), persistent=False)
         self.stem = nn.Conv2d(3, 32, 7, stride=2)
         order = list(RESNET29_LEVELS)
         depth = max(order.index(level) for level in self.levels)
@@ -196,7 +194,7 @@ class ResNet29(Backbone):
 
     def maps(self, frames: Tensor, crop: float = 1.0) -> dict[str, Tensor]:
         """Compute the map of each level that is built, (n, channels, height, width) each."""
-        pixels = _enlarge(self.preprocess(frames), crop)
+        pixels = resample_centre(self.preprocess(frames), crop, self.input_size[0])
         x = F.max_pool2d(torch.relu(self.stem(pixels)), 3, stride=2)
         maps = {}
         for name, stage in self.stages.items():
@@ -212,15 +210,6 @@ class ResNet29(Backbone):
         if self.grid is not None and self.grid < x.shape[-1]:
             x = F.adaptive_avg_pool2d(x, self.grid)
         return x.flatten(1)
-
-
-def _enlarge(images: Tensor, crop: float) -> Tensor:
-    """Fill each image with its central part, `crop` of its side."""
-    if crop == 1:
-        return images
-    affine = torch.tensor([[crop, 0, 0], [0, crop, 0]]).to(images).expand(len(images), 2, 3)
-    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False)
 
 
 def load_resnet29_weights(network: ResNet29, path: str | PathLike[str] | None = None) -> ResNet29:

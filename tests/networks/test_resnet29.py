@@ -16,8 +16,8 @@ from persona_affect.networks._dlib import DlibLayer, DlibNetwork
 from persona_affect.networks._resnet29 import (
     RESNET29_LEVELS,
     ResNet29,
-    _enlarge,
     load_resnet29_weights,
+    resample_centre,
 )
 
 REFERENCE = Path(__file__).with_name("resnet29_reference.json")
@@ -259,7 +259,7 @@ def test_a_crop_enlarges_the_centre(frames, crop):
     # Interpolation keeps a ramp a ramp, about the same centre and less steep.
     x = torch.arange(150.0) - 74.5
     ramp = (x[None, :] + 2 * x[:, None]).expand(2, 3, 150, 150)
-    torch.testing.assert_close(_enlarge(ramp, crop), crop * ramp, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(resample_centre(ramp, crop, 150), crop * ramp, rtol=1e-3, atol=1e-3)
     network = ResNet29("stage64", crops=crop)
     with torch.no_grad():
         expected = network.maps(frames, crop)["stage64"].flatten(1)
