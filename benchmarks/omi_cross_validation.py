@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from persona_affect import FaceAligner, FaceEmbedder, JointAffectEstimator
+from persona_affect import FaceAligner, FaceEmbedder, JointAffectEstimator, KernelFeatures
 
 PERSONALITY = ["trustworthy", "outgoing", "dominant", "smart", "attractive"]
 EMOTION = ["alert", "happy"]
@@ -45,12 +46,34 @@ def hash_of(stimuli, salt=""):
     return np.array([zlib.crc32(f"{salt}{stimulus}".encode()) for stimulus in stimuli])
 
 
-def make_embedding():
-    """Photo to numbers, without the heads: nothing here learns from ratings."""
-    return make_pipeline(
-        # The outline and the hair matter for impressions; the smaller crops see the features.
-        FaceAligner(template="resnet29", margin=0.3),
-        FaceEmbedder(levels=["stage128", "stage256"], crops=(1.0, 0.77, 0.54)),
+def make_aligner():
+    # The outline and the hair matter for impressions.
+    return FaceAligner(template="resnet29", margin=0.3)
+
+
+def make_features(recognition=None, small=None):
+    """From aligned faces to numbers: nothing here learns from ratings.
+
+    The recognition network's maps, and what two small networks see with a kernel of that; or the
+    same of features that two given transformers pick.
+    """
+    # The smaller crops see eyes and mouth more finely.
+    crops = (1.0, 0.77, 0.54)
+    if small is None:
+        recognition = FaceEmbedder(levels="stage128", crops=crops)
+        small = FeatureUnion(
+            [
+                ("expression", FaceEmbedder("faceapi_expression", crops=crops)),
+                ("age_gender", FaceEmbedder("faceapi_age_gender", crops=0.77)),
+            ],
+            # One crop beside three.
+            transformer_weights={"age_gender": 1.7},
+        )
+    kernel = KernelFeatures(weight=1.7, random_state=0)
+    return FeatureUnion(
+        [("recognition", recognition), ("small", make_pipeline(small, kernel))],
+        # Four tenths of the variance of the maps each, the small networks and their kernel.
+        transformer_weights={"small": 24.0},
     )
 
 
@@ -59,7 +82,7 @@ def make_heads():
         personality=PERSONALITY,
         emotion=EMOTION,
         embedding_scale="common",
-        # With 36,864 features and few faces the ridge is all but the best there is: stay near it.
+        # With tens of thousands of features and few faces the ridge is all but the best there is.
         learning_rate=1e-7,
         max_epochs=5,
         random_state=0,
@@ -72,6 +95,16 @@ def halve(ratings):
     return ratings.mask(
         np.where(ratings.columns.isin(PERSONALITY), half[:, None] == 1, half[:, None] == 0)
     )
+
+
+def embed(photos):
+    """Let the networks see once; return that with a model of it, whose kernel and heads learn."""
+    faces = make_aligner().fit_transform(photos)
+    recognition, small = (part for _, part in make_features().transformer_list)
+    X = np.hstack([recognition.fit_transform(faces), small[0].fit_transform(faces)])
+    n = recognition.get_feature_names_out().size
+    pick = [FunctionTransformer(lambda X, part=part: X[:, part]) for part in (np.s_[:n], np.s_[n:])]
+    return X, make_pipeline(make_features(*pick), make_heads())
 
 
 def cross_validate(model, X, ratings, prepare=lambda ratings: ratings):
@@ -120,14 +153,13 @@ def main():
     only = parser.parse_args().only
     photos, ratings = load_portraits()
     rated = ratings[PERSONALITY + EMOTION]
-    embedding = make_embedding()
-    X = embedding.fit_transform(photos)
+    X, model = embed(photos)
     if only in (None, "joint"):
-        predicted = cross_validate(make_heads(), X, rated)
+        predicted = cross_validate(model, X, rated)
         print("joint network\n", summarize(rated, predicted).round(3), "\n")
         print(error_by_group(rated, predicted, ratings).round(1).to_string(), "\n")
     if only in (None, "half"):
-        predicted = cross_validate(make_heads(), X, rated, halve)
+        predicted = cross_validate(model, X, rated, halve)
         print("joint network, half-labelled halves\n", summarize(rated, predicted).round(3), "\n")
     if only in (None, "baselines"):
         ridge = RidgeCV(np.logspace(-4, 4, 17), alpha_per_target=True)

@@ -8,7 +8,14 @@ was not trained on is what ``omi_cross_validation.py`` prints; ``docs/model_card
 
 from pathlib import Path
 
-from omi_cross_validation import EMOTION, PERSONALITY, load_portraits, make_embedding, make_heads
+from omi_cross_validation import (
+    EMOTION,
+    PERSONALITY,
+    load_portraits,
+    make_aligner,
+    make_features,
+    make_heads,
+)
 from sklearn.pipeline import make_pipeline
 
 import persona_affect
@@ -30,7 +37,7 @@ NOTES = {
 
 def main():
     photos, ratings = load_portraits()
-    model = make_pipeline(*(step for _, step in make_embedding().steps), make_heads())
+    model = make_pipeline(make_aligner(), make_features(), make_heads())
     model.fit(photos, ratings[PERSONALITY + EMOTION])
     TARGET.parent.mkdir(exist_ok=True)
     # 10.1 for 18.9 MB; no prediction of 160 portraits changes by more than 0.006 of 100 points.

@@ -3,6 +3,7 @@ from .annotation import FrameAnnotator
 from .estimators import (
     FaceEmbedder,
     JointAffectEstimator,
+    KernelFeatures,
     PersonDynamicsEncoder,
     RAMRegressor,
     TaskFusion,
@@ -18,6 +19,7 @@ __all__ = [
     "FaceEmbedder",
     "FrameAnnotator",
     "JointAffectEstimator",
+    "KernelFeatures",
     "PersonDynamicsEncoder",
     "RAMRegressor",
     "TaskFusion",

@@ -11,6 +11,7 @@ from persona_affect import (
     FaceAligner,
     FaceEmbedder,
     JointAffectEstimator,
+    KernelFeatures,
     PersonDynamicsEncoder,
     RAMRegressor,
     TaskFusion,
@@ -19,6 +20,8 @@ from persona_affect import (
 #: Estimators of 2-D matrices, with their defaults and with settings that take other paths.
 ON_MATRICES = [
     RAMRegressor(random_state=0),
+    KernelFeatures(random_state=0),
+    KernelFeatures(n_components=3, rank=2, random_state=0),
     JointAffectEstimator(random_state=0),
     JointAffectEstimator(adapter_rank=4, max_epochs=10, random_state=0),
 ]

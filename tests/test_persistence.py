@@ -18,13 +18,14 @@ from safetensors.torch import save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from skorch.callbacks import EpochTimer
 
 from persona_affect import (
     FaceAligner,
     FaceEmbedder,
     JointAffectEstimator,
+    KernelFeatures,
     PersonDynamicsEncoder,
     RAMRegressor,
     load_model,
@@ -86,6 +87,7 @@ ON_MATRICES = {
         EMBEDDINGS, pd.DataFrame(LABELS[:, [5, 0]], columns=["joy", "trust"])
     ),
     "early stopping": joint(early_stopping=True, validation_fraction=0.4).fit(EMBEDDINGS, LABELS),
+    "kernel features": KernelFeatures(4, rank=3, random_state=0).fit(NAMED),
     "RAM": RAMRegressor(max_epochs=3, random_state=0).fit(EMBEDDINGS, LABELS),
     "RAM, one target": RAMRegressor(max_epochs=3, random_state=0).fit(NAMED, EMBEDDINGS[:, 0]),
 }
@@ -125,6 +127,49 @@ def test_models_of_matrices_come_back_to_the_bit(name, tmp_path):
     loaded = load_model(tmp_path / "model")
     assert_equal(results(loaded, X), results(model, X))
     assert_same_facts(model, loaded)
+
+
+def a_union(**settings):
+    first, second, third = (KernelFeatures(n, rank=2, random_state=0) for n in (2, 3, 4))
+    return FeatureUnion([("once", first), ("again", make_pipeline(second, third))], **settings)
+
+
+@pytest.mark.parametrize("weights", [None, {"again": 0.5}])
+def test_unions_come_back_to_the_bit(weights, tmp_path):
+    model = make_pipeline(a_union(transformer_weights=weights), joint()).fit(EMBEDDINGS, LABELS)
+    save_model(model, tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    assert_equal(results(loaded, EMBEDDINGS), results(model, EMBEDDINGS))
+    assert loaded[0].transformer_weights == weights
+    assert_equal(results(loaded[:-1], EMBEDDINGS), results(model[:-1], EMBEDDINGS))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda node: node.update(weights={"else": 1.0}),
+        lambda node: node.update(weights=[1.0]),
+        lambda node: node.update(weights={"again": "two"}),
+        lambda node: node["steps"][0].__setitem__(0, "again"),
+        lambda node: node["steps"].append(["drop", "drop"]),
+    ],
+)
+def test_a_union_that_does_not_hold_together_is_refused(edit, tmp_path):
+    path = tmp_path / "model"
+    save_model(a_union().fit(EMBEDDINGS), path)
+    forge(path)
+    load_model(path)
+    forge(path, lambda description: edit(description["model"]))
+    with pytest.raises(ModelFormatError, match="model"):
+        load_model(path)
+
+
+def test_kernel_features_that_do_not_fit_each_other_are_refused(tmp_path):
+    path = tmp_path / "model"
+    save_model(ON_MATRICES["kernel features"], path)
+    forge(path, tensors=lambda t: t.update(centres_=torch.zeros(4, 2, dtype=torch.float64)))
+    with pytest.raises(ModelFormatError, match=r"centres_ is float64 \(4, 2\)"):
+        load_model(path)
 
 
 def test_refitting_a_loaded_model_equals_fitting(tmp_path):

@@ -4,12 +4,14 @@ from ._dynamics import PersonDynamicsEncoder
 from ._embedder import FaceEmbedder
 from ._fusion import TaskFusion
 from ._joint import JointAffectEstimator
+from ._kernel_features import KernelFeatures
 from ._presets import persemon_params
 from ._ram import RAMRegressor
 
 __all__ = [
     "FaceEmbedder",
     "JointAffectEstimator",
+    "KernelFeatures",
     "PersonDynamicsEncoder",
     "RAMRegressor",
     "TaskFusion",

@@ -34,16 +34,18 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     Parameters
     ----------
     backbone : str or callable, default="resnet29"
-        ``"resnet29"`` (align with ``FaceAligner(template="resnet29")``), a SphereFace, or a
-        function without arguments that returns a :class:`persona_affect.networks.Backbone`.
+        ``"resnet29"``, ``"faceapi_expression"`` or ``"faceapi_age_gender"`` (align with
+        ``FaceAligner(template="resnet29")``), a SphereFace, or a function without arguments that
+        returns a :class:`persona_affect.networks.Backbone`.
     weights : path-like or "pretrained", default="pretrained"
-        ``"pretrained"`` takes the ResNet29 of the extra ``pretrained``; a SphereFace needs a path.
+        ``"pretrained"`` takes the ResNet29 of the extra ``pretrained``, and face-api's networks of
+        this package; a SphereFace needs a path.
     levels : str or sequence of str, default=None
         What the ResNet29 gives: its embedding (None), or earlier maps, which keep more of what a
         face expresses; see :class:`persona_affect.networks.ResNet29`.
     crops : float or sequence of float, default=None
-        What the ResNet29 sees of a face: sides of central squares, as shares of the chip's, whose
-        levels are concatenated; the whole chip if None.
+        What the ResNet29 or face-api's networks see of a face: sides of central squares, as shares
+        of the chip's, whose features are concatenated; the whole chip if None.
     mirror : bool, default=True
         Average the embeddings of each face and of its mirror image.
     n_segments : int or None, default=3

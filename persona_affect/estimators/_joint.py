@@ -58,11 +58,12 @@ class JointAffectEstimator(JointPrediction, BaseEstimator):
         used where `X` holds embeddings.
     weights : path-like or "pretrained", default=None
         What the FEM starts from: a file, see :func:`persona_affect.networks.make_backbone`, or
-        ``"pretrained"`` for the ResNet29 of the extra ``pretrained``.
+        ``"pretrained"`` for the ResNet29 of the extra ``pretrained`` or for face-api's networks.
     levels : str or sequence of str, default=None
         What the ResNet29 gives; see :class:`persona_affect.networks.ResNet29`.
     crops : float or sequence of float, default=None
-        What the ResNet29 sees of a face; see :class:`persona_affect.networks.ResNet29`.
+        What the ResNet29 or face-api's networks see of a face; see
+        :class:`persona_affect.networks.ResNet29`.
     mirror : bool, default=True
         Average predictions over each face and its mirror image, for twice the time. Not used on
         embeddings.

@@ -24,6 +24,7 @@ from ._dynamics_adaptation import Whitening
 from ._dynamics_samples import check_shapes
 from ._embedder import FaceEmbedder
 from ._joint import JointAffectEstimator
+from ._kernel_features import KernelFeatures
 from ._ram import RAMRegressor, make_ram_net
 from ._targets import Targets, TargetScaler
 from ._training import AffectNet, resolve_device, settle
@@ -32,13 +33,15 @@ Facts: TypeAlias = dict[str, Any]
 Tensors: TypeAlias = dict[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
 
+_KERNEL_ARRAYS: Final = ("mean_", "components_", "centres_", "normalization_")
+
 
 def pack(estimator: BaseEstimator) -> tuple[Facts, Tensors]:
     """Take a fitted estimator's state out.
 
     Parameters
     ----------
-    estimator : JointAffectEstimator, RAMRegressor, FaceEmbedder or PersonDynamicsEncoder
+    estimator : one of those that `_STATES` names
 
     Returns
     -------
@@ -166,6 +169,25 @@ def _unpack_embedder(model: FaceEmbedder, facts: Facts, tensors: Tensors) -> Non
     model.network_, model._n_features_out = network, network.n_features
 
 
+def _pack_kernel(model: KernelFeatures) -> tuple[Facts, Tensors]:
+    tensors = {name: torch.from_numpy(getattr(model, name)) for name in _KERNEL_ARRAYS}
+    return {"gamma": model.gamma_, **_pack_inputs(model)}, tensors
+
+
+def _unpack_kernel(model: KernelFeatures, facts: Facts, tensors: Tensors) -> None:
+    arrays = {name: _array(tensors.pop(name)) for name in _KERNEL_ARRAYS}
+    n_features, n_centres = len(arrays["mean_"]), len(arrays["centres_"])
+    rank = len(arrays["components_"])
+    wanted = ((n_features,), (rank, n_features), (n_centres, rank), (n_centres, n_centres))
+    for (name, array), shape in zip(arrays.items(), wanted, strict=True):
+        if array.shape != shape or array.dtype.kind != "f":
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, not a float {shape}")
+        setattr(model, name, array)
+    model.gamma_ = float(facts["gamma"])
+    model._n_features_out = n_features + n_centres
+    _unpack_inputs(model, facts, n_features)
+
+
 def _pack_dynamics(model: PersonDynamicsEncoder) -> tuple[Facts, Tensors]:
     tensors = {
         **_under("network", model.net_.state_dict()),
@@ -206,6 +228,7 @@ _Unpack: TypeAlias = Callable[[Any, Facts, Tensors], None]
 _STATES: Final[dict[str, tuple[_Pack, _Unpack]]] = {
     "FaceEmbedder": (_pack_embedder, _unpack_embedder),
     "JointAffectEstimator": (_pack_joint, _unpack_joint),
+    "KernelFeatures": (_pack_kernel, _unpack_kernel),
     "PersonDynamicsEncoder": (_pack_dynamics, _unpack_dynamics),
     "RAMRegressor": (_pack_ram, _unpack_ram),
 }

@@ -1,18 +1,19 @@
 """Estimators and pipelines as JSON beside tensors, and back."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from persona_affect.estimators import (
     FaceEmbedder,
     JointAffectEstimator,
+    KernelFeatures,
     PersonDynamicsEncoder,
     RAMRegressor,
 )
@@ -26,6 +27,7 @@ CLASSES: Final[dict[str, type[BaseEstimator]]] = {
         FaceAligner,
         FaceEmbedder,
         JointAffectEstimator,
+        KernelFeatures,
         PersonDynamicsEncoder,
         RAMRegressor,
     )
@@ -58,7 +60,7 @@ def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "")
     Parameters
     ----------
     model : estimator
-        Of one of `CLASSES`, or a pipeline of such.
+        Of one of `CLASSES`, or a pipeline or a union of such.
     tensors : dict of str to torch.Tensor
         Filled with the model's tensors, under `prefix`.
 
@@ -66,7 +68,7 @@ def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "")
     -------
     dict
         ``class``, ``parameters``, ``facts`` and ``output`` (the container that `set_output` set);
-        of a pipeline ``class`` and ``steps``.
+        of a pipeline ``class`` and ``steps``; of a union ``weights`` too.
 
     Raises
     ------
@@ -74,18 +76,17 @@ def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "")
         If something cannot be described so.
     """
     if isinstance(model, Pipeline):
-        # By number: names might begin alike.
-        steps = [
-            [name, describe(step, tensors, f"{prefix}{i}.")]
-            for i, (name, step) in enumerate(model.steps)
-        ]
-        return {"class": "Pipeline", "steps": steps}
+        return {"class": "Pipeline", "steps": _describe_steps(model.steps, tensors, prefix)}
+    if isinstance(model, FeatureUnion):
+        steps = _describe_steps(model.transformer_list, tensors, prefix)
+        weights = {k: _plain(v, k) for k, v in (model.transformer_weights or {}).items()}
+        return {"class": "FeatureUnion", "steps": steps, "weights": weights}
     name = type(model).__name__
     if CLASSES.get(name) is not type(model):
         what = repr(model) if isinstance(model, str) else name
         raise ValueError(
-            f"{what} cannot be saved without code; models of {sorted(CLASSES)} and pipelines of "
-            "them can. joblib.dump saves any."
+            f"{what} cannot be saved without code; models of {sorted(CLASSES)} and pipelines and "
+            "unions of them can. joblib.dump saves any."
         )
     check_is_fitted(model)
     facts: dict[str, Any] = {}
@@ -105,6 +106,15 @@ def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "")
     }
 
 
+def _describe_steps(
+    steps: Iterable[tuple[str, BaseEstimator]], tensors: dict[str, Tensor], prefix: str
+) -> list[list[Any]]:
+    # By number: names might begin alike.
+    return [
+        [name, describe(step, tensors, f"{prefix}{i}.")] for i, (name, step) in enumerate(steps)
+    ]
+
+
 def rebuild(node: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> BaseEstimator:
     """Make the model that a description, which anyone may have written, describes.
 
@@ -113,15 +123,21 @@ def rebuild(node: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> BaseE
     One of `NOT_A_MODEL`
         If the description does not hold together.
     """
-    if node["class"] == "Pipeline":
+    if node["class"] in ("Pipeline", "FeatureUnion"):
         steps = [
             (name, rebuild(step, tensors, f"{prefix}{i}."))
             for i, (name, step) in enumerate(node["steps"])
         ]
-        pipeline = Pipeline(steps)
+        composed: Pipeline | FeatureUnion
+        if node["class"] == "Pipeline":
+            composed = Pipeline(steps)
+        else:
+            weights = {name: float(weight) for name, weight in node["weights"].items()}
+            composed = FeatureUnion(steps, transformer_weights=weights or None)
+            composed._validate_transformer_weights()
         # Names that scikit-learn would refuse are refused now.
-        pipeline._validate_names([name for name, _ in steps])
-        return pipeline
+        composed._validate_names([name for name, _ in steps])
+        return composed
     if any(key in node["parameters"] for key in _OF_THIS_MACHINE):
         raise ValueError(f"a file may not say where to write, with one of {_OF_THIS_MACHINE}")
     if node["class"] not in CLASSES:

@@ -1,0 +1,177 @@
+"""Embeddings beside features of a Gaussian kernel: linear heads on them are no longer linear."""
+
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.decomposition import PCA
+from sklearn.kernel_approximation import Nystroem
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._clips import check_embeddings
+
+
+class KernelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Append features of a Gaussian kernel to embeddings.
+
+    Ours, not the papers'. Embeddings are projected on their principal components, and Nyström's
+    method turns the kernel of these into features. Beside scikit-learn's `PCA` and `Nystroem` in a
+    row, which do the work, this keeps the embeddings, balances both parts, finds the kernel's
+    width, and lets samples without a face pass.
+
+    Parameters
+    ----------
+    n_components : int, default=512
+        Training samples that the kernel is evaluated at; all of them if there are fewer.
+    rank : int, default=64
+        Principal components that the kernel sees.
+    gamma : float, default=0.35
+        Of the kernel ``exp(-gamma d^2)``, where ``d^2`` is in units of the mean squared distance
+        between training samples.
+    weight : float, default=1.0
+        Variance of all appended features together, in units of that of the embeddings.
+    random_state : int, RandomState instance or None, default=None
+        For the choice of the training samples.
+
+    Attributes
+    ----------
+    mean_ : ndarray of shape (n_features,)
+    components_ : ndarray of shape (rank, n_features)
+        The principal components.
+    centres_ : ndarray of shape (n_components, rank)
+        The training samples that were chosen, on the components.
+    normalization_ : ndarray of shape (n_components, n_components)
+        From kernel values to features, `weight` included.
+    gamma_ : float
+        In units of the components.
+    n_features_in_ : int
+
+    References
+    ----------
+    Williams, Seeger. Using the Nyström Method to Speed Up Kernel Machines. NIPS 2000.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect import KernelFeatures
+    >>> X = np.random.default_rng(0).normal(size=(20, 5))
+    >>> KernelFeatures(n_components=8, random_state=0).fit_transform(X).shape
+    (20, 13)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "rank": [Interval(Integral, 1, None, closed="left")],
+        "gamma": [Interval(Real, 0, None, closed="neither")],
+        "weight": [Interval(Real, 0, None, closed="neither")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 512,
+        *,
+        rank: int = 64,
+        gamma: float = 0.35,
+        weight: float = 1.0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.rank = rank
+        self.gamma = gamma
+        self.weight = weight
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Find the components, the centres and the kernel's width.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Embeddings; a row of NaN is a sample without a face, and is left out.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If fewer than two samples have a face, or a row is partly missing.
+        """
+        X = self._check(X, reset=True)
+        X = X[~np.isnan(X).any(1)]
+        if len(X) < 2:
+            raise ValueError(f"KernelFeatures needs 2 samples with a face or more, not {len(X)}.")
+        rng = check_random_state(self.random_state)
+        with np.errstate(invalid="ignore"):
+            # Shares of variance, of samples that are all alike, are 0 / 0.
+            pca = PCA(min(self.rank, *X.shape), random_state=rng).fit(X)
+        seen = pca.transform(X)
+        # Twice the variance is the mean squared distance.
+        spread = 2 * float(seen.var(0).sum())
+        # Of samples that are all alike any width will do.
+        self.gamma_ = self.gamma / spread if spread > 0 else 1.0
+        nystroem = Nystroem(
+            gamma=self.gamma_,
+            n_components=min(self.n_components, len(X)),
+            random_state=rng,
+        ).fit(seen)
+        self.mean_, self.components_ = pca.mean_, pca.components_
+        self.centres_ = nystroem.components_
+        appended = float(nystroem.transform(seen).var(0).sum())
+        scale = (self.weight * float(X.var(0).sum()) / appended) ** 0.5 if appended > 0 else 1.0
+        self.normalization_ = (scale * nystroem.normalization_).astype(X.dtype)
+        self._n_features_out = X.shape[1] + len(self.centres_)
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.floating]:
+        """Append the features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features + n_components)
+            Rows of NaN stay rows of NaN.
+        """
+        check_is_fitted(self)
+        X = self._check(X, reset=False)
+        result = np.full((len(X), self._n_features_out), np.nan, dtype=X.dtype)
+        present = ~np.isnan(X).any(1)
+        if present.any():
+            seen = (X[present] - self.mean_) @ self.components_.T
+            kernel = rbf_kernel(seen, self.centres_, gamma=self.gamma_)
+            result[present] = np.hstack([X[present], kernel @ self.normalization_.T])
+        return result
+
+    def _check(self, X: Any, *, reset: bool) -> NDArray[np.floating]:
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=2 if reset else 1,
+        )
+        check_embeddings(X)
+        return X
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
