@@ -229,10 +229,10 @@ def measure_length(seed: int, options: argparse.Namespace) -> dict[str, float]:
     data = {name: render(name, seed, options.cache) for name in ("gen", "down", "long")}
     gen, down, long = data.values()
     encoder = PersonDynamicsEncoder(max_epochs=options.epochs, random_state=seed, device="cpu")
-    encoder.fit(gen["small"])
+    encoder.fit(gen["small"]).set_params(n_windows=None)
     known = np.vstack([encoder.transform(part["small"]) for part in (gen, down)])
     persons = np.concatenate([gen["g"], down["g"] + len(gen["g"])])
-    encoder.set_params(n_windows=None, batch_persons=1)
+    encoder.set_params(batch_persons=1)
     return {
         f"AUC, persons of one look, {n} frames": person_auc(
             encoder.transform(long["small"][:, :n]), long["g"], known, persons

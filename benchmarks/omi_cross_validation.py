@@ -57,23 +57,22 @@ def make_features(recognition=None, small=None):
     The recognition network's maps, and what two small networks see with a kernel of that; or the
     same of features that two given transformers pick.
     """
-    # The smaller crops see eyes and mouth more finely.
-    crops = (1.0, 0.77, 0.54)
     if small is None:
-        recognition = FaceEmbedder(levels="stage128", crops=crops)
+        # The smaller crops see eyes and mouth more finely.
+        recognition = FaceEmbedder(levels="stage128", crops=(1.0, 0.77, 0.54))
         small = FeatureUnion(
             [
-                ("expression", FaceEmbedder("faceapi_expression", crops=crops)),
+                ("expression", FaceEmbedder("faceapi_expression", crops=(0.77, 0.54))),
                 ("age_gender", FaceEmbedder("faceapi_age_gender", crops=0.77)),
             ],
-            # One crop beside three.
-            transformer_weights={"age_gender": 1.7},
+            # One crop beside two.
+            transformer_weights={"age_gender": 1.4},
         )
     kernel = KernelFeatures(weight=1.7, random_state=0)
     return FeatureUnion(
         [("recognition", recognition), ("small", make_pipeline(small, kernel))],
-        # Four tenths of the variance of the maps each, the small networks and their kernel.
-        transformer_weights={"small": 24.0},
+        # Three tenths of the variance of the maps, and half of it for the kernel.
+        transformer_weights={"small": 30.0},
     )
 
 

@@ -14,14 +14,22 @@ from persona_affect.exceptions import NoFaceWarning
 
 from ._clips import centre_frames
 
-#: Frames that pass the network together; bounds memory, and changes results by rounding alone.
-_FRAMES_PER_BATCH = 128
+#: Frames that pass a network together; bounds memory, and changes results by rounding alone.
+_FRAMES_PER_PASS = 128
+#: Faces on a CPU: the maps of more outgrow the caches, and 128 take twice the time.
+_FACES_PER_CPU_PASS = 16
+
+
+def pass_size(device: str, *, faces: bool = True) -> int:
+    """Choose how many frames, faces or embeddings, pass a network together on a device."""
+    return _FACES_PER_CPU_PASS if faces and device.startswith("cpu") else _FRAMES_PER_PASS
 
 
 def run_frames(
     run: Callable[[torch.Tensor], torch.Tensor],
     clips: Sequence[NDArray[Any]],
     *,
+    size: int,
     n_segments: int | None,
     verbose: bool,
 ) -> list[NDArray[np.float32]]:
@@ -33,6 +41,8 @@ def run_frames(
         From a batch of frames to a tensor (n_frames, d).
     clips : sequence of ndarray of shape (T, ...)
         Clips, of any number of frames each.
+    size : int
+        Frames in a batch.
     n_segments : int or None
         Centre frames of that many segments, or all frames.
     verbose : bool
@@ -49,10 +59,10 @@ def run_frames(
     ]
     where = [(i, frame) for i, frames in enumerate(picked) for frame in frames]
     parts = []
-    starts = range(0, len(where), _FRAMES_PER_BATCH)
+    starts = range(0, len(where), size)
     with torch.inference_mode():
         for start in tqdm(starts, desc="Predicting", unit="batch", disable=not verbose):
-            part = where[start : start + _FRAMES_PER_BATCH]
+            part = where[start : start + size]
             batch = np.stack([clips[i][t] for i, t in part])
             release(clips[i] for i, _ in part)
             parts.append(run(torch.from_numpy(batch)).float().cpu().numpy())

@@ -14,7 +14,7 @@ from persona_affect.metrics import SCORERS
 from persona_affect.networks import PersEmoNOutput
 
 from ._clips import check_embeddings, check_face_clips, holds_faces
-from ._inference import pool_frames, run_frames
+from ._inference import pass_size, pool_frames, run_frames
 from ._targets import TargetScaler
 from ._training import AffectNet
 
@@ -175,6 +175,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         return run_frames(
             run,
             clips,
+            size=pass_size(str(self.net_.device), faces=takes_faces),
             n_segments=n_segments,
             verbose=bool(self.verbose),
         )

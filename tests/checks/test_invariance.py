@@ -38,7 +38,8 @@ def test_a_sample_is_predicted_alike_alone_and_in_company(case):
 def test_batch_size_of_prediction_does_not_matter(case, monkeypatch):
     fitted = case.fit()
     expected = case.run(fitted)
-    monkeypatch.setattr("persona_affect.estimators._inference._FRAMES_PER_BATCH", 3)
+    for size in ("_FACES_PER_CPU_PASS", "_FRAMES_PER_PASS"):
+        monkeypatch.setattr(f"persona_affect.estimators._inference.{size}", 3)
     assert_close(case.run(fitted), expected)
 
 
