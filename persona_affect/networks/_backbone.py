@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from persona_affect.exceptions import InvalidImageError
+
 #: Red, green and blue that dlib subtracts from photographs, and face-api.js after it.
 DLIB_MEAN: Final = (122.782, 117.001, 104.298)
 
@@ -108,6 +110,15 @@ def check_crops(crops: float | Sequence[float]) -> tuple[float, ...]:
     if not shares or not all(0 < share <= 1 for share in shares):
         raise ValueError(f"crops={crops!r}: give shares of the chip's side, in (0, 1].")
     return shares
+
+
+def check_dlib_chips(network: Backbone, frames: Tensor) -> None:
+    """Raise `InvalidImageError` unless frames have the size of a network of dlib's face chips."""
+    if frames.shape[1:] != (*(network.input_size or ()), 3):
+        raise InvalidImageError(
+            f"{type(network).__name__} takes frames of shape (n, 150, 150, 3), not "
+            f'{tuple(frames.shape)}: align faces to its template, "resnet29".'
+        )
 
 
 def resample_centre(images: Tensor, crop: float, side: int) -> Tensor:

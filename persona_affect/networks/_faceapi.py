@@ -13,9 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from persona_affect.exceptions import InvalidImageError
-
-from ._backbone import DLIB_MEAN, Backbone, check_crops, resample_centre
+from ._backbone import DLIB_MEAN, Backbone, check_crops, check_dlib_chips, resample_centre
 
 #: Written by ``benchmarks/convert_faceapi_weights.py``; under terms of its own, see LICENSE there.
 FACEAPI_FILE: Final = Path(__file__).parents[1] / "models" / "faceapi.safetensors"
@@ -204,11 +202,7 @@ class FaceApi(Backbone):
         InvalidImageError
             If the frames have another size.
         """
-        if frames.shape[1:] != (*self.input_size, 3):
-            raise InvalidImageError(
-                f"FaceApi takes frames of shape (n, 150, 150, 3), not {tuple(frames.shape)}: "
-                'align faces to the template "resnet29".'
-            )
+        check_dlib_chips(self, frames)
         pixels = ((frames.to(self.mean.dtype) - self.mean) / 255).permute(0, 3, 1, 2)
         blocks = []
         for crop in self.crops:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from persona_affect.exceptions import InvalidImageError, MissingDependencyError, WeightsError
+from persona_affect.exceptions import MissingDependencyError, WeightsError
 
-from ._backbone import DLIB_MEAN, Backbone, check_crops, resample_centre
+from ._backbone import DLIB_MEAN, Backbone, check_crops, check_dlib_chips, resample_centre
 from ._dlib import DlibNetwork, read_dlib_network
 
 #: What can be taken out of the network, from the pixels on, with its shape.
@@ -181,11 +181,7 @@ class ResNet29(Backbone):
         InvalidImageError
             If the frames have another size.
         """
-        if frames.shape[1:] != (*self.input_size, 3):
-            raise InvalidImageError(
-                f"ResNet29 takes frames of shape (n, 150, 150, 3), not {tuple(frames.shape)}: "
-                "align faces to its template."
-            )
+        check_dlib_chips(self, frames)
         features = []
         for crop in self.crops:
             maps = self.maps(frames, crop)
