@@ -51,23 +51,23 @@ def make_aligner():
     return FaceAligner(template="resnet29", margin=0.3)
 
 
-def make_features(recognition=None, small=None):
-    """From aligned faces to numbers: nothing here learns from ratings.
+def make_embedders():
+    """From aligned faces: maps of the recognition network, and what two small networks see."""
+    # The smaller crops see eyes and mouth more finely.
+    recognition = FaceEmbedder(levels="stage128", crops=(1.0, 0.77, 0.54))
+    small = FeatureUnion(
+        [
+            ("expression", FaceEmbedder("faceapi_expression", crops=(0.77, 0.54))),
+            ("age_gender", FaceEmbedder("faceapi_age_gender", crops=0.77)),
+        ],
+        # One crop beside two.
+        transformer_weights={"age_gender": 1.4},
+    )
+    return recognition, small
 
-    The recognition network's maps, and what two small networks see with a kernel of that; or the
-    same of features that two given transformers pick.
-    """
-    if small is None:
-        # The smaller crops see eyes and mouth more finely.
-        recognition = FaceEmbedder(levels="stage128", crops=(1.0, 0.77, 0.54))
-        small = FeatureUnion(
-            [
-                ("expression", FaceEmbedder("faceapi_expression", crops=(0.77, 0.54))),
-                ("age_gender", FaceEmbedder("faceapi_age_gender", crops=0.77)),
-            ],
-            # One crop beside two.
-            transformer_weights={"age_gender": 1.4},
-        )
+
+def make_features(recognition, small):
+    """Put a kernel beside what the small networks see, and both beside the maps."""
     kernel = KernelFeatures(weight=1.7, random_state=0)
     return FeatureUnion(
         [("recognition", recognition), ("small", make_pipeline(small, kernel))],
@@ -99,9 +99,8 @@ def halve(ratings):
 def embed(photos):
     """Let the networks see once; return that with a model of it, whose kernel and heads learn."""
     faces = make_aligner().fit_transform(photos)
-    recognition, small = (part for _, part in make_features().transformer_list)
-    X = np.hstack([recognition.fit_transform(faces), small[0].fit_transform(faces)])
-    n = recognition.get_feature_names_out().size
+    recognition, small = (part.fit_transform(faces) for part in make_embedders())
+    X, n = np.hstack([recognition, small]), recognition.shape[1]
     pick = [FunctionTransformer(lambda X, part=part: X[:, part]) for part in (np.s_[:n], np.s_[n:])]
     return X, make_pipeline(make_features(*pick), make_heads())
 

@@ -13,6 +13,7 @@ from omi_cross_validation import (
     PERSONALITY,
     load_portraits,
     make_aligner,
+    make_embedders,
     make_features,
     make_heads,
 )
@@ -37,7 +38,7 @@ NOTES = {
 
 def main():
     photos, ratings = load_portraits()
-    model = make_pipeline(make_aligner(), make_features(), make_heads())
+    model = make_pipeline(make_aligner(), make_features(*make_embedders()), make_heads())
     model.fit(photos, ratings[PERSONALITY + EMOTION])
     TARGET.parent.mkdir(exist_ok=True)
     # 10.1 for 18.9 MB; no prediction of 160 portraits changes by more than 0.006 of 100 points.
