@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def written_whole(path: str | PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
     """Give a name to write to, that becomes `path` at the end: all of it, or nothing.
 
     A process that is killed meanwhile leaves what `path` held before, and at worst a hidden file

@@ -18,7 +18,7 @@ from joblib import Parallel, delayed, parallel_config
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from ._files import written_whole
+from ._files import atomic_write
 
 __all__ = ["transform_in_chunks"]
 
@@ -98,7 +98,7 @@ def transform_in_chunks(
     # Dask backend could send it once too, but loses it, and with it the call, when a worker dies;
     # the same holds for samples as an array, hence lists.
     stored, content = folder / "transformer.pickle", pickle.dumps(transformer)
-    with written_whole(stored) as draft:
+    with atomic_write(stored) as draft:
         draft.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     Parallel(n_jobs=n_jobs, verbose=verbose)(
@@ -123,7 +123,7 @@ def _transform_chunk(stored: Path, digest: str, samples: list[Any], path: Path, 
     except Exception as error:
         error.add_note(f"In the chunk of the samples {start} to {start + len(samples) - 1}.")
         raise
-    with written_whole(path) as draft, draft.open("wb") as file:
+    with atomic_write(path) as draft, draft.open("wb") as file:
         np.save(file, rows, allow_pickle=False)
 
 
@@ -140,7 +140,7 @@ def _claim(folder: Path, manifest: dict[str, Any]) -> None:
     """Write what the chunks are, or see that they are that."""
     path = folder / "manifest.json"
     if not path.exists():
-        with written_whole(path) as draft:
+        with atomic_write(path) as draft:
             draft.write_text(json.dumps(manifest, indent=1))
         return
     found = json.loads(path.read_text())

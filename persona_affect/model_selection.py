@@ -20,8 +20,9 @@ from sklearn.model_selection import (
     GroupShuffleSplit,
     StratifiedShuffleSplit,
 )
-from sklearn.utils import _safe_indexing, check_random_state, indexable
+from sklearn.utils import check_random_state, indexable
 
+from persona_affect._sklearn import safe_indexing
 from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
 
 __all__ = [
@@ -311,7 +312,7 @@ def affect_train_test_split(
         emotion=emotion,
     )
     sides = next(splitter.split(X, y, groups))
-    return [_safe_indexing(array, side) for array in arrays for side in sides]
+    return [safe_indexing(array, side) for array in arrays for side in sides]
 
 
 def _required(

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
 
-from persona_affect._files import written_whole
-from persona_affect.exceptions import MissingDependencyError
+from persona_affect._files import atomic_write
+from persona_affect._optional import import_optional
 
 from ._session import PLACE, Row
 
@@ -53,12 +53,7 @@ def check_suffix(path: Path, *, subtitles: bool = False) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist.")
     if path.suffix.lower() == ".parquet":
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError as error:
-            raise MissingDependencyError(
-                'Parquet files need the package pyarrow: pip install "persona-affect[app]"'
-            ) from error
+        import_optional("pyarrow", extra="app", purpose="Writing Parquet")
 
 
 @contextmanager
@@ -82,7 +77,7 @@ def open_table(path: Path, kinds: Mapping[str, type]) -> Iterator[Table]:
         As of `check_suffix`.
     """
     check_suffix(path, subtitles=True)
-    with written_whole(path) as draft:
+    with atomic_write(path) as draft:
         table = _TABLES[path.suffix.lower()](draft, kinds)
         try:
             yield table

@@ -7,8 +7,8 @@ from typing import Annotated
 import rich
 import typer
 
+from persona_affect._optional import import_optional
 from persona_affect.app._options import ModelOption, load, readable_errors
-from persona_affect.exceptions import MissingDependencyError
 
 
 def serve(
@@ -36,12 +36,8 @@ def serve(
     in front before you let others in with --host.
     """
     with readable_errors():
-        try:
-            from persona_affect.app.web import Limits, running
-        except ImportError as error:
-            raise MissingDependencyError(
-                'The web page needs gradio: pip install "persona-affect[app]"'
-            ) from error
+        import_optional("gradio", extra="app", purpose="The web page")
+        from persona_affect.app.web import Limits, running
         from persona_affect.persistence import read_model_info
 
         name = "The bundled model" if model is None else model.name

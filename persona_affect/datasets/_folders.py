@@ -1,7 +1,6 @@
 """What every loader does: look for files, leave out what is unusable and say so, bunch the rest."""
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from os import PathLike
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
+from persona_affect._warnings import warn_user
 from persona_affect.exceptions import DatasetFormatError, MediaWarning, PersonaAffectError
 from persona_affect.media import FrameSequence, check_media, segment_centres
 
@@ -96,11 +96,10 @@ class LeftOut:
         kinds = "; ".join(f"{count} times: {problem}" for problem, count in counts)
         listing = "\n".join(f"- {path}: {problem}" for path, problem in self.rows[:_SHOWN])
         more = "\n- ..." if len(self.rows) > _SHOWN else ""
-        warnings.warn(
+        warn_user(
             f"{self.name}: {len(self.rows)} files or labels were left out, {n_kept} samples kept "
             f"({kinds}). All are in the bunch's `left_out`:\n{listing}{more}",
             MediaWarning,
-            stacklevel=4,
         )
 
 

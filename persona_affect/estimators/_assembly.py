@@ -1,6 +1,5 @@
 """From face clips and half-missing labels to a net that is ready to train."""
 
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from persona_affect._warnings import warn_user
 from persona_affect.exceptions import NoFaceWarning
 from persona_affect.model_selection import AffectGroupShuffleSplit
 from persona_affect.networks import Backbone, PersEmoN
@@ -31,11 +31,7 @@ def find_present(clips: Sequence[NDArray[Any]], weight: NDArray[np.float64]) -> 
     has_face = np.array([len(clip) > 0 for clip in clips])
     if not has_face.all():
         which = name_samples(np.flatnonzero(~has_face).tolist())
-        warnings.warn(
-            f"{which} no face; left out of the training.",
-            NoFaceWarning,
-            stacklevel=4,
-        )
+        warn_user(f"{which} no face; left out of the training.", NoFaceWarning)
     return np.flatnonzero(has_face & (weight > 0))
 
 

@@ -16,7 +16,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor
 
-from persona_affect._files import written_whole
+from persona_affect._files import atomic_write
 from persona_affect._mapping import release
 from persona_affect.exceptions import ModelFormatError
 
@@ -74,7 +74,7 @@ class Checkpoint(Callback):
             "cuda": torch.cuda.get_rng_state(net.device) if cuda else None,
             "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
         }
-        with written_whole(self.path) as draft:
+        with atomic_write(self.path) as draft:
             torch.save(state, draft)
 
     def _read(self) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
+from persona_affect._device import resolve_device
+from persona_affect._sklearn import Interval, StrOptions, fit_context
 from persona_affect.networks import LEVELS, DynamicsUNet
 
 from ._dynamics_adaptation import Whitening, Windows, adapt
@@ -26,7 +27,7 @@ from ._dynamics_training import (
     spread_centres,
     train_generic,
 )
-from ._training import resolve_device, seeded_torch
+from ._training import seeded_torch
 
 #: Persons whose gradients measure the whitening; moments of so few channels need no more.
 _WHITENING_PERSONS = 64
@@ -216,7 +217,7 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train the generic network on unlabelled face clips.
 

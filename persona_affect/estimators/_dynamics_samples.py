@@ -1,6 +1,5 @@
 """What comes into the dynamics encoder: persons as clips, and parameters, checked."""
 
-import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persona_affect._warnings import warn_user
 from persona_affect.exceptions import InvalidImageError, NoFaceWarning
 from persona_affect.networks import LEVELS
 
@@ -69,7 +69,7 @@ def read_persons(
     persons = [list(_clips_of(encoder, sample, i, margin)) for i, sample in enumerate(X)]
     faceless = [i for i, clips in enumerate(persons) if not clips]
     if faceless:
-        warnings.warn(f"{name_samples(faceless)} no face; {outcome}.", NoFaceWarning, stacklevel=3)
+        warn_user(f"{name_samples(faceless)} no face; {outcome}.", NoFaceWarning)
     return persons
 
 

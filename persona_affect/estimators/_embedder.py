@@ -12,17 +12,16 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from persona_affect._device import resolve_device
+from persona_affect._sklearn import Interval, StrOptions, fit_context
 from persona_affect.networks import BACKBONES, Backbone, make_backbone
 
 from ._clips import check_face_clips
 from ._inference import pass_size, pool_frames, run_frames
-from ._training import resolve_device
 
 
 class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -101,7 +100,7 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.device = device
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
         """Build the feature extractor; nothing is learnt from `X`.
 

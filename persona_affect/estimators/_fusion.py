@@ -4,10 +4,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.utils import Tags, check_consistent_length
-from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
+
+from persona_affect._sklearn import HasMethods, StrOptions, fit_context
 
 
 class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
@@ -66,7 +67,7 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         self.regressor = regressor
         self.fusion = fusion
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any) -> Self:
         """Fit the encoder to all clips, and the regressors to the descriptors of the tasks.
 

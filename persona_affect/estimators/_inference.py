@@ -1,6 +1,5 @@
 """Running a trained network over face clips."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from persona_affect._mapping import release
+from persona_affect._warnings import warn_user
 from persona_affect.exceptions import NoFaceWarning
 
 from ._clips import centre_frames
@@ -87,11 +87,7 @@ def pool_frames(frames: Sequence[NDArray[np.float32]], width: int) -> NDArray[np
             pooled[i] = values.mean(0, dtype=np.float64)
     faceless = [i for i, values in enumerate(frames) if not len(values)]
     if faceless:
-        warnings.warn(
-            f"{name_samples(faceless)} no face; predicted as missing (NaN).",
-            NoFaceWarning,
-            stacklevel=3,
-        )
+        warn_user(f"{name_samples(faceless)} no face; predicted as missing (NaN).", NoFaceWarning)
     return pooled
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_consistent_length, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import validate_data
 
+from persona_affect._device import resolve_device
+from persona_affect._sklearn import Interval, StrOptions, check_sample_weight, fit_context
 from persona_affect.networks import (
     BACKBONES,
     Backbone,
@@ -33,7 +34,6 @@ from ._training import (
     PRECISIONS,
     AffectNet,
     history_table,
-    resolve_device,
     seeded_torch,
     train,
 )
@@ -289,7 +289,7 @@ class JointAffectEstimator(JointPrediction, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Train on the union of a personality set and an emotion set.
 
@@ -340,7 +340,7 @@ class JointAffectEstimator(JointPrediction, BaseEstimator):
         with seeded_torch(rng.randint(2**31 - 1), device):
             backbone, clips = self._start(X)
             check_consistent_length(clips, targets.values, groups)
-            weight = _check_sample_weight(sample_weight, targets.values, ensure_non_negative=True)
+            weight = check_sample_weight(sample_weight, targets.values, ensure_non_negative=True)
             present = find_present(clips, weight)
             clips, targets, weight = [clips[i] for i in present], targets[present], weight[present]
             scaler = TargetScaler(targets.values, weight, standardize=self.heads == "linear")

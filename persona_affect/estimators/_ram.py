@@ -7,11 +7,9 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import Tags, check_array, check_consistent_length, check_random_state
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_is_fitted,
     validate_data,
 )
@@ -19,12 +17,14 @@ from skorch import NeuralNet
 from skorch.dataset import Dataset
 from torch import Tensor
 
+from persona_affect._device import resolve_device
+from persona_affect._sklearn import Interval, check_sample_weight, fit_context
 from persona_affect.metrics import SCORERS
 from persona_affect.networks import RAM
 from persona_affect.objectives import masked_half_squared_error
 
 from ._targets import TargetScaler
-from ._training import history_table, resolve_device, seeded_torch, standard_callbacks, train
+from ._training import history_table, seeded_torch, standard_callbacks, train
 
 
 class _RAMNet(NeuralNet):
@@ -135,7 +135,7 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn the relation.
 
@@ -160,7 +160,7 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
             y, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y"
         )
         check_consistent_length(X, y)
-        weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
         self._one_dimensional = y.ndim == 1
         y = y.reshape(len(X), -1)
         rated = (~np.isnan(y)).any(1) & (weight > 0)

@@ -4,7 +4,6 @@
 wrote: networks are first built without memory, and their sizes compared with the tensors'.
 """
 
-import warnings
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from persona_affect._device import resolve_loaded_device
 from persona_affect.networks import RAM, Backbone, DynamicsUNet, EmbeddingAdapter, make_backbone
 from persona_affect.objectives import PersEmoNLoss
 
@@ -27,7 +27,7 @@ from ._joint import JointAffectEstimator
 from ._kernel_features import KernelFeatures
 from ._ram import RAMRegressor, make_ram_net
 from ._targets import Targets, TargetScaler
-from ._training import AffectNet, resolve_device, settle
+from ._training import AffectNet, settle
 
 Facts: TypeAlias = dict[str, Any]
 Tensors: TypeAlias = dict[str, Tensor]
@@ -114,7 +114,7 @@ def _unpack_joint(model: JointAffectEstimator, facts: Facts, tensors: Tensors) -
         PersEmoNLoss(**lambdas, regression=model.loss),
         batch_size=model.batch_size,
         precision=model.precision,
-        device=_device_here(model),
+        device=resolve_loaded_device(model.device),
         train_split=None,
         verbose=0,
         callbacks__print_log=None,
@@ -147,7 +147,7 @@ def _unpack_ram(model: RAMRegressor, facts: Facts, tensors: Tensors) -> None:
         lambda: RAM(n_features, len(names), model.hidden, "identity").double(),
         _take("network", tensors),
     )
-    model.net_ = make_ram_net(network, device=_device_here(model)).initialize()
+    model.net_ = make_ram_net(network, device=resolve_loaded_device(model.device)).initialize()
     settle(model.net_)
     model._input = _unpack_scaler(_take("inputs", tensors), n_features)
     model._output = _unpack_scaler(_take("targets", tensors), len(names))
@@ -232,18 +232,6 @@ _STATES: Final[dict[str, tuple[_Pack, _Unpack]]] = {
     "PersonDynamicsEncoder": (_pack_dynamics, _unpack_dynamics),
     "RAMRegressor": (_pack_ram, _unpack_ram),
 }
-
-
-def _device_here(model: BaseEstimator) -> str:
-    device = resolve_device(model.device)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        warnings.warn(
-            f"The model was fitted with device={model.device!r}, which is not here; it predicts "
-            "on the CPU. To train it further, set_params(device='auto').",
-            stacklevel=2,
-        )
-        return "cpu"
-    return device
 
 
 def _under(prefix: str, tensors: Tensors) -> Tensors:

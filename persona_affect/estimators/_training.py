@@ -228,13 +228,6 @@ def seeded_torch(seed: int, device: str) -> Iterator[None]:
         yield
 
 
-def resolve_device(device: str) -> str:
-    """Turn ``"auto"`` into the GPU if there is one, else the CPU."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def train(net: NeuralNet, data: Any, held_out: Any = None) -> None:
     """Train an initialised net in place, then shed what only training needs.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
@@ -14,9 +13,10 @@ import numpy.typing as npt
 from joblib import Parallel, delayed
 from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm.auto import tqdm
 
+from .._sklearn import Interval, StrOptions, check_params
+from .._warnings import warn_user
 from ..exceptions import InvalidImageError, MediaWarning, PersonaAffectError
 from ..media import describe, is_clip, open_photo, sample_frames
 from ._alignment import TEMPLATES, align_face
@@ -257,7 +257,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         return [outcome.found for outcome in outcomes]
 
     def _check_parameters(self) -> Self:
-        self._validate_params()
+        check_params(self)
         if len(self.thresholds) != 3 or not all(0 < t < 1 for t in self.thresholds):
             raise ValueError(
                 f"thresholds={self.thresholds!r} must be three numbers between 0 and 1, one for "
@@ -399,10 +399,9 @@ def _warn_of_remarks(samples: Sequence[Any], outcomes: Sequence[_Outcome]) -> No
     ]
     if notes:
         listing = "\n".join(f"- {note}" for note in notes)
-        warnings.warn(
+        warn_user(
             f"{len(notes)} of {len(samples)} samples were not read in full:\n{listing}",
             MediaWarning,
-            stacklevel=3,
         )
 
 

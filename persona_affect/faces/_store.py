@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm.auto import tqdm
 
-from .._files import written_whole
+from .._files import atomic_write
 from .._mapping import map_bytes
 from ..exceptions import FaceStoreError, PersonaAffectError
 from ..media import FrameSequence, is_clip, open_photo, segment_centres
@@ -77,7 +77,7 @@ class FaceStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / "manifest.json"
             if not path.exists():
-                with written_whole(path) as draft:
+                with atomic_write(path) as draft:
                     draft.write_text(text)
             found = path.read_text()
             for index in sorted(self.folder.glob("*.jsonl")):

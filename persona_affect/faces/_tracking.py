@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from ..exceptions import MissingDependencyError
+from .._optional import import_optional
 from ._mtcnn import Detections
 
 
@@ -31,15 +31,10 @@ class FaceTracker:
     """
 
     def __init__(self, memory: float = 2.0, frame_rate: float = 25.0) -> None:
-        try:
-            from trackers import ByteTrackTracker
-        except ImportError as error:
-            raise MissingDependencyError(
-                'Tracking faces needs the package trackers: pip install "persona-affect[app]"'
-            ) from error
+        trackers = import_optional("trackers", extra="app", purpose="Tracking faces")
         # The buffer is counted in frames of 1/30 s. Scores below the detector's own threshold
         # never arrive, so every detection may start a track, and at once.
-        self._tracker = ByteTrackTracker(
+        self._tracker = trackers.ByteTrackTracker(
             lost_track_buffer=round(30 * memory),
             frame_rate=frame_rate,
             track_activation_threshold=0.0,

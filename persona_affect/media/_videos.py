@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from .._warnings import warn_user
 from ..exceptions import InvalidImageError, MediaLimitError, MediaReadError, MediaWarning
 from ._decoding import decode_all, decode_at, read_clock, read_timeline
 from ._photos import check_clip_or_photo_array, open_photo, to_rgb
@@ -108,7 +108,7 @@ def open_clip(
                 "or read them one by one with iter_frames."
             )
     for note in notes:
-        warnings.warn(note, MediaWarning, stacklevel=2)
+        warn_user(note, MediaWarning)
     return np.stack(frames)
 
 
@@ -136,7 +136,7 @@ def iter_frames(
     notes: list[str] = []
     yield from sample_frames(source, None, notes, max_pixels=max_pixels, max_duration=max_duration)
     for note in notes:
-        warnings.warn(note, MediaWarning, stacklevel=2)
+        warn_user(note, MediaWarning)
 
 
 def frame_rate(source: Any) -> float:

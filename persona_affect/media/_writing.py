@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
@@ -16,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import ColorRange, Colorspace
 
-from .._files import written_whole
+from .._files import atomic_write
+from .._warnings import warn_user
 from ..exceptions import InvalidImageError, MediaWarning, MediaWriteError
 from ._decoding import reason
 from ._sound import Sound, open_sound
@@ -104,7 +104,7 @@ class VideoWriter:
     def __enter__(self) -> Self:
         """Open the file."""
         with ExitStack() as stack:
-            draft = stack.enter_context(written_whole(self.path))
+            draft = stack.enter_context(atomic_write(self.path))
             stack.enter_context(self._named())
             options = {"movflags": "faststart"}
             file = av.open(f"file:{draft}", "w", format="mp4", options=options)
@@ -187,7 +187,7 @@ class VideoWriter:
             self._sound.write_until(float(self._last * _TICK) + 1 / self.rate)
             self._sound.close()
             for note in self._sound.notes:
-                warnings.warn(f"{self.path}: {note}", MediaWarning, stacklevel=4)
+                warn_user(f"{self.path}: {note}", MediaWarning)
 
     @contextmanager
     def _named(self) -> Iterator[None]:

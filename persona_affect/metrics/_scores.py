@@ -1,6 +1,5 @@
 """CCC, Pearson's r, R2, accuracy and RMSE, target by target."""
 
-import warnings
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
@@ -9,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.exceptions import UndefinedMetricWarning
 
+from persona_affect._warnings import warn_user
 from persona_affect.exceptions import NoFaceWarning
 
 PERSONALITY_NAMES = (
@@ -302,13 +302,12 @@ def _settle_missing(
 ) -> tuple[FloatArray, FloatArray]:
     count = f"{missing.any(axis=1).sum()} of {len(y)} samples have a label but no prediction"
     if nan_predictions == "omit":
-        warnings.warn(f"{count}; they are left out of the score.", NoFaceWarning, stacklevel=4)
+        warn_user(f"{count}; they are left out of the score.", NoFaceWarning)
         return np.where(missing, np.nan, y), p
     if nan_predictions == "mean":
-        warnings.warn(
+        warn_user(
             f"{count}; the mean label stands in for it, as if the model knew nothing of them.",
             NoFaceWarning,
-            stacklevel=4,
         )
         seen = ~np.isnan(y) * w[:, None]
         total = seen.sum(axis=0)
@@ -352,10 +351,9 @@ def over_targets(
         )
     undefined = np.flatnonzero(np.isnan(scores))
     if len(undefined):
-        warnings.warn(
+        warn_user(
             f"{name} needs {n_needed} observed labels; the targets at {undefined.tolist()} have "
             f"fewer and are left out of the average over {len(scores)}.",
             UndefinedMetricWarning,
-            stacklevel=3,
         )
     return float(np.nan) if len(undefined) == len(scores) else float(np.nanmean(scores))

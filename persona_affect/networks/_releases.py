@@ -1,16 +1,16 @@
 """Weights that others released, downloaded on request only."""
 
-import importlib
 import lzma
 import os
 import tempfile
-import warnings
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from persona_affect.exceptions import MissingDependencyError, WeightsError
+from persona_affect._optional import import_optional
+from persona_affect._warnings import warn_user
+from persona_affect.exceptions import WeightsError
 
 #: Environment variable that names the cache folder.
 CACHE_VARIABLE: Final = "PERSONA_AFFECT_CACHE"
@@ -133,11 +133,10 @@ def fetch_backbone(
             f"put it in {folder} as {release.file_name}, and call this again."
         ) from error
     if known is None:
-        warnings.warn(
+        warn_user(
             f"{release.file_name} is unverified. Its SHA-256 is "
             f"{pooch.file_hash(str(folder / release.file_name))}; pass it as sha256= from now on.",
             UserWarning,
-            stacklevel=2,
         )
     return Path(path)
 
@@ -147,13 +146,9 @@ class _Unpack7z:
 
     def __init__(self) -> None:
         # Before the download, which would be for nothing.
-        try:
-            self.py7zr: Any = importlib.import_module("py7zr")
-        except ImportError as error:
-            raise MissingDependencyError(
-                "These weights are packed by 7-Zip, and py7zr is not installed: "
-                'pip install "persona-affect[pretrained]"'
-            ) from error
+        self.py7zr = import_optional(
+            "py7zr", extra="pretrained", purpose="Unpacking 7-Zip archives"
+        )
 
     def __call__(self, file_name: str, action: str, _: object) -> str:
         archive = Path(file_name)

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from persona_affect._files import written_whole
+from persona_affect._files import atomic_write
 from persona_affect.exceptions import ModelFormatError, WeightsError
 
 from ._models import NOT_A_MODEL, describe, final_step, rebuild
@@ -121,7 +121,7 @@ def save_model(
     }
     text = json.dumps(description, indent=1)
     header = {"persona_affect": text, "sha256": _digest(text, tensors)}
-    with written_whole(path) as draft:
+    with atomic_write(path) as draft:
         save_file(tensors, draft, metadata=header)
 
 

@@ -10,6 +10,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from persona_affect._sklearn import check_params, check_step_names, output_container
 from persona_affect.estimators import (
     FaceEmbedder,
     JointAffectEstimator,
@@ -102,7 +103,7 @@ def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "")
             if key not in _OF_THIS_MACHINE
         },
         "facts": facts,
-        "output": getattr(model, "_sklearn_output_config", {}).get("transform"),
+        "output": output_container(model),
     }
 
 
@@ -134,16 +135,15 @@ def rebuild(node: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> BaseE
         else:
             weights = {name: float(weight) for name, weight in node["weights"].items()}
             composed = FeatureUnion(steps, transformer_weights=weights or None)
-            composed._validate_transformer_weights()
         # Names that scikit-learn would refuse are refused now.
-        composed._validate_names([name for name, _ in steps])
+        check_step_names(composed, [name for name, _ in steps])
         return composed
     if any(key in node["parameters"] for key in _OF_THIS_MACHINE):
         raise ValueError(f"a file may not say where to write, with one of {_OF_THIS_MACHINE}")
     if node["class"] not in CLASSES:
         raise ValueError(f"class {node['class']!r} is none of {sorted(CLASSES)}")
     model = CLASSES[node["class"]](**node["parameters"])
-    model._validate_params()
+    check_params(model)
     if isinstance(model, FaceAligner):
         model.fit()
     else:

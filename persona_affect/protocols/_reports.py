@@ -11,7 +11,7 @@ from typing import Any, Final
 import pandas as pd
 from sklearn.utils import Bunch
 
-from persona_affect._files import written_whole
+from persona_affect._files import atomic_write
 
 from ._published import PUBLISHED
 
@@ -50,7 +50,7 @@ def write_results(result: Bunch, folder: str | PathLike[str]) -> None:
         "predictions.csv": result.predictions.to_csv(index=False),
     }
     for name, text in texts.items():
-        with written_whole(folder / name) as draft:
+        with atomic_write(folder / name) as draft:
             draft.write_text(text, encoding="utf-8")
 
 

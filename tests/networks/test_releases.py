@@ -1,5 +1,6 @@
 import gc
 import hashlib
+import importlib
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -209,7 +210,7 @@ def test_a_missing_unpacker_is_named_before_the_download(server, release, cache,
     def import_module(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(_releases.importlib, "import_module", import_module)
+    monkeypatch.setattr(importlib, "import_module", import_module)
     release("weights.7z")
     with pytest.raises(MissingDependencyError, match=r'pip install "persona-affect\[pretrained\]"'):
         fetch_backbone("test", cache=cache)

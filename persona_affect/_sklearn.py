@@ -1,0 +1,47 @@
+"""Names of scikit-learn that are private or young: the one place that a new version may break.
+
+Tested against the oldest and the newest version that the package takes.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.utils import _safe_indexing
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight
+
+__all__ = [
+    "HasMethods",
+    "Interval",
+    "StrOptions",
+    "check_params",
+    "check_sample_weight",
+    "check_step_names",
+    "fit_context",
+    "output_container",
+    "safe_indexing",
+]
+
+fit_context = _fit_context
+check_sample_weight = _check_sample_weight
+safe_indexing = _safe_indexing
+
+
+def check_params(estimator: BaseEstimator) -> None:
+    """Check an estimator's parameters against its `_parameter_constraints`."""
+    estimator._validate_params()
+
+
+def check_step_names(composed: Pipeline | FeatureUnion, names: Iterable[str]) -> None:
+    """Raise ValueError for step names, or weights of a union, that scikit-learn would refuse."""
+    if isinstance(composed, FeatureUnion):
+        composed._validate_transformer_weights()
+    composed._validate_names(list(names))
+
+
+def output_container(estimator: Any) -> str | None:
+    """Return the container that `set_output` chose for `transform`, or None."""
+    chosen: str | None = getattr(estimator, "_sklearn_output_config", {}).get("transform")
+    return chosen
