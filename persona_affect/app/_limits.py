@@ -9,8 +9,8 @@ from typing import ParamSpec, TypeVar
 
 import gradio as gr
 
-from persona_affect.exceptions import MediaLimitError, MediaReadError, PersonaAffectError
-from persona_affect.media._decoding import read_timeline
+from persona_affect.exceptions import MediaLimitError, PersonaAffectError
+from persona_affect.media import count_frames
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,9 +56,7 @@ class Limits:
         MediaReadError, MediaLimitError
             If it is no clip, or above a limit.
         """
-        frames = len(read_timeline(path, self.clip_pixels, self.clip_seconds, []).times)
-        if not frames:
-            raise MediaReadError("the video has no frames.")
+        frames = count_frames(path, max_pixels=self.clip_pixels, max_duration=self.clip_seconds)
         if frames > self.clip_frames:
             raise MediaLimitError(f"the video has {frames} frames, more than {self.clip_frames}.")
         return frames

@@ -114,11 +114,11 @@ def predict(
 
 def _expand(given: str) -> Iterator[str]:
     """Find the files that an argument means; what is not there is left to be reported as such."""
-    from persona_affect.media._samples import _PHOTO_SUFFIXES, _VIDEO_SUFFIXES
+    from persona_affect.media import PHOTO_SUFFIXES, VIDEO_SUFFIXES
 
     path = Path(given)
     if path.is_dir():
-        known = _PHOTO_SUFFIXES | _VIDEO_SUFFIXES
+        known = PHOTO_SUFFIXES | VIDEO_SUFFIXES
         found = sorted(str(file) for file in path.rglob("*") if file.suffix.lower() in known)
     elif not path.exists() and glob.has_magic(given):
         found = sorted(file for file in glob.glob(given, recursive=True) if Path(file).is_file())

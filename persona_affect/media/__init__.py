@@ -2,12 +2,13 @@
 
 from ._checks import check_media
 from ._photos import MAX_PHOTO_PIXELS, open_photo
-from ._samples import FrameSequence, describe, is_clip
+from ._samples import PHOTO_SUFFIXES, VIDEO_SUFFIXES, FrameSequence, describe, is_clip
 from ._videos import (
     MAX_CLIP_BYTES,
     MAX_DURATION,
     MAX_FRAME_PIXELS,
     Frame,
+    count_frames,
     frame_rate,
     iter_frames,
     open_clip,
@@ -21,10 +22,13 @@ __all__ = [
     "MAX_DURATION",
     "MAX_FRAME_PIXELS",
     "MAX_PHOTO_PIXELS",
+    "PHOTO_SUFFIXES",
+    "VIDEO_SUFFIXES",
     "Frame",
     "FrameSequence",
     "VideoWriter",
     "check_media",
+    "count_frames",
     "describe",
     "frame_rate",
     "is_clip",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..exceptions import InvalidImageError, MediaLimitError, MediaReadError
 
@@ -17,16 +17,6 @@ from ..exceptions import InvalidImageError, MediaLimitError, MediaReadError
 MAX_PHOTO_PIXELS = 2**26
 #: Photo files above this many bytes are refused before they are read (512 MiB).
 MAX_PHOTO_BYTES = 2**29
-
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def open_photo(source: Any, *, max_pixels: int = MAX_PHOTO_PIXELS) -> npt.NDArray[np.uint8]:
@@ -196,7 +186,10 @@ def _decode(file: Any, max_pixels: int) -> npt.NDArray[np.uint8]:
 def _photo_from_pil(image: Image.Image) -> npt.NDArray[np.uint8]:
     if 0 in image.size:
         raise InvalidImageError(f"the photo is empty: {image.size[0]} x {image.size[1]} pixels.")
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    # Decoded first: Pillow turns a TIFF upright while it decodes it, and then forgets the tag.
+    image.load()
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F"):
         # 32-bit greys have no agreed range, but for 16-bit PNGs that older Pillows open so.
         grey = np.asarray(image)
@@ -212,6 +205,4 @@ def _photo_from_pil(image: Image.Image) -> npt.NDArray[np.uint8]:
         rgb = to_rgb(np.asarray(image.convert("RGBA")))
     else:
         rgb = np.asarray(image.convert("RGB"))
-    if orientation in _UPRIGHT:
-        rgb = np.asarray(Image.fromarray(rgb).transpose(_UPRIGHT[orientation]))
     return np.ascontiguousarray(rgb)

@@ -14,11 +14,13 @@ from ..exceptions import InvalidImageError
 from ._photos import check_file
 
 # fmt: off
-_VIDEO_SUFFIXES = frozenset({
+#: Suffixes of video files, in lower case.
+VIDEO_SUFFIXES = frozenset({
     ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg",
     ".mts", ".mxf", ".ogv", ".ts", ".webm", ".wmv",
 })
-_PHOTO_SUFFIXES = frozenset({
+#: Suffixes of photo files, in lower case.
+PHOTO_SUFFIXES = frozenset({
     ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp",
 })
 # fmt: on
@@ -73,9 +75,9 @@ def is_clip(source: Any) -> bool:
         return not _is_photo(io.BytesIO(source))
     if isinstance(source, str | os.PathLike):
         suffix = os.path.splitext(os.fspath(source))[1].lower()
-        if suffix in _PHOTO_SUFFIXES:
+        if suffix in PHOTO_SUFFIXES:
             return False
-        return suffix in _VIDEO_SUFFIXES or not _is_photo(check_file(source))
+        return suffix in VIDEO_SUFFIXES or not _is_photo(check_file(source))
     raise InvalidImageError(
         f"a sample is a path, bytes, a PIL image, a FrameSequence or an array, not "
         f"{type(source).__name__}."

@@ -139,6 +139,36 @@ def iter_frames(
         warn_user(note, MediaWarning)
 
 
+def count_frames(
+    source: Any, *, max_pixels: int = MAX_FRAME_PIXELS, max_duration: float = MAX_DURATION
+) -> int:
+    """Count the frames of a video file without decoding them.
+
+    Parameters
+    ----------
+    source : str, os.PathLike or bytes
+    max_pixels, max_duration
+        As for :func:`open_clip`.
+
+    Returns
+    -------
+    int
+        Of a video that breaks off, the frames before.
+
+    Raises
+    ------
+    MediaReadError
+        As for :func:`open_clip`; also if there is no frame.
+    MediaLimitError, InvalidImageError
+        As for :func:`open_clip`.
+    """
+    notes: list[str] = []
+    n_frames = len(read_timeline(source, max_pixels, max_duration, notes).times)
+    if not n_frames:
+        raise MediaReadError(" ".join(notes) or "the video has no frames.")
+    return n_frames
+
+
 def frame_rate(source: Any) -> float:
     """Read how many frames a second a video shows on average, as its header says.
 

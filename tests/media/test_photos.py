@@ -31,10 +31,9 @@ def test_same_pixels_from_path_bytes_pil_and_array(tmp_path):
         np.testing.assert_array_equal(photo, GRADIENT)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_undone(orientation):
-    # How each orientation stores the upright picture (EXIF 2.32, table 6).
-    stored = {
+def stored_as(orientation):
+    """Return the upright picture as each orientation stores it (EXIF 2.32, table 6)."""
+    return {
         1: GRADIENT,
         2: GRADIENT[:, ::-1],
         3: GRADIENT[::-1, ::-1],
@@ -44,10 +43,45 @@ def test_exif_orientation_is_undone(orientation):
         7: GRADIENT[::-1, ::-1].transpose(1, 0, 2),
         8: np.rot90(GRADIENT, -1),
     }[orientation]
+
+
+def with_orientation(orientation, format, **options):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encode(Image.fromarray(np.ascontiguousarray(stored)), exif=exif)
-    np.testing.assert_array_equal(open_photo(data), GRADIENT)
+    stored = Image.fromarray(np.ascontiguousarray(stored_as(orientation)))
+    return encode(stored, format, exif=exif, **options)
+
+
+SECOND_PICTURE = {"save_all": True, "append_images": [Image.new("RGB", (9, 9))]}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("format", "options"),
+    [
+        ("PNG", {}),
+        ("JPEG", {"quality": 100, "subsampling": 0}),
+        ("MPO", {"quality": 100, "subsampling": 0, **SECOND_PICTURE}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "jpeg", "quality": 100}),
+        ("WEBP", {"lossless": True}),
+        ("AVIF", {"quality": 100, "subsampling": "4:4:4"}),
+    ],
+)
+def test_orientation_is_applied_once(format, options, orientation):
+    data = with_orientation(orientation, format, **options)
+    for source in (data, Image.open(io.BytesIO(data))):
+        photo = open_photo(source)
+        assert photo.shape == GRADIENT.shape
+        np.testing.assert_allclose(photo.astype(int), GRADIENT, atol=6)
+
+
+def test_a_photo_given_as_a_pil_image_is_not_changed():
+    image = Image.open(io.BytesIO(with_orientation(6, "JPEG")))
+    open_photo(image)
+    assert image.getexif()[0x0112] == 6
+    assert image.size == (16, 24)
 
 
 def test_grey_one_bit_and_palette():
