@@ -54,12 +54,11 @@ def make_aligner():
 def make_embedders():
     """From aligned faces: maps of the recognition network, and what two small networks see."""
     # The smaller crops see eyes and mouth more finely.
-    recognition = FaceEmbedder(levels="stage128", crops=(1.0, 0.77, 0.54))
+    recognition = FaceEmbedder(backbone_params={"levels": "stage128", "crops": (1.0, 0.77, 0.54)})
+    expression = FaceEmbedder("faceapi_expression", backbone_params={"crops": (0.77, 0.54)})
+    age_gender = FaceEmbedder("faceapi_age_gender", backbone_params={"crops": 0.77})
     small = FeatureUnion(
-        [
-            ("expression", FaceEmbedder("faceapi_expression", crops=(0.77, 0.54))),
-            ("age_gender", FaceEmbedder("faceapi_age_gender", crops=0.77)),
-        ],
+        [("expression", expression), ("age_gender", age_gender)],
         # One crop beside two.
         transformer_weights={"age_gender": 1.4},
     )

@@ -39,7 +39,8 @@ GRID = {
 def main() -> None:
     faces = make_affect_faces(n_persons=200, n_faces_per_person=2, random_state=0)
     front = make_pipeline(
-        FaceAligner(template="resnet29", min_face_size=40), FaceEmbedder(levels="pooled")
+        FaceAligner(template="resnet29", min_face_size=40),
+        FaceEmbedder(backbone_params={"levels": "pooled"}),
     )
     started = perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -245,8 +245,8 @@ def test_output_containers_come_back(tmp_path):
 
 def test_what_the_resnet29_reads_of_a_face_comes_back(tmp_path):
     faces = np.random.default_rng(0).integers(0, 256, (4, 150, 150, 3), dtype=np.uint8)
-    settings = {"levels": "stage64", "crops": (1.0, 0.6)}
-    model = JointAffectEstimator("resnet29", **settings, max_epochs=1, random_state=0)
+    options = {"levels": "stage64", "crops": (1.0, 0.6)}
+    model = JointAffectEstimator("resnet29", backbone_params=options, max_epochs=1, random_state=0)
     model.fit(faces, np.linspace(0, 1, 8).reshape(4, 2))
     save_model(model, tmp_path / "model.safetensors")
 

@@ -1,30 +1,27 @@
 """Faces as embeddings, by a feature extractor alone."""
 
-from collections.abc import Callable, Sequence
-from numbers import Integral, Real
+from collections.abc import Callable
+from numbers import Integral
 from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from persona_affect._device import resolve_device
-from persona_affect._sklearn import Interval, StrOptions, fit_context
-from persona_affect.networks import BACKBONES, Backbone, make_backbone
+from persona_affect._sklearn import Interval, fit_context
+from persona_affect.networks import Backbone
 
+from ._backbone_params import BACKBONE_CONSTRAINT, BackboneParams
 from ._clips import check_face_clips
 from ._inference import pass_size, pool_frames, run_frames
 
 
-class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackboneParams):
     """Turn face clips into embeddings with a pretrained feature extractor (FEM).
 
     In the cached part of a pipeline it leaves a search over the heads' settings nothing to do but
@@ -33,18 +30,19 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     Parameters
     ----------
     backbone : str or callable, default="resnet29"
-        ``"resnet29"``, ``"faceapi_expression"`` or ``"faceapi_age_gender"`` (align with
-        ``FaceAligner(template="resnet29")``), a SphereFace, or a function without arguments that
-        returns a :class:`persona_affect.networks.Backbone`.
+        A name in :data:`persona_affect.networks.BACKBONES`, such as ``"resnet29"``,
+        ``"faceapi_expression"`` or ``"faceapi_age_gender"``, or a function that returns a
+        :class:`persona_affect.networks.Backbone`. Align faces to its template:
+        ``FaceAligner(template=get_backbone_spec("resnet29").template)``.
     weights : path-like or "pretrained", default="pretrained"
-        ``"pretrained"`` takes the ResNet29 of the extra ``pretrained``, and face-api's networks of
-        this package; a SphereFace needs a path.
-    levels : str or sequence of str, default=None
-        What the ResNet29 gives: its embedding (None), or earlier maps, which keep more of what a
-        face expresses; see :class:`persona_affect.networks.ResNet29`.
-    crops : float or sequence of float, default=None
-        What the ResNet29 or face-api's networks see of a face: sides of central squares, as shares
-        of the chip's, whose features are concatenated; the whole chip if None.
+        ``"pretrained"`` takes the weights of the ResNet29 from the extra ``pretrained``, and those
+        of face-api's networks from this package; a SphereFace needs a path, a function None.
+    backbone_params : dict, default=None
+        Options of the backbone. ``{"levels": "stage128"}`` takes earlier maps of the ResNet29,
+        which keep more of what a face expresses; ``{"crops": (1.0, 0.7)}`` concatenates what the
+        ResNet29 or face-api's networks see of central squares, given as shares of the face's side.
+        See the network's class, such as :class:`persona_affect.networks.ResNet29`. In a search,
+        ``backbone__levels`` sets one option.
     mirror : bool, default=True
         Average the embeddings of each face and of its mirror image.
     n_segments : int or None, default=3
@@ -65,14 +63,14 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     >>> from sklearn.pipeline import make_pipeline
     >>> from persona_affect import FaceAligner, FaceEmbedder
     >>> aligner = FaceAligner(template="resnet29")
-    >>> model = make_pipeline(aligner, FaceEmbedder(levels="stage128"), RidgeCV())
+    >>> embedder = FaceEmbedder(backbone_params={"levels": "stage128"})
+    >>> model = make_pipeline(aligner, embedder, RidgeCV())
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "backbone": [StrOptions(set(BACKBONES)), callable],
+        "backbone": BACKBONE_CONSTRAINT,
         "weights": [str, PathLike, None],
-        "levels": [str, "array-like", None],
-        "crops": [Interval(Real, 0, 1, closed="right"), "array-like", None],
+        "backbone_params": [dict, None],
         "mirror": ["boolean"],
         "n_segments": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str],
@@ -81,11 +79,10 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def __init__(
         self,
-        backbone: str | Callable[[], Backbone] = "resnet29",
+        backbone: str | Callable[..., Backbone] = "resnet29",
         *,
         weights: str | PathLike[str] | None = "pretrained",
-        levels: str | Sequence[str] | None = None,
-        crops: float | Sequence[float] | None = None,
+        backbone_params: dict[str, Any] | None = None,
         mirror: bool = True,
         n_segments: int | None = 3,
         device: str = "auto",
@@ -93,8 +90,7 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     ) -> None:
         self.backbone = backbone
         self.weights = weights
-        self.levels = levels
-        self.crops = crops
+        self.backbone_params = backbone_params
         self.mirror = mirror
         self.n_segments = n_segments
         self.device = device
@@ -126,7 +122,7 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 f"FaceEmbedder(backbone={self.backbone!r}) needs weights=; a backbone that never "
                 "learnt embeds nothing."
             )
-        network = make_backbone(self.backbone, self.weights, self.levels, self.crops).eval()
+        network = self._make_backbone(self.weights).eval()
         check_face_clips(X, network.input_size)
         self.network_ = network
         self._n_features_out = network.n_features

@@ -9,22 +9,17 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_consistent_length, check_random_state
 from sklearn.utils.validation import validate_data
 
 from persona_affect._device import resolve_device
 from persona_affect._sklearn import Interval, StrOptions, check_sample_weight, fit_context
-from persona_affect.networks import (
-    BACKBONES,
-    Backbone,
-    EmbeddingAdapter,
-    make_backbone,
-)
+from persona_affect.networks import Backbone, EmbeddingAdapter
 from persona_affect.objectives import REGRESSION_LOSSES
 
 from ._assembly import choose_losses, find_present, hold_out, label_clips, make_net
 from ._augmentation import AUGMENTATIONS
+from ._backbone_params import BACKBONE_CONSTRAINT, BackboneParams
 from ._clips import check_embeddings, check_face_clips, holds_faces
 from ._prediction import JointPrediction
 from ._presets import HEAD_STYLES
@@ -39,7 +34,7 @@ from ._training import (
 )
 
 
-class JointAffectEstimator(JointPrediction, BaseEstimator):
+class JointAffectEstimator(JointPrediction, BackboneParams):
     """Apparent personality and emotion from faces, learnt jointly (PersEmoN).
 
     One network: a shared feature extractor (FEM), a head for personality (PAM), a head for arousal
@@ -52,18 +47,14 @@ class JointAffectEstimator(JointPrediction, BaseEstimator):
     Parameters
     ----------
     backbone : str or callable, default="sphereface4"
-        The FEM: ``"sphereface4"``, ``"sphereface10"``, ``"sphereface20"`` (the papers'),
-        ``"sphereface36"``, ``"sphereface64"``, ``"resnet29"``, ``"inception_resnet_v1"``, or a
-        function without arguments that returns a :class:`persona_affect.networks.Backbone`. Not
-        used where `X` holds embeddings.
+        The FEM: a name in :data:`persona_affect.networks.BACKBONES`, such as ``"sphereface20"``
+        (the papers') or ``"resnet29"``, or a function that returns a
+        :class:`persona_affect.networks.Backbone`. Not used where `X` holds embeddings.
     weights : path-like or "pretrained", default=None
-        What the FEM starts from: a file, see :func:`persona_affect.networks.make_backbone`, or
-        ``"pretrained"`` for the ResNet29 of the extra ``pretrained`` or for face-api's networks.
-    levels : str or sequence of str, default=None
-        What the ResNet29 gives; see :class:`persona_affect.networks.ResNet29`.
-    crops : float or sequence of float, default=None
-        What the ResNet29 or face-api's networks see of a face; see
-        :class:`persona_affect.networks.ResNet29`.
+        What the FEM starts from; see :func:`persona_affect.networks.make_backbone`.
+    backbone_params : dict, default=None
+        Options of the backbone, such as ``{"levels": "pooled"}`` of the ResNet29; see the network's
+        class. In a search, ``backbone__levels`` sets one of them.
     mirror : bool, default=True
         Average predictions over each face and its mirror image, for twice the time. Not used on
         embeddings.
@@ -180,10 +171,9 @@ class JointAffectEstimator(JointPrediction, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "backbone": [StrOptions(set(BACKBONES)), callable],
+        "backbone": BACKBONE_CONSTRAINT,
         "weights": [str, PathLike, None],
-        "levels": [str, "array-like", None],
-        "crops": [Interval(Real, 0, 1, closed="right"), "array-like", None],
+        "backbone_params": [dict, None],
         "mirror": ["boolean"],
         "lambda_per": [Interval(Real, 0, None, closed="left")],
         "lambda_emo": [Interval(Real, 0, None, closed="left")],
@@ -218,11 +208,10 @@ class JointAffectEstimator(JointPrediction, BaseEstimator):
 
     def __init__(
         self,
-        backbone: str | Callable[[], Backbone] = "sphereface4",
+        backbone: str | Callable[..., Backbone] = "sphereface4",
         *,
         weights: str | PathLike[str] | None = None,
-        levels: str | Sequence[str] | None = None,
-        crops: float | Sequence[float] | None = None,
+        backbone_params: dict[str, Any] | None = None,
         mirror: bool = True,
         lambda_per: float = 1.0,
         lambda_emo: float = 1.0,
@@ -256,8 +245,7 @@ class JointAffectEstimator(JointPrediction, BaseEstimator):
     ) -> None:
         self.backbone = backbone
         self.weights = weights
-        self.levels = levels
-        self.crops = crops
+        self.backbone_params = backbone_params
         self.mirror = mirror
         self.lambda_per = lambda_per
         self.lambda_emo = lambda_emo
@@ -384,7 +372,7 @@ class JointAffectEstimator(JointPrediction, BaseEstimator):
     def _start(self, X: Any) -> tuple[Backbone, Sequence[NDArray[Any]]]:
         """Build the FEM, and read `X` as what it takes."""
         if holds_faces(X):
-            backbone = make_backbone(self.backbone, self.weights, self.levels, self.crops)
+            backbone = self._make_backbone(self.weights)
             for stale in ("n_features_in_", "feature_names_in_"):
                 self.__dict__.pop(stale, None)
             return backbone, check_face_clips(X, backbone.input_size)

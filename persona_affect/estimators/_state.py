@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from persona_affect._device import resolve_loaded_device
-from persona_affect.networks import RAM, Backbone, DynamicsUNet, EmbeddingAdapter, make_backbone
+from persona_affect.networks import RAM, Backbone, DynamicsUNet, EmbeddingAdapter
 from persona_affect.objectives import PersEmoNLoss
 
 from ._assembly import make_network
@@ -103,7 +103,7 @@ def _unpack_joint(model: JointAffectEstimator, facts: Facts, tensors: Tensors) -
     def build() -> nn.Module:
         backbone: Backbone
         if width is None:
-            backbone = make_backbone(model.backbone, None, model.levels, model.crops)
+            backbone = model._make_backbone(None)
         else:
             backbone = EmbeddingAdapter(width, model.adapter_rank)
         return make_network(model, backbone, targets, lambdas)[0]
@@ -163,7 +163,7 @@ def _pack_embedder(model: FaceEmbedder) -> tuple[Facts, Tensors]:
 
 def _unpack_embedder(model: FaceEmbedder, facts: Facts, tensors: Tensors) -> None:
     network = _fill(
-        lambda: make_backbone(model.backbone, None, model.levels, model.crops),
+        lambda: model._make_backbone(None),
         _take("network", tensors),
     )
     model.network_, model._n_features_out = network, network.n_features

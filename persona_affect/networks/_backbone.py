@@ -25,10 +25,14 @@ class Backbone(nn.Module):
         Width of the embedding.
     input_size : tuple of (height, width) or None
         Size of the aligned face that it takes, in pixels; None for embeddings.
+    template : str or None
+        Name of the template that its faces are aligned to, for ``FaceAligner(template=...)``; None
+        if they are of another kind.
     """
 
     n_features: int
     input_size: tuple[int, int] | None = None
+    template: str | None = None
 
     def forward(self, frames: Tensor) -> Tensor:
         """Embed frames.
@@ -112,12 +116,13 @@ def check_crops(crops: float | Sequence[float]) -> tuple[float, ...]:
     return shares
 
 
-def check_dlib_chips(network: Backbone, frames: Tensor) -> None:
-    """Raise `InvalidImageError` unless frames have the size of a network of dlib's face chips."""
-    if frames.shape[1:] != (*(network.input_size or ()), 3):
+def check_frames(network: Backbone, frames: Tensor) -> None:
+    """Raise `InvalidImageError` unless frames have the size that the network takes."""
+    size = network.input_size or ()
+    if frames.shape[1:] != (*size, 3):
         raise InvalidImageError(
-            f"{type(network).__name__} takes frames of shape (n, 150, 150, 3), not "
-            f'{tuple(frames.shape)}: align faces to its template, "resnet29".'
+            f"{type(network).__name__} takes frames of shape (n, {', '.join(map(str, size))}, 3), "
+            f"not {tuple(frames.shape)}: align faces to its template, {network.template!r}."
         )
 
 

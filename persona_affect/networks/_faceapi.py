@@ -5,6 +5,7 @@ add to its maps where impressions are predicted.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._backbone import DLIB_MEAN, Backbone, check_crops, check_dlib_chips, resample_centre
+from ._backbone import DLIB_MEAN, Backbone, check_crops, check_frames, resample_centre
+from ._registry import BackboneSpec, register_backbone
 
 #: Written by ``benchmarks/convert_faceapi_weights.py``; under terms of its own, see LICENSE there.
 FACEAPI_FILE: Final = Path(__file__).parents[1] / "models" / "faceapi.safetensors"
@@ -173,6 +175,7 @@ class FaceApi(Backbone):
 
     mean: Tensor
     input_size = (150, 150)
+    template = "resnet29"
 
     def __init__(self, part: str, *, crops: float | Sequence[float] = 1.0) -> None:
         super().__init__()
@@ -202,7 +205,7 @@ class FaceApi(Backbone):
         InvalidImageError
             If the frames have another size.
         """
-        check_dlib_chips(self, frames)
+        check_frames(self, frames)
         pixels = ((frames.to(self.mean.dtype) - self.mean) / 255).permute(0, 3, 1, 2)
         blocks = []
         for crop in self.crops:
@@ -227,3 +230,17 @@ def load_faceapi_weights(network: FaceApi) -> FaceApi:
     own = {name.removeprefix(prefix): w for name, w in released.items() if name.startswith(prefix)}
     network.network.load_state_dict(own)
     return network
+
+
+for _part in FACEAPI_PARTS:
+    register_backbone(
+        BackboneSpec(
+            f"faceapi_{_part}",
+            partial(FaceApi, _part),
+            template="resnet29",
+            params=("crops",),
+            load_installed=load_faceapi_weights,
+            installed_weights="this package",
+            license="MIT",
+        )
+    )

@@ -7,9 +7,10 @@ from types import ModuleType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from persona_affect.exceptions import InvalidImageError, MissingDependencyError, WeightsError
+from persona_affect.exceptions import MissingDependencyError, WeightsError
 
-from ._backbone import Backbone
+from ._backbone import Backbone, check_frames
+from ._registry import BackboneSpec, register_backbone
 from ._state_dict import read_state_dict
 
 
@@ -38,6 +39,7 @@ class InceptionResnetV1(Backbone):
 
     n_features = 512
     input_size = (150, 150)
+    template = "resnet29"
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,11 +47,7 @@ class InceptionResnetV1(Backbone):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Embed (n, 150, 150, 3) RGB frames of 0..255 as (n, 512)."""
-        if frames.shape[1:] != (*self.input_size, 3):
-            raise InvalidImageError(
-                f"InceptionResnetV1 takes frames of shape (n, 150, 150, 3), not "
-                f"{tuple(frames.shape)}: align faces to the template resnet29."
-            )
+        check_frames(self, frames)
         pixels = (frames.to(next(self.parameters()).dtype) - 127.5) / 128
         embedding: Tensor = self.network(
             F.interpolate(pixels.permute(0, 3, 1, 2), (160, 160), mode="bilinear")
@@ -88,3 +86,13 @@ def _import_facenet_pytorch() -> ModuleType:
             f"import here: {error}. It needs a torchvision built for the installed torch; "
             '"resnet29" and the SphereFace networks need neither.'
         ) from error
+
+
+register_backbone(
+    BackboneSpec(
+        "inception_resnet_v1",
+        InceptionResnetV1,
+        template="resnet29",
+        load_weights=load_inception_weights,
+    )
+)

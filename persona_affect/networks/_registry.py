@@ -1,48 +1,165 @@
-"""Backbones by name."""
+"""Backbones by name: each network's module registers what it defines, and so can other packages."""
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from os import PathLike
-from typing import Final, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 from ._backbone import Backbone
-from ._faceapi import FACEAPI_PARTS, FaceApi, load_faceapi_weights
-from ._inception import InceptionResnetV1, load_inception_weights
-from ._resnet29 import ResNet29, load_resnet29_weights
-from ._sphereface import SPHEREFACE_UNITS, SphereFace
-from ._sphereface_weights import load_sphereface_weights
+from ._releases import RELEASES, Release
 
-#: Feature extractors that can be asked for by name.
-BACKBONES: Final = (
-    *(f"sphereface{depth}" for depth in SPHEREFACE_UNITS),
-    "resnet29",
-    *(f"faceapi_{part}" for part in FACEAPI_PARTS),
-    "inception_resnet_v1",
-)
+BackboneLike: TypeAlias = str | Callable[..., Backbone]
 
-BackboneLike: TypeAlias = str | Callable[[], Backbone]
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """All that this package must know of a backbone to use it by name.
+
+    Attributes
+    ----------
+    name : str
+        What `backbone=` takes.
+    build : callable
+        Builds the network, with random weights: a subclass of :class:`Backbone`, or a function or
+        `functools.partial` that returns one.
+    template : str or None
+        Name of the template that its faces are aligned to, for
+        ``FaceAligner(template=...)``; the same as the network's own `template`. None if it takes
+        faces of another kind.
+    params : tuple of str
+        Options of `build` that ``backbone_params={...}`` may set.
+    load_weights : callable, optional
+        ``load_weights(network, path)`` reads a file of weights into the network; None if there is
+        no such file.
+    load_installed : callable, optional
+        ``load_installed(network)`` reads the weights that come with a package, for
+        ``weights="pretrained"``; None if there are none.
+    installed_weights : str
+        Where those come from, in words, for help texts.
+    release : Release, optional
+        Weights on the web, which :func:`fetch_backbone` downloads on request.
+    license : str
+        Licence of the installed or released weights; empty if nobody states one.
+    package : str
+        Module whose import registers the backbone; by default the one that defines `build`.
+        A saved model names it, for whoever loads it without.
+    """
+
+    name: str
+    build: Callable[..., Backbone]
+    template: str | None
+    params: tuple[str, ...] = ()
+    load_weights: Callable[[Any, str | PathLike[str]], object] | None = None
+    load_installed: Callable[[Any], object] | None = None
+    installed_weights: str = ""
+    release: Release | None = None
+    license: str = ""
+    package: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.package:
+            build = self.build.func if isinstance(self.build, partial) else self.build
+            object.__setattr__(self, "package", build.__module__)
+        known = _options(self.build)
+        unknown = [] if known is None else [name for name in self.params if name not in known]
+        if unknown:
+            raise ValueError(f"params of backbone {self.name!r}: build takes no {unknown}.")
+
+
+_specs: dict[str, BackboneSpec] = {}
+
+#: Every registered backbone by its name, a view: it grows with `register_backbone`.
+BACKBONES: Final[Mapping[str, BackboneSpec]] = MappingProxyType(_specs)
+
+
+def register_backbone(spec: BackboneSpec) -> None:
+    """Make a backbone known by its name, everywhere that a backbone is asked for.
+
+    Parameters
+    ----------
+    spec : BackboneSpec
+
+    Raises
+    ------
+    ValueError
+        If another package registered a backbone of that name.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from persona_affect import JointAffectEstimator
+    >>> from persona_affect.networks import Backbone, BackboneSpec, register_backbone
+    >>> class MeanColour(Backbone):
+    ...     n_features, input_size, template = 3, (112, 96), "sphereface"
+    ...
+    ...     def forward(self, frames):
+    ...         return frames.float().mean((1, 2))
+    >>> register_backbone(BackboneSpec("mean_colour", MeanColour, template="sphereface"))
+    >>> JointAffectEstimator("mean_colour").backbone
+    'mean_colour'
+    """
+    known = _specs.get(spec.name)
+    # The same package may replace its own: a notebook's cell that runs again does so.
+    if known is not None and known.package != spec.package:
+        raise ValueError(
+            f"backbone {spec.name!r} is registered by {known.package} already: choose another name."
+        )
+    _specs[spec.name] = spec
+    if spec.release is not None:
+        RELEASES[spec.name] = spec.release
+
+
+def get_backbone_spec(name: str) -> BackboneSpec:
+    """Return the specification of a registered backbone.
+
+    Raises
+    ------
+    ValueError
+        If no backbone of that name is registered.
+    """
+    if name not in _specs:
+        raise ValueError(f"backbone={name!r} is none of {list(_specs)}.")
+    return _specs[name]
+
+
+def check_backbone_params(backbone: BackboneLike, params: Mapping[str, Any]) -> None:
+    """Check that a backbone has the options that `params` names.
+
+    Raises
+    ------
+    ValueError
+        Naming those that it has.
+    """
+    known: Sequence[str] | None
+    if isinstance(backbone, str):
+        what, known = f"backbone={backbone!r}", get_backbone_spec(backbone).params
+    else:
+        what, known = "The backbone function", _options(backbone)
+    unknown = [] if known is None else [name for name in params if name not in known]
+    if unknown:
+        has = f"its options are {list(known)}" if known else "it has none"
+        raise ValueError(f"{what} has no option {', '.join(map(repr, unknown))}: {has}.")
 
 
 def make_backbone(
-    backbone: BackboneLike,
-    weights: str | PathLike[str] | None = None,
-    levels: str | Sequence[str] | None = None,
-    crops: float | Sequence[float] | None = None,
+    backbone: BackboneLike, weights: str | PathLike[str] | None = None, **params: Any
 ) -> Backbone:
     """Build a feature extractor.
 
     Parameters
     ----------
     backbone : str or callable
-        A name in `BACKBONES`, or a function without arguments that returns a `Backbone`.
+        A name in `BACKBONES`, or a function that returns a `Backbone`.
     weights : path-like or "pretrained", optional
-        Weights to start from: a torch state dict of a SphereFace or an InceptionResnetV1, or
-        dlib's file of the ResNet29. ``"pretrained"`` takes the ResNet29's from the installed
-        extra, and those of FaceApi from this package. Without it, the network's own
-        initialisation.
-    levels : str or sequence of str, optional
-        What the ResNet29 gives; see :class:`ResNet29`.
-    crops : float or sequence of float, optional
-        What the ResNet29 or FaceApi sees of a face; see :class:`ResNet29`.
+        Weights to start from: a file that the backbone reads, such as a torch state dict of a
+        SphereFace or dlib's file of the ResNet29; or ``"pretrained"`` for those that come with this
+        package or an extra of it. Without it, the network's own initialisation. A function loads
+        its own.
+    **params
+        Options of the backbone: those of `BackboneSpec.params`, or the function's arguments.
 
     Returns
     -------
@@ -51,60 +168,67 @@ def make_backbone(
     Raises
     ------
     ValueError
-        If the name is unknown, the factory returned something else, or `weights`, `levels` or
-        `crops` mean nothing to the network.
+        If the name is unknown, the function returned something else, or the backbone has no such
+        option or weights.
     WeightsError
         If the weights do not fit.
     MissingDependencyError
         If the pretrained weights are not installed, or facenet_pytorch does not import.
+
+    Examples
+    --------
+    >>> from persona_affect.networks import make_backbone
+    >>> make_backbone("resnet29", levels="pooled").n_features
+    256
     """
-    network = _build(backbone, levels, crops)
-    if weights is None:
-        return network
-    if isinstance(network, ResNet29):
-        return load_resnet29_weights(network, None if weights == "pretrained" else weights)
-    if isinstance(network, FaceApi) and weights == "pretrained":
-        return load_faceapi_weights(network)
-    if not isinstance(network, SphereFace | InceptionResnetV1):
-        known = '"pretrained" or None' if isinstance(network, FaceApi) else "None"
-        raise ValueError(f"weights= of {type(network).__name__} must be {known}.")
-    if weights == "pretrained":
-        raise ValueError(
-            f"{type(network).__name__} has no installed weights: give the path of a file; for "
-            'SphereFace-20, fetch_backbone("sphereface20") returns one.'
-        )
-    if isinstance(network, InceptionResnetV1):
-        return load_inception_weights(network, weights)
-    return load_sphereface_weights(network, weights)
-
-
-def _build(
-    backbone: BackboneLike,
-    levels: str | Sequence[str] | None,
-    crops: float | Sequence[float] | None,
-) -> Backbone:
-    if levels is not None and backbone != "resnet29":
-        raise ValueError(f"levels= is for the resnet29, not for {backbone!r}; give None.")
-    faceapi = isinstance(backbone, str) and backbone.startswith("faceapi_")
-    if crops is not None and not (faceapi or backbone == "resnet29"):
-        raise ValueError(
-            f"crops= is for the resnet29 and face-api's, not for {backbone!r}; give None."
-        )
-    whole = 1.0 if crops is None else crops
-    if backbone == "resnet29":
-        return ResNet29("embedding" if levels is None else levels, crops=whole)
+    check_backbone_params(backbone, params)
     if isinstance(backbone, str):
-        if backbone not in BACKBONES:
-            raise ValueError(f"backbone={backbone!r} is none of {list(BACKBONES)}.")
-        if faceapi:
-            return FaceApi(backbone.removeprefix("faceapi_"), crops=whole)
-        if backbone == "inception_resnet_v1":
-            return InceptionResnetV1()
-        return SphereFace(int(backbone.removeprefix("sphereface")))
-    network = backbone()
+        return _from_spec(get_backbone_spec(backbone), weights, params)
+    if weights is not None:
+        raise ValueError(
+            "weights= is for backbones given by name; a function loads its network's own."
+        )
+    network = backbone(**params)
     if not isinstance(network, Backbone):
         raise ValueError(
-            f"The backbone factory returned {type(network).__name__}; return a subclass of "
+            f"The backbone function returned {type(network).__name__}; return a subclass of "
             "persona_affect.networks.Backbone."
         )
     return network
+
+
+def _from_spec(
+    spec: BackboneSpec, weights: str | PathLike[str] | None, params: Mapping[str, Any]
+) -> Backbone:
+    network = spec.build(**params)
+    if not isinstance(network, Backbone) or network.template != spec.template:
+        found = getattr(network, "template", None)
+        raise ValueError(
+            f"backbone {spec.name!r} of {spec.package} is registered with template="
+            f"{spec.template!r}, but built {type(network).__name__} with template={found!r}. "
+            "It must be a subclass of persona_affect.networks.Backbone with the same template."
+        )
+    if weights == "pretrained":
+        if spec.load_installed is None:
+            released = f"; fetch_backbone({spec.name!r}) returns one" if spec.release else ""
+            path = "" if spec.load_weights is None else f": give the path of a file{released}"
+            raise ValueError(f"backbone={spec.name!r} has no installed weights{path}.")
+        spec.load_installed(network)
+    elif weights is not None:
+        if spec.load_weights is None:
+            known = "None" if spec.load_installed is None else '"pretrained" or None'
+            raise ValueError(f"weights= of backbone={spec.name!r} must be {known}.")
+        spec.load_weights(network, weights)
+    return network
+
+
+def _options(build: Callable[..., object]) -> list[str] | None:
+    """List the names that a callable takes, or None if it takes any."""
+    try:
+        parameters = inspect.signature(build).parameters.values()
+    except ValueError:  # a callable that is not written in Python
+        return None
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [parameter.name for parameter in parameters if parameter.kind in by_name]

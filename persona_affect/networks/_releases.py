@@ -37,16 +37,8 @@ class Release:
     sha256: str | None
 
 
-#: What `fetch_backbone` can fetch. ``sphereface20`` is the model of 20 October 2017 of
-#: https://github.com/clcarwin/sphereface_pytorch, trained on CASIA-WebFace, 99.22 % on LFW as its
-#: author states. He published no hash, and none can be vouched for here.
-RELEASES: Final[dict[str, Release]] = {
-    "sphereface20": Release(
-        "https://github.com/clcarwin/sphereface_pytorch/raw/master/model/sphere20a_20171020.7z",
-        "sphere20a_20171020.7z",
-        None,
-    )
-}
+#: What `fetch_backbone` can fetch, by backbone: filled as they are registered.
+RELEASES: Final[dict[str, Release]] = {}
 
 
 def fetch_backbone(

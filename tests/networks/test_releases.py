@@ -11,8 +11,7 @@ import torch
 from persona_affect.exceptions import MissingDependencyError, WeightsError
 from persona_affect.networks import _releases
 from persona_affect.networks._releases import RELEASES, Release, fetch_backbone
-from persona_affect.networks._sphereface import SphereFace
-from persona_affect.networks._sphereface_weights import load_sphereface_weights
+from persona_affect.networks._sphereface import SphereFace, load_sphereface_weights
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
