@@ -1,8 +1,8 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and folders searched through."""
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -46,3 +46,52 @@ def _allow_what_open_allows(path: Path) -> None:
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(0o666 & ~mask)
+
+
+def walk_folders(
+    root: str | PathLike[str],
+    *,
+    max_depth: int | None = None,
+    on_error: Callable[[OSError], object] | None = None,
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Visit a folder and all folders below it, each real folder once, in the order of their names.
+
+    Links to folders are followed, after the folders that are not links. A link to a folder that
+    contains the link is a loop, and is not followed.
+
+    Parameters
+    ----------
+    root : path-like
+    max_depth : int, optional
+        How many levels below `root` are visited; by default all.
+    on_error : callable, optional
+        Is called with the error of each folder that cannot be listed; such folders are left out.
+
+    Yields
+    ------
+    folder : pathlib.Path
+    folders, files : list of str
+        The sorted names in it. Remove names from `folders` to leave those folders out.
+    """
+    root = Path(root)
+    visited: set[Path] = set()
+    pending = [root]
+    while pending:
+        links = []
+        for name, folders, files in os.walk(pending.pop(0), onerror=on_error):
+            here = Path(name)
+            real = here.resolve()
+            if real in visited:
+                folders.clear()
+                continue
+            visited.add(real)
+            folders.sort()
+            yield here, folders, sorted(files)
+            if max_depth is not None and len(here.parts) - len(root.parts) >= max_depth:
+                folders.clear()
+            links += [
+                link
+                for link in map(here.joinpath, folders)
+                if link.is_symlink() and not real.is_relative_to(link.resolve())
+            ]
+        pending += links

@@ -16,6 +16,7 @@ from persona_affect.app._train import (
     Format,
     FramesPerClip,
     Jobs,
+    Option,
     Personality,
     PersonalityFormat,
     Protocol,
@@ -39,9 +40,10 @@ def evaluate(
     emotion: Emotion = None,
     personality_format: PersonalityFormat = None,
     emotion_format: EmotionFormat = None,
-    every: Every = 1,
+    every: Every = None,
     frames_per_clip: FramesPerClip = None,
     flip_neuroticism: FlipNeuroticism = False,
+    option: Option = None,
     split: Annotated[
         str | None,
         typer.Option(help="Score on one official part alone: train, val or test."),
@@ -85,9 +87,12 @@ def evaluate(
             emotion,
             personality_format,
             emotion_format,
-            every=every,
-            n_frames=frames_per_clip,
-            flip_neuroticism=flip_neuroticism,
+            options={
+                "every": every,
+                "n_frames": frames_per_clip,
+                "flip_neuroticism": flip_neuroticism or None,
+            },
+            texts=option or [],
         )
         if protocol:
             _evaluate_protocol(models, data, output, calibrate, resamples, seed)

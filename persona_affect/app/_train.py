@@ -37,17 +37,31 @@ Emotion = Annotated[
 PersonalityFormat = Annotated[str | None, typer.Option(help="Its format.", rich_help_panel=_SETS)]
 EmotionFormat = Annotated[str | None, typer.Option(help="Its format.", rich_help_panel=_SETS)]
 Every = Annotated[
-    int,
-    typer.Option(help="Of AFEW-VA and Aff-Wild, take every nth frame.", rich_help_panel=_SETS),
+    int | None,
+    typer.Option(
+        help="Of sets of frames, such as AFEW-VA and Aff-Wild: take every n-th frame.",
+        rich_help_panel=_SETS,
+    ),
 ]
 FramesPerClip = Annotated[
     int | None,
-    typer.Option(help="Or at most so many frames of a clip.", rich_help_panel=_SETS),
+    typer.Option(
+        help="Of sets of frames: take at most this many frames of a clip.", rich_help_panel=_SETS
+    ),
 ]
 FlipNeuroticism = Annotated[
     bool,
     typer.Option(
         help="First Impressions' neuroticism is high for clips that look stable; turn it round.",
+        rich_help_panel=_SETS,
+    ),
+]
+Option = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="NAME=VALUE",
+        help="Another option of the set's format; may be given repeatedly.",
         rich_help_panel=_SETS,
     ),
 ]
@@ -97,9 +111,10 @@ def train(
     emotion: Emotion = None,
     personality_format: PersonalityFormat = None,
     emotion_format: EmotionFormat = None,
-    every: Every = 1,
+    every: Every = None,
     frames_per_clip: FramesPerClip = None,
     flip_neuroticism: FlipNeuroticism = False,
+    option: Option = None,
     cache: Cache = None,
     n_jobs: Jobs = None,
     backbone: Annotated[
@@ -183,9 +198,12 @@ def train(
             emotion,
             personality_format,
             emotion_format,
-            every=every,
-            n_frames=frames_per_clip,
-            flip_neuroticism=flip_neuroticism,
+            options={
+                "every": every,
+                "n_frames": frames_per_clip,
+                "flip_neuroticism": flip_neuroticism or None,
+            },
+            texts=option or [],
         )
         aligner = FaceAligner(
             template=template_of(backbone),

@@ -5,9 +5,11 @@ numbers, dictionaries, and numpy's way to store a float. This reader knows these
 them out itself: nothing is imported, looked up or called on a file's behalf.
 """
 
+import pickle
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import chain, repeat
 from os import PathLike
 from pathlib import Path
 from pickletools import genops
@@ -208,3 +210,47 @@ def _find(name: str) -> Callable[..., Any]:
     if name not in _GLOBALS:
         raise UnsafePickleError(f"it asks for {name.replace(' ', '.')!r}, which is not data.")
     return _GLOBALS[name]
+
+
+def dump_as_python2(ratings: Mapping[str, Mapping[str, float]]) -> bytes:
+    """Pickle ratings as Python 2 and its numpy did: protocol 2, byte strings, numpy scalars.
+
+    Parameters
+    ----------
+    ratings : mapping of str to mapping of str to float
+        Names of fewer than 256 characters.
+
+    Returns
+    -------
+    bytes
+    """
+
+    def text(value: bytes) -> bytes:
+        return pickle.SHORT_BINSTRING + bytes([len(value)]) + value
+
+    def small(value: int) -> bytes:
+        return pickle.BININT + struct.pack("<i", value)
+
+    dtype = b"".join(
+        [
+            *(pickle.GLOBAL, b"numpy\ndtype\n", text(b"f8"), small(0), small(1)),
+            *(pickle.TUPLE3, pickle.REDUCE),
+            *(pickle.MARK, small(3), text(b"<"), pickle.NONE * 3, small(-1) * 2, small(0)),
+            *(pickle.TUPLE, pickle.BUILD, pickle.BINPUT, b"\0"),
+        ]
+    )
+    # The type is made once, and put at place 0 of the memo.
+    types = chain([dtype], repeat(pickle.BINGET + b"\0"))
+
+    def number(value: float) -> bytes:
+        scalar = pickle.GLOBAL + b"numpy.core.multiarray\nscalar\n"
+        content = text(struct.pack("<d", value))
+        return scalar + next(types) + content + pickle.TUPLE2 + pickle.REDUCE
+
+    parts = [pickle.PROTO, b"\2", pickle.EMPTY_DICT, pickle.MARK]
+    for trait, values in ratings.items():
+        parts += [text(trait.encode("latin1")), pickle.EMPTY_DICT, pickle.MARK]
+        for clip, value in values.items():
+            parts += [text(clip.encode("latin1")), number(value)]
+        parts.append(pickle.SETITEMS)
+    return b"".join([*parts, pickle.SETITEMS, pickle.STOP])

@@ -1,29 +1,15 @@
 """Data sets together, and data sets by the name of their format."""
 
-from collections.abc import Callable
 from os import PathLike
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from persona_affect.exceptions import DatasetFormatError
 from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
 
-from . import _afew_va, _aff_wild, _first_impressions, _omi, _tables
-from ._folders import walk
-
-#: Loaders by the name of the format; whether it has official parts.
-_LOADERS: Final[dict[str, tuple[Callable[..., Bunch], bool]]] = {
-    _first_impressions.NAME: (_first_impressions.load_first_impressions, True),
-    _afew_va.NAME: (_afew_va.load_afew_va, False),
-    _aff_wild.NAME: (_aff_wild.load_aff_wild, True),
-    _omi.NAME: (_omi.load_omi, False),
-    _tables.NAME: (_tables.load_csv, True),
-}
-FORMATS: Final = tuple(_LOADERS)
+from ._registry import get_format, recognise_format
 
 
 def load_dataset(
@@ -35,8 +21,10 @@ def load_dataset(
     ----------
     root : path-like
         The data set's folder, or a CSV file.
-    format : {"first-impressions", "afew-va", "aff-wild", "omi", "csv"} or None, default=None
-        None to tell it from what the folder holds.
+    format : str or None, default=None
+        One of :data:`FORMATS`: ``"first-impressions"``, ``"afew-va"``, ``"aff-wild"``, ``"omi"``,
+        ``"csv"``, or one that was registered with :func:`register_format`. None to recognise it by
+        its files.
     split : {"train", "val", "test"} or None, default=None
         Which official part; an error for formats without any.
     **options
@@ -46,45 +34,21 @@ def load_dataset(
     -------
     bunch : :class:`~sklearn.utils.Bunch`
         As :func:`load_first_impressions`, :func:`load_afew_va`, :func:`load_aff_wild`,
-        :func:`load_omi` or :func:`load_csv` gives it.
+        :func:`load_omi`, :func:`load_csv` or the registered loader gives it.
 
     Raises
     ------
     DatasetFormatError
-        If the format cannot be told, or as the loader raises it.
+        If no format, or more than one, recognises the files, or as the loader raises it.
     ValueError
         If the format is unknown, or has no parts to choose from.
     """
-    format = format or recognise(Path(root))
-    if format not in _LOADERS:
-        raise ValueError(f"format={format!r} is none of {FORMATS}.")
-    loader, has_parts = _LOADERS[format]
-    if has_parts:
-        return loader(root, split, **options)
+    spec = recognise_format(root) if format is None else get_format(format)
+    if spec.parts:
+        return spec.load(root, split, **options)
     if split is not None:
-        raise ValueError(f"{format} has no official parts, so split={split!r} means nothing.")
-    return loader(root, **options)
-
-
-def recognise(root: Path) -> str:
-    """Tell the format by the first file or folder that only one of them has."""
-    if root.is_file() and root.suffix.lower() == ".csv":
-        return _tables.NAME
-    marks = dict.fromkeys(_first_impressions.ANNOTATIONS.values(), _first_impressions.NAME)
-    marks["ratings.csv"] = _omi.NAME
-    if root.is_dir():
-        for here, folders, files in walk(root):
-            for name in files:
-                if name.lower() in marks:
-                    return marks[name.lower()]
-            if f"{here.name}.json" in files:
-                return _afew_va.NAME
-            if any(name.lower().startswith("cropped") for name in folders):
-                return _aff_wild.NAME
-    raise DatasetFormatError(
-        f"{root} is of none of the formats {FORMATS} as far as can be told; name the format, and "
-        "the loader will say what it misses."
-    )
+        raise ValueError(f"{spec.name} has no official parts: leave out split={split!r}.")
+    return spec.load(root, **options)
 
 
 def combine(*datasets: Bunch) -> Bunch:

@@ -1,8 +1,8 @@
-"""What every loader does: look for files, leave out what is unusable and say so, bunch the rest."""
+"""What every loader does: find files, leave out what cannot be used and say so, bunch the rest."""
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
+from persona_affect._files import walk_folders
 from persona_affect._warnings import warn_user
 from persona_affect.exceptions import DatasetFormatError, MediaWarning, PersonaAffectError
 from persona_affect.media import FrameSequence, check_media, segment_centres
@@ -22,14 +23,14 @@ Source: TypeAlias = str | FrameSequence
 
 #: The official parts of a data set, by our names.
 SPLITS: Final = ("train", "val", "test")
-#: Archives unpack into folders in folders; deeper than this, nobody has put a data set.
+#: Archives unpack into folders in folders; no data set is deeper than this.
 _MAX_DEPTH: Final = 6
 _SHOWN: Final = 10
 PHOTO_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
 
 
 def check_root(root: str | PathLike[str], expected: str) -> Path:
-    """Return the folder, or raise DatasetFormatError saying what was expected in it."""
+    """Return the folder, or raise DatasetFormatError that says what was expected in it."""
     folder = Path(root)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "is not there"
@@ -37,7 +38,7 @@ def check_root(root: str | PathLike[str], expected: str) -> Path:
     return folder
 
 
-def unlike(root: Path, expected: str) -> DatasetFormatError:
+def layout_error(root: Path, expected: str) -> DatasetFormatError:
     """Make the error that shows what was expected and what was found."""
     try:
         found = sorted(entry.name + "/" * entry.is_dir() for entry in root.iterdir())
@@ -49,15 +50,34 @@ def unlike(root: Path, expected: str) -> DatasetFormatError:
     )
 
 
-def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Walk like `os.walk`, sorted, following links, a few levels deep; prune by editing folders."""
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders.sort()
-        files.sort()
-        here = Path(folder)
-        if len(here.parts) - len(root.parts) >= _MAX_DEPTH:
-            folders.clear()
-        yield here, folders, files
+def walk_data(
+    root: Path, left_out: "LeftOut | None" = None
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Visit the folders of a data set, a few levels deep, each real folder once.
+
+    Parameters
+    ----------
+    root : Path
+    left_out : LeftOut, optional
+        Notes the folders that cannot be listed.
+
+    Yields
+    ------
+    folder : Path
+    folders, files : list of str
+        The sorted names in it. Remove names from `folders` to leave those folders out.
+    """
+    on_error = None if left_out is None else left_out.add_unlisted
+    yield from walk_folders(root, max_depth=_MAX_DEPTH, on_error=on_error)
+
+
+def list_files(folder: Path, left_out: "LeftOut") -> list[str]:
+    """List the names in a folder, sorted; none, and a note, if it cannot be listed."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        left_out.add_unlisted(error)
+        return []
 
 
 def check_split(split: str | None) -> tuple[str, ...]:
@@ -84,6 +104,10 @@ class LeftOut:
         """Note one file, and what is wrong with it."""
         self.rows.append((os.fspath(path), problem))
 
+    def add_unlisted(self, error: OSError) -> None:
+        """Note a folder that cannot be listed."""
+        self.add(str(error.filename), f"the folder cannot be listed: {error.strerror}.")
+
     def table(self) -> pd.DataFrame:
         """Tabulate: columns ``path`` and ``problem``."""
         return pd.DataFrame(self.rows, columns=["path", "problem"], dtype=object)
@@ -103,16 +127,26 @@ class LeftOut:
         )
 
 
-def usable(
-    sources: Sequence[str], check: Check, left_out: LeftOut, verbose: bool
+def check_files(
+    sources: Sequence[str], check: Check, left_out: LeftOut, verbose: bool = False
 ) -> NDArray[np.bool_]:
-    """Check files that are there, and note those that cannot be read.
+    """Check media files, and note those that cannot be read.
 
     Parameters
     ----------
     sources : sequence of str
+        Paths of photos and clips.
     check : {"open", "decode"} or None
-        As :func:`persona_affect.media.check_media` does, or not at all.
+        See that each file can be opened and is whole, or decode a part of it, or check nothing.
+    left_out : LeftOut
+        Notes those that cannot be read.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_sources,)
+        Which of them can be read.
     """
     if check not in ("open", "decode", None):
         raise ValueError(f'check={check!r} is none of "open", "decode" and None.')
@@ -128,14 +162,14 @@ def usable(
     return good
 
 
-def pick(n: int, every: int, n_frames: int | None) -> NDArray[np.intp]:
+def choose_frames(n: int, every: int, n_frames: int | None) -> NDArray[np.intp]:
     """Choose frames of a clip: each `every`-th, or the centres of at most `n_frames` segments."""
     if n_frames is None:
         return np.arange(0, n, every)
     return segment_centres(n, min(n, n_frames))
 
 
-def check_choice(every: int, n_frames: int | None) -> None:
+def check_frame_choice(every: int, n_frames: int | None) -> None:
     """Raise ValueError unless these choose frames in one way."""
     if every < 1 or (n_frames is not None and n_frames < 1):
         raise ValueError(f"every={every} and n_frames={n_frames} must be 1 or more.")
@@ -148,32 +182,88 @@ def make_bunch(
     name: str,
     sources: Sequence[Source],
     target: pd.DataFrame,
-    groups: Sequence[str],
-    split: Sequence[str],
-    personality: Sequence[str],
-    emotion: Sequence[str],
-    polarity: dict[str, int],
-    left_out: LeftOut,
-    descr: str,
+    groups: Sequence[str] | None = None,
+    split: Sequence[str] | None = None,
+    personality: Sequence[str] = (),
+    emotion: Sequence[str] = (),
+    polarity: Mapping[str, int] | None = None,
+    left_out: LeftOut | None = None,
+    descr: str = "",
     **more: Any,
 ) -> Bunch:
-    """Bunch what a loader found, and warn of what it left out."""
+    """Bunch what a loader found, and warn of what it left out.
+
+    Parameters
+    ----------
+    name : str
+        Of the format, or of the data set.
+    sources : sequence of str or FrameSequence
+        Paths of photos and clips, one a sample.
+    target : DataFrame of shape (n_samples, n_targets)
+        Labels, NaN where a sample was not rated.
+    groups : sequence of str, optional
+        Whom, or which clip, each sample shows; by default each sample is a group.
+    split : sequence of str, optional
+        ``"train"``, ``"val"`` or ``"test"``, empty where there is no official part; by default
+        there is none.
+    personality, emotion : sequence of str, default=()
+        The columns of `target`, by kind.
+    polarity : mapping of str to int, optional
+        -1 for a target whose labels fall as the trait rises; by default +1 for each.
+    left_out : LeftOut, optional
+        What could not be used.
+    descr : str, default=""
+        The data set in words: units, citation, licence.
+    **more
+        Further entries of the bunch.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        As :func:`load_first_impressions` describes it.
+
+    Raises
+    ------
+    DatasetFormatError
+        If there is no sample.
+    ValueError
+        If the columns of `target` are not those of `personality` and `emotion`, or the lengths
+        differ.
+
+    Warns
+    -----
+    MediaWarning
+        Once, counting and naming what was left out.
+    """
+    left_out = LeftOut(name) if left_out is None else left_out
     if not len(sources):
-        problems = "; ".join(f"{path}: {problem}" for path, problem in left_out.rows[:3])
+        problems = "; ".join(f"{path}: {problem}" for path, problem in left_out.rows[:_SHOWN])
         raise DatasetFormatError(f"{name}: no sample can be used. {problems}")
+    names = [*personality, *emotion]
+    if sorted(target.columns) != sorted(names):
+        raise ValueError(
+            f"{name}: the columns of target are {list(target.columns)}, the names of personality "
+            f"and emotion {names}."
+        )
+    groups = [str(i) for i in range(len(sources))] if groups is None else groups
+    split = [""] * len(sources) if split is None else split
+    lengths = {"sources": len(sources), "target": len(target), "groups": len(groups)}
+    lengths["split"] = len(split)
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{name}: the lengths differ: {lengths}.")
     data = np.empty(len(sources), dtype=object)
     data[:] = sources
     left_out.warn(len(data))
     return Bunch(
         name=name,
         data=data,
-        target=target.astype(np.float64).reset_index(drop=True),
+        target=target[names].astype(np.float64).reset_index(drop=True),
         groups=np.asarray(groups, dtype=str),
         split=np.asarray(split, dtype=str),
-        target_names=list(target.columns),
+        target_names=names,
         personality=list(personality),
         emotion=list(emotion),
-        polarity=polarity,
+        polarity=dict(polarity or dict.fromkeys(names, 1)),
         left_out=left_out.table(),
         DESCR=descr,
         **more,

@@ -62,6 +62,9 @@ def test_a_csv_file_becomes_a_model_that_is_scored(csv, tmp_path):
         (["DATA", "--output", "x", "--emotion", "DATA"], "Name one data set"),
         (["/nowhere", "--output", "x"], "of none of the formats"),
         (["DATA", "--output", "x", "--format", "afew-va"], "Expected in"),
+        (["DATA", "--output", "x", "--every", "2"], "omi has no option every"),
+        (["DATA", "--output", "x", "--option", "unit_range=maybe"], "neither yes nor no"),
+        (["DATA", "--output", "x", "--option", "unit_range"], "write NAME=VALUE"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(omi, arguments, message):

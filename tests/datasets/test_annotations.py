@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from persona_affect.datasets._annotations import read_ratings
-from persona_affect.datasets._miniatures import dump_as_python2
+from persona_affect.datasets._annotations import dump_as_python2, read_ratings
 from persona_affect.exceptions import DatasetFormatError, PersonaAffectError, UnsafePickleError
 
 RATINGS = {

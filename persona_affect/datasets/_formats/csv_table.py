@@ -8,12 +8,21 @@ from typing import Final
 import pandas as pd
 from sklearn.utils import Bunch
 
+from persona_affect.datasets._folders import SPLITS, Check, LeftOut, check_files, make_bunch
+from persona_affect.datasets._registry import (
+    DatasetFormat,
+    FormatOption,
+    parse_names,
+    register_format,
+)
 from persona_affect.exceptions import DatasetFormatError
 from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
 
-from ._folders import SPLITS, Check, LeftOut, make_bunch, usable
-
 NAME: Final = "csv"
+_LAYOUT: Final = (
+    "a file with a column path, one for each target (empty where not rated), and optionally group "
+    "and split"
+)
 _MAX_BYTES: Final = 2**30
 
 
@@ -94,7 +103,7 @@ def load_csv(
             left_out.add(sources[row], f"line {row + 2} has no label, or one that is no number.")
             keep[row] = False
     rows = table.index[keep]
-    rows = rows[usable([sources[i] for i in rows], check, left_out, verbose)]
+    rows = rows[check_files([sources[i] for i in rows], check, left_out, verbose)]
     groups = table["group"].fillna("") if "group" in table else pd.Series("", table.index)
     return make_bunch(
         name=NAME,
@@ -104,7 +113,6 @@ def load_csv(
         split=parts[rows].tolist(),
         personality=personality,
         emotion=emotion,
-        polarity=dict.fromkeys(names, 1),
         left_out=left_out,
         descr=f"Samples and labels listed in {path}.",
     )
@@ -121,3 +129,22 @@ def read_table(path: Path) -> pd.DataFrame:
     if table.columns.has_duplicates or not isinstance(table.index, pd.RangeIndex):
         raise DatasetFormatError(f"{path}: column names are not unique, or do not fit the lines.")
     return table
+
+
+def _recognise(folder: Path, folders: Sequence[str], files: Sequence[str]) -> bool:
+    return folder.suffix.lower() == ".csv" and folder.is_file()
+
+
+register_format(
+    DatasetFormat(
+        name=NAME,
+        load=load_csv,
+        layout=_LAYOUT,
+        recognise=_recognise,
+        parts=SPLITS,
+        options=(
+            FormatOption("personality", parse_names, "Only these columns, as personality targets."),
+            FormatOption("emotion", parse_names, "Only these columns, as emotion targets."),
+        ),
+    )
+)

@@ -1,30 +1,42 @@
 """ChaLearn First Impressions V2: clips of speakers, rated on the apparent Big Five."""
 
 import re
+from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from persona_affect.exceptions import DatasetFormatError
-from persona_affect.media import FrameSequence
-from persona_affect.metrics import PERSONALITY_NAMES
-
-from ._annotations import read_ratings
-from ._folders import (
+from persona_affect.datasets._annotations import dump_as_python2, read_ratings
+from persona_affect.datasets._folders import (
     PHOTO_SUFFIXES,
+    SPLITS,
     Check,
     LeftOut,
     Source,
+    check_files,
     check_root,
     check_split,
+    layout_error,
+    list_files,
     make_bunch,
-    unlike,
-    usable,
-    walk,
+    walk_data,
 )
+from persona_affect.datasets._miniatures import PIXELS, save_photo
+from persona_affect.datasets._registry import (
+    DatasetFormat,
+    FormatOption,
+    parse_bool,
+    register_format,
+)
+from persona_affect.datasets._synthetic import make_affect_clips
+from persona_affect.exceptions import DatasetFormatError
+from persona_affect.media import FrameSequence, VideoWriter
+from persona_affect.metrics import PERSONALITY_NAMES
 
 NAME: Final = "first-impressions"
 #: Our names of the parts, and theirs.
@@ -33,10 +45,13 @@ ANNOTATIONS: Final = {
     "val": "annotation_validation.pkl",
     "test": "annotation_test.pkl",
 }
-_EXPECTED: Final = (
+_LAYOUT: Final = (
     "annotation_training.pkl, annotation_validation.pkl, annotation_test.pkl, and the clips "
     "<video id>.<nnn>.mp4, or folders <video id>.<nnn>/ of face images"
 )
+#: Folders of a miniature, as the archives and as other authors' benchmark name them.
+_FOLDERS: Final = {"train": "train", "val": "validation", "test": "test"}
+_FACE_FOLDERS: Final = {"train": "train", "val": "valid", "test": "test"}
 _CLIP = re.compile(r"(?P<video>.+?)\.\d{3}(\.mp4)?", re.IGNORECASE)
 
 DESCR: Final = """ChaLearn First Impressions V2
@@ -127,15 +142,15 @@ def load_first_impressions(
     MediaWarning
         Once, counting and naming what was left out.
     """
-    folder = check_root(root, _EXPECTED)
+    folder = check_root(root, _LAYOUT)
     wanted = check_split(split)
     if media not in ("auto", "videos", "frames"):
         raise ValueError(f'media={media!r} is none of "auto", "videos" and "frames".')
-    annotations, videos, folders = _find(folder)
     left_out = LeftOut(NAME)
+    annotations, videos, folders = _find(folder, left_out)
     missing = [part for part in wanted if part not in annotations]
     if len(missing) == len(wanted):
-        raise unlike(folder, _EXPECTED)
+        raise layout_error(folder, _LAYOUT)
     for part in missing:
         left_out.add(ANNOTATIONS[part], "there is no such annotation; its clips are not loaded.")
     use_videos = media == "videos" or (media == "auto" and bool(videos))
@@ -145,7 +160,7 @@ def load_first_impressions(
     if use_videos:
         found = [videos.get(_plain(clip)) for clip in labels.index]
         there = [i for i, path in enumerate(found) if path is not None]
-        good = usable([str(found[i]) for i in there], check, left_out, verbose)
+        good = check_files([str(found[i]) for i in there], check, left_out, verbose)
         kept = [i for i, is_good in zip(there, good, strict=True) if is_good]
         sources = [str(found[i]) for i in kept]
         absent = [i for i, path in enumerate(found) if path is None]
@@ -175,7 +190,6 @@ def load_first_impressions(
         groups=[_video_of(clip) for clip in labels.index],
         split=labels["split"].tolist(),
         personality=PERSONALITY_NAMES,
-        emotion=[],
         polarity={
             name: -1 if name == "neuroticism" and not flip_neuroticism else 1
             for name in PERSONALITY_NAMES
@@ -197,13 +211,15 @@ def _video_of(clip: str) -> str:
     return match["video"] if match else Path(clip).stem
 
 
-def _find(root: Path) -> tuple[dict[str, Path], dict[str, Path], dict[str, Path]]:
+def _find(
+    root: Path, left_out: LeftOut
+) -> tuple[dict[str, Path], dict[str, Path], dict[str, Path]]:
     """Find annotations by part, and videos and folders of images by the clip's name."""
     annotations: dict[str, Path] = {}
     videos: dict[str, Path] = {}
     folders: dict[str, Path] = {}
     parts = {name: part for part, name in ANNOTATIONS.items()}
-    for here, below, files in walk(root):
+    for here, below, files in walk_data(root, left_out):
         for name in files:
             if name.lower() in parts:
                 annotations.setdefault(parts[name.lower()], here / name)
@@ -252,8 +268,72 @@ def _sequence(folder: Path, check: Check, left_out: LeftOut) -> FrameSequence | 
         digits = re.findall(r"\d+", path.stem)
         return (int(digits[-1]) if digits else -1, path.name)
 
-    images = [path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES]
+    files = map(folder.joinpath, list_files(folder, left_out))
+    images = [path for path in files if path.suffix.lower() in PHOTO_SUFFIXES]
     paths = [str(path) for path in sorted(images, key=order)]
-    good = usable(paths, check, left_out, False)
+    good = check_files(paths, check, left_out)
     kept = tuple(path for path, is_good in zip(paths, good, strict=True) if is_good)
     return FrameSequence(kept) if kept else None
+
+
+def _write_miniature(
+    root: Path, n_clips: int, n_frames: int, rng: np.random.RandomState, *, faces: bool
+) -> pd.DataFrame:
+    """Two clips a video, as most of the published ones have several."""
+    n_videos = -(-n_clips // 2)
+    drawn = make_affect_clips(
+        n_videos, 2, n_frames=n_frames, halves="personality", image_size=PIXELS, random_state=rng
+    )
+    letters = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"))
+    videos = ["".join(rng.choice(letters, 11)) for _ in range(n_videos)]
+    clips = [f"{videos[i // 2]}.{i % 2:03d}.mp4" for i in range(n_clips)]
+    traits = drawn.truth.iloc[:n_clips][list(PERSONALITY_NAMES)].set_axis(clips)
+    # As published: high for clips that look stable.
+    traits["neuroticism"] = 1 - traits["neuroticism"]
+    traits["interview"] = traits.mean(axis=1)
+    n_held_out = max(1, n_clips // 5)
+    split = np.repeat(["train", "val", "test"], [n_clips - 2 * n_held_out, n_held_out, n_held_out])
+    for part, file_name in ANNOTATIONS.items():
+        own = traits[split == part]
+        (root / file_name).write_bytes(dump_as_python2(own.to_dict()))
+    for i, clip in enumerate(clips):
+        if faces:
+            where = root / "image_data" / f"{_FACE_FOLDERS[split[i]]}_data_face" / clip[:-4]
+            where.mkdir(parents=True)
+            for t, frame in enumerate(drawn.data[i], start=1):
+                save_photo(where / f"face_{t}.jpg", frame)
+        else:
+            where = root / _FOLDERS[split[i]]
+            where.mkdir(exist_ok=True)
+            with VideoWriter(where / clip, rate=25, size=(PIXELS, PIXELS), quality=18) as video:
+                for frame in drawn.data[i]:
+                    video.write(frame)
+    return traits.assign(split=split)
+
+
+def _recognise(folder: Path, folders: Sequence[str], files: Sequence[str]) -> bool:
+    return any(name.lower() in ANNOTATIONS.values() for name in files)
+
+
+register_format(
+    DatasetFormat(
+        name=NAME,
+        load=load_first_impressions,
+        layout=_LAYOUT,
+        recognise=_recognise,
+        parts=SPLITS,
+        options=(
+            FormatOption(
+                "flip_neuroticism",
+                parse_bool,
+                "Neuroticism is published high for clips that look stable; give 1 - label.",
+            ),
+            FormatOption("media", str, "videos or frames: use only this kind of clips."),
+        ),
+        miniatures={
+            "published": partial(_write_miniature, faces=False),
+            "faces": partial(_write_miniature, faces=True),
+        },
+        min_clips=3,
+    )
+)

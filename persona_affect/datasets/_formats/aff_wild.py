@@ -1,6 +1,7 @@
 """Aff-Wild and Aff-Wild2: videos from the web, each frame rated on arousal and valence."""
 
 import os
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Final, Literal
@@ -10,25 +11,29 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from persona_affect.datasets._folders import (
+    PHOTO_SUFFIXES,
+    SPLITS,
+    Check,
+    LeftOut,
+    check_files,
+    check_frame_choice,
+    check_root,
+    check_split,
+    choose_frames,
+    layout_error,
+    list_files,
+    make_bunch,
+    walk_data,
+)
+from persona_affect.datasets._miniatures import save_photo
+from persona_affect.datasets._registry import FRAME_OPTIONS, DatasetFormat, register_format
+from persona_affect.datasets._synthetic import make_affect_faces
 from persona_affect.exceptions import DatasetFormatError
 from persona_affect.metrics import EMOTION_NAMES
 
-from ._folders import (
-    PHOTO_SUFFIXES,
-    Check,
-    LeftOut,
-    check_choice,
-    check_root,
-    check_split,
-    make_bunch,
-    pick,
-    unlike,
-    usable,
-    walk,
-)
-
 NAME: Final = "aff-wild"
-_EXPECTED: Final = (
+_LAYOUT: Final = (
     "a folder cropped_aligned/ with <video>/<frame>.jpg (00001.jpg), and a text file <video>.txt "
     "for each video, whose first line is valence,arousal"
 )
@@ -105,16 +110,16 @@ def load_aff_wild(
         Once, counting and naming what was left out. That crops are missing is usual: there is none
         where the authors' detector saw no face.
     """
-    folder = check_root(root, _EXPECTED)
+    folder = check_root(root, _LAYOUT)
     wanted = check_split(split)
-    check_choice(every, n_frames)
+    check_frame_choice(every, n_frames)
     left_out = LeftOut(NAME)
-    images, texts = _find(folder)
+    images, texts = _find(folder, left_out)
     labels: dict[str, tuple[str, NDArray[np.float64]]] = {}
     for path in texts:
         _read_text(path, folder, images, labels, left_out)
     if not labels:
-        raise unlike(folder, _EXPECTED)
+        raise layout_error(folder, _LAYOUT)
     for video in images.keys() - labels.keys():
         left_out.add(images[video], "there is no annotation of this video.")
     rows: list[tuple[str, str, str, int, float, float]] = []
@@ -124,14 +129,14 @@ def load_aff_wild(
             continue
         n_invalid += int((values == _INVALID).any(axis=1).sum())
         rated = np.flatnonzero(((values >= -1) & (values <= 1)).all(axis=1))
-        files = _number_files(images.get(video))
+        files = _number_files(images.get(video), left_out)
         if files is None:
             left_out.add(f"{video}/", "there is no such folder of frames.")
             continue
         unlabelled = sum(number > len(values) for number in files)
         if unlabelled:
             left_out.add(images[video], f"its last {unlabelled} frames have no label.")
-        chosen = rated[pick(len(rated), every, n_frames)] if len(rated) else rated
+        chosen = rated[choose_frames(len(rated), every, n_frames)] if len(rated) else rated
         for i in chosen:
             if i + 1 in files:
                 image = os.path.join(images[video], files[i + 1])
@@ -144,7 +149,7 @@ def load_aff_wild(
             f"{folder} has no annotations of the part {split!r}, only of {found}. Parts are told "
             "by folders such as Train_Set and Validation_Set."
         )
-    good = usable([row[0] for row in rows], check, left_out, verbose)
+    good = check_files([row[0] for row in rows], check, left_out, verbose)
     columns = ["path", "video", "split", "frame", "arousal", "valence"]
     table = pd.DataFrame(rows, columns=columns)[good]
     return make_bunch(
@@ -153,9 +158,7 @@ def load_aff_wild(
         target=table[list(EMOTION_NAMES)],
         groups=table["video"].tolist(),
         split=table["split"].tolist(),
-        personality=[],
         emotion=EMOTION_NAMES,
-        polarity=dict.fromkeys(EMOTION_NAMES, 1),
         left_out=left_out,
         descr=DESCR,
         frames=table["frame"].to_numpy(dtype=int),
@@ -163,11 +166,11 @@ def load_aff_wild(
     )
 
 
-def _find(root: Path) -> tuple[dict[str, Path], list[Path]]:
+def _find(root: Path, left_out: LeftOut) -> tuple[dict[str, Path], list[Path]]:
     """Find the folders of frames by video, and all text files."""
     images: dict[str, Path] = {}
     texts: list[Path] = []
-    for here, below, files in walk(root):
+    for here, below, files in walk_data(root, left_out):
         if here.name.lower().startswith("cropped"):
             for name in below:
                 images.setdefault(name, here / name)
@@ -223,13 +226,56 @@ def _part_of(path: Path, root: Path) -> str:
     return ""
 
 
-def _number_files(folder: Path | None) -> dict[int, str] | None:
+def _number_files(folder: Path | None, left_out: LeftOut) -> dict[int, str] | None:
     """Index a folder's images by their numbers."""
     if folder is None:
         return None
-    stems = ((Path(name).stem, name) for name in os.listdir(folder))
+    stems = ((Path(name).stem, name) for name in list_files(folder, left_out))
     return {
         int(stem): name
         for stem, name in stems
         if stem.isdecimal() and Path(name).suffix.lower() in PHOTO_SUFFIXES
     }
+
+
+def _write_miniature(
+    root: Path, n_clips: int, n_frames: int, rng: np.random.RandomState
+) -> pd.DataFrame:
+    drawn = make_affect_faces(n_clips, n_frames, halves="emotion", image_size=112, random_state=rng)
+    rows = []
+    n_train = min(max(1, 4 * n_clips // 5), n_clips - 1)
+    for clip in range(n_clips):
+        name = f"{clip + 1}-30-1280x720"
+        part = "Train_Set" if clip < n_train else "Validation_Set"
+        images, texts = root / "cropped_aligned" / name, root / "annotations" / part
+        images.mkdir(parents=True)
+        texts.mkdir(parents=True, exist_ok=True)
+        lines = ["valence,arousal"]
+        for t in range(n_frames):
+            i = clip * n_frames + t
+            arousal, valence = (round(drawn.target[n][i], 3) for n in ("arousal", "valence"))
+            if t == n_frames - 1:
+                # The last frame of each video is one that was not annotated.
+                arousal = valence = -5.0
+            lines.append(f"{valence:g},{arousal:g}")
+            save_photo(images / f"{t + 1:05d}.jpg", drawn.data[i])
+            rows.append((name, t + 1, arousal, valence))
+        (texts / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    return pd.DataFrame(rows, columns=["clip", "frame", "arousal", "valence"])
+
+
+def _recognise(folder: Path, folders: Sequence[str], files: Sequence[str]) -> bool:
+    return any(name.lower().startswith("cropped") for name in folders)
+
+
+register_format(
+    DatasetFormat(
+        name=NAME,
+        load=load_aff_wild,
+        layout=_LAYOUT,
+        recognise=_recognise,
+        parts=SPLITS,
+        options=FRAME_OPTIONS,
+        miniatures={"published": _write_miniature},
+    )
+)

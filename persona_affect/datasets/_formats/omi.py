@@ -5,26 +5,41 @@ from os import PathLike
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from persona_affect.exceptions import DatasetFormatError
-
-from ._folders import (
+from persona_affect.datasets._folders import (
     PHOTO_SUFFIXES,
     Check,
     LeftOut,
+    check_files,
     check_root,
+    layout_error,
+    list_files,
     make_bunch,
-    unlike,
-    usable,
-    walk,
+    walk_data,
 )
-from ._tables import read_table
+from persona_affect.datasets._miniatures import PIXELS, save_photo
+from persona_affect.datasets._registry import (
+    DatasetFormat,
+    FormatOption,
+    parse_bool,
+    parse_names,
+    register_format,
+)
+from persona_affect.datasets._synthetic import make_affect_faces
+from persona_affect.exceptions import DatasetFormatError
+from persona_affect.metrics import PERSONALITY_NAMES
+
+from .csv_table import read_table
 
 NAME: Final = "omi"
-_EXPECTED: Final = "ratings.csv with a column stimulus, and images/<stimulus>.jpg"
+_LAYOUT: Final = "ratings.csv with a column stimulus, and images/<stimulus>.jpg"
+_RATINGS: Final = "ratings.csv"
 _INDEX: Final = "stimulus"
+#: Names of a miniature's impressions.
+_IMPRESSIONS: Final = ("trustworthy", "attractive", "dominant", "smart", "happy", "outgoing")
 
 DESCR: Final = """One Million Impressions
 
@@ -87,10 +102,15 @@ def load_omi(
     MediaWarning
         Once, counting and naming what was left out.
     """
-    folder = check_root(root, _EXPECTED)
-    found = [here / "ratings.csv" for here, _, files in walk(folder) if "ratings.csv" in files]
+    folder = check_root(root, _LAYOUT)
+    left_out = LeftOut(NAME)
+    found = [
+        here / _RATINGS
+        for here, folders, files in walk_data(folder, left_out)
+        if _recognise(here, folders, files)
+    ]
     if not found:
-        raise unlike(folder, _EXPECTED)
+        raise layout_error(folder, _LAYOUT)
     path = found[0]
     table = read_table(path)
     if _INDEX not in table:
@@ -100,29 +120,26 @@ def load_omi(
     unknown = [name for name in chosen if name not in names]
     if unknown:
         raise ValueError(f"attributes={unknown} are not among {names}.")
-    left_out = LeftOut(NAME)
     ratings = _in_range(table[chosen], table[_INDEX], path, left_out)
-    images = [_find_image(path.parent / "images", str(stimulus)) for stimulus in table[_INDEX]]
+    folder = path.parent / "images"
+    images = [_find_image(folder, str(stimulus)) for stimulus in table[_INDEX]]
     for image in images:
         if not image.exists():
             left_out.add(image, "there is no such file.")
     listed = set(images)
-    for image in sorted((path.parent / "images").glob("*")):
+    for image in map(folder.joinpath, list_files(folder, left_out)):
         if image.suffix.lower() in PHOTO_SUFFIXES and image not in listed:
             left_out.add(image, "there is no rating of this portrait.")
     rated = ratings.notna().any(axis=1).to_numpy()
     rows = [i for i, image in enumerate(images) if rated[i] and image.exists()]
-    good = usable([str(images[i]) for i in rows], check, left_out, verbose)
+    good = check_files([str(images[i]) for i in rows], check, left_out, verbose)
     rows = [i for i, is_good in zip(rows, good, strict=True) if is_good]
     return make_bunch(
         name=NAME,
         sources=[str(images[i]) for i in rows],
         target=ratings.iloc[rows] / (100 if unit_range else 1),
         groups=[str(stimulus) for stimulus in table[_INDEX].iloc[rows]],
-        split=[""] * len(rows),
         personality=chosen,
-        emotion=[],
-        polarity=dict.fromkeys(chosen, 1),
         left_out=left_out,
         descr=DESCR,
     )
@@ -145,3 +162,37 @@ def _find_image(folder: Path, stimulus: str) -> Path:
     name = Path(stimulus).name
     candidates = [folder / f"{name}{suffix}" for suffix in PHOTO_SUFFIXES]
     return next((path for path in candidates if path.exists()), candidates[0])
+
+
+def _write_miniature(root: Path, n_clips: int, _: int, rng: np.random.RandomState) -> pd.DataFrame:
+    drawn = make_affect_faces(n_clips, halves="personality", image_size=PIXELS, random_state=rng)
+    (root / "images").mkdir()
+    stimuli = np.sort(rng.choice(np.arange(2, 1005), n_clips, replace=False))
+    # Impressions made up from what is shown.
+    shown = drawn.truth[[*PERSONALITY_NAMES[:2], "arousal", "valence", *PERSONALITY_NAMES[2:4]]]
+    ratings = 100 * (shown - [0, 0, -1, -1, 0, 0]) / [1, 1, 2, 2, 1, 1]
+    ratings = ratings.set_axis(_IMPRESSIONS, axis=1).round(3)
+    ratings.insert(0, "stimulus", stimuli)
+    ratings.to_csv(root / _RATINGS, index=False)
+    for stimulus, image in zip(stimuli, drawn.data, strict=True):
+        save_photo(root / "images" / f"{stimulus}.jpg", image)
+    return ratings
+
+
+def _recognise(folder: Path, folders: Sequence[str], files: Sequence[str]) -> bool:
+    return _RATINGS in files
+
+
+register_format(
+    DatasetFormat(
+        name=NAME,
+        load=load_omi,
+        layout=_LAYOUT,
+        recognise=_recognise,
+        options=(
+            FormatOption("attributes", parse_names, "Only these attributes: happy,smart."),
+            FormatOption("unit_range", parse_bool, "Divide the ratings by 100."),
+        ),
+        miniatures={"published": _write_miniature},
+    )
+)

@@ -1,31 +1,35 @@
 """AFEW-VA: clips of films, each frame rated on arousal and valence."""
 
 import json
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from persona_affect.exceptions import DatasetFormatError
-from persona_affect.metrics import EMOTION_NAMES
-
-from ._folders import (
+from persona_affect.datasets._folders import (
     PHOTO_SUFFIXES,
     Check,
     LeftOut,
-    check_choice,
+    check_files,
+    check_frame_choice,
     check_root,
+    choose_frames,
+    layout_error,
     make_bunch,
-    pick,
-    unlike,
-    usable,
-    walk,
+    walk_data,
 )
+from persona_affect.datasets._miniatures import PIXELS, save_photo
+from persona_affect.datasets._registry import FRAME_OPTIONS, DatasetFormat, register_format
+from persona_affect.datasets._synthetic import make_affect_faces
+from persona_affect.exceptions import DatasetFormatError
+from persona_affect.metrics import EMOTION_NAMES
 
 NAME: Final = "afew-va"
-_EXPECTED: Final = (
+_LAYOUT: Final = (
     "folders <id>/ (001 to 600), each with <id>.json and its frames <frame>.png (00000.png)"
 )
 #: The annotation of a clip has some 100 kilobytes.
@@ -94,12 +98,12 @@ def load_afew_va(
     MediaWarning
         Once, counting and naming what was left out: images and annotations, missing or damaged.
     """
-    folder = check_root(root, _EXPECTED)
-    check_choice(every, n_frames)
+    folder = check_root(root, _LAYOUT)
+    check_frame_choice(every, n_frames)
     left_out = LeftOut(NAME)
     rows: list[tuple[str, str, int, float, float]] = []
     n_clips = 0
-    for here, below, files in walk(folder):
+    for here, below, files in walk_data(folder, left_out):
         name = f"{here.name}.json"
         if name in files:
             n_clips += 1
@@ -108,18 +112,15 @@ def load_afew_va(
         elif here.name.isdigit() and any(Path(file).suffix in PHOTO_SUFFIXES for file in files):
             left_out.add(here / name, "there is no such annotation beside its frames.")
     if not n_clips:
-        raise unlike(folder, _EXPECTED)
-    good = usable([row[0] for row in rows], check, left_out, verbose)
+        raise layout_error(folder, _LAYOUT)
+    good = check_files([row[0] for row in rows], check, left_out, verbose)
     table = pd.DataFrame(rows, columns=["path", "clip", "frame", "arousal", "valence"])[good]
     return make_bunch(
         name=NAME,
         sources=table["path"].tolist(),
         target=table[list(EMOTION_NAMES)],
         groups=table["clip"].tolist(),
-        split=[""] * len(table),
-        personality=[],
         emotion=EMOTION_NAMES,
-        polarity=dict.fromkeys(EMOTION_NAMES, 1),
         left_out=left_out,
         descr=DESCR,
         frames=table["frame"].to_numpy(dtype=int),
@@ -140,7 +141,7 @@ def _read_clip(
     for name in frames.keys() - set(names):
         left_out.add(path, f"the frame {name[:20]!r} has no number.")
     rows = []
-    for name in (names[i] for i in pick(len(names), every, n_frames)):
+    for name in (names[i] for i in choose_frames(len(names), every, n_frames)):
         label = _read_label(frames[name])
         image = next(
             (name + suffix for suffix in PHOTO_SUFFIXES[::-1] if name + suffix in files), ""
@@ -177,3 +178,46 @@ def _read_label(frame: Any) -> tuple[float, float] | None:
     if not (abs(arousal) <= _SCALE and abs(valence) <= _SCALE):
         return None
     return arousal / _SCALE, valence / _SCALE
+
+
+def _write_miniature(
+    root: Path, n_clips: int, n_frames: int, rng: np.random.RandomState
+) -> pd.DataFrame:
+    drawn = make_affect_faces(
+        n_clips, n_frames, halves="emotion", image_size=PIXELS, random_state=rng
+    )
+    rows = []
+    for clip in range(n_clips):
+        name = f"{clip + 1:03d}"
+        folder = root / name
+        folder.mkdir()
+        frames = {}
+        for t in range(n_frames):
+            i = clip * n_frames + t
+            arousal, valence = (
+                float(np.rint(10 * drawn.target[n][i])) for n in ("arousal", "valence")
+            )
+            # Five rendered landmarks stand for the 68.
+            points = np.resize(drawn.landmarks[i], (68, 2)).round(2).tolist()
+            frames[f"{t:05d}"] = {"valence": valence, "arousal": arousal, "landmarks": points}
+            save_photo(folder / f"{t:05d}.png", drawn.data[i])
+            rows.append((name, t, arousal, valence))
+        content = {"video_id": name, "frames": frames, "actor": "rendered"}
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return pd.DataFrame(rows, columns=["clip", "frame", "arousal", "valence"])
+
+
+def _recognise(folder: Path, folders: Sequence[str], files: Sequence[str]) -> bool:
+    return f"{folder.name}.json" in files
+
+
+register_format(
+    DatasetFormat(
+        name=NAME,
+        load=load_afew_va,
+        layout=_LAYOUT,
+        recognise=_recognise,
+        options=FRAME_OPTIONS,
+        miniatures={"published": _write_miniature},
+    )
+)
