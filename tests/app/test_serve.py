@@ -36,7 +36,7 @@ def test_what_is_missing_is_said_in_a_line(monkeypatch, tmp_path):
     assert (result.exit_code, result.exception.__class__) == (2, SystemExit)
     assert "none.safetensors" in result.stderr
 
-    monkeypatch.setitem(sys.modules, "persona_affect.app.web", None)
+    monkeypatch.setitem(sys.modules, "gradio", None)
     result = CliRunner().invoke(app, ["serve"])
     assert (result.exit_code, result.exception.__class__) == (2, SystemExit)
     assert "persona-affect[app]" in result.stderr
