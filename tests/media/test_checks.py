@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from persona_affect.exceptions import MediaReadError
+from persona_affect.exceptions import MediaReadError, MediaWarning
 from persona_affect.media import FrameSequence, check_media, is_clip, open_clip
 
 
@@ -64,7 +64,7 @@ def test_a_frame_sequence_is_a_clip(images):
 def test_an_unreadable_frame_costs_no_other(images):
     with open(images[1], "wb") as file:
         file.write(b"text")
-    with pytest.warns(UserWarning, match=r"2\.png"):
+    with pytest.warns(MediaWarning, match=r"2\.png"):
         assert len(open_clip(FrameSequence(tuple(images)))) == 4
     with pytest.raises(MediaReadError, match="none of the clip's 1 frames"):
         open_clip(FrameSequence((images[1],)))
