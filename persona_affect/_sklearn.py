@@ -1,4 +1,6 @@
-"""Names of scikit-learn that are private or young: the one place that a new version may break.
+"""What all rooms need of scikit-learn: its private or young names, and the end of a pipeline.
+
+This is the one place that a new version may break.
 
 Tested against the oldest and the newest version that the package takes.
 """
@@ -19,6 +21,7 @@ __all__ = [
     "check_params",
     "check_sample_weight",
     "check_step_names",
+    "final_step",
     "fit_context",
     "output_container",
     "safe_indexing",
@@ -39,6 +42,11 @@ def check_step_names(composed: Pipeline | FeatureUnion, names: Iterable[str]) ->
     if isinstance(composed, FeatureUnion):
         composed._validate_transformer_weights()
     composed._validate_names(list(names))
+
+
+def final_step(model: BaseEstimator) -> Any:
+    """Return the last step of a pipeline, also of pipelines in it, or the model itself."""
+    return final_step(model.steps[-1][1]) if isinstance(model, Pipeline) else model
 
 
 def output_container(estimator: Any) -> str | None:

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from persona_affect.inspection import RatingDistribution
-from persona_affect.inspection._circumplex import circumplex_names
-from persona_affect.inspection._reference import final_model
+from persona_affect._sklearn import final_step
+from persona_affect.inspection import RatingDistribution, find_circumplex_names
 
 #: Standard deviations to each side of the mean rating that a scale shows.
 REACH = 3.0
@@ -40,12 +39,12 @@ class Scales:
         """Read the scales from a fitted model."""
         ratings = RatingDistribution.from_estimator(model)
         names = list(ratings.target_names)
-        emotions = getattr(final_model(model), "emotion_names_", [])
+        emotions = getattr(final_step(model), "emotion_names_", [])
         return cls(
             names,
             dict(zip(names, np.asarray(ratings.mean).tolist(), strict=True)),
             dict(zip(names, np.asarray(ratings.std).tolist(), strict=True)),
-            circumplex_names(model) if len(emotions) >= 2 else None,
+            find_circumplex_names(model) if len(emotions) >= 2 else None,
         )
 
     def known(self, name: str) -> bool:

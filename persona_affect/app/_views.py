@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from persona_affect.inspection._timeline import face_tracks
+from persona_affect.inspection import iter_face_tracks
 
 from ._scales import REACH, Scales
 
@@ -149,7 +149,7 @@ def timeline(table: pd.DataFrame, scales: Scales) -> str:
     if table["face"].isna().all():
         return '<p class="pa-note" role="status">No face was found in this clip.</p>'
     end = float(table["time"].max()) or 1.0
-    faces = ", ".join(str(face) for face, _ in face_tracks(table))
+    faces = ", ".join(str(face) for face, _ in iter_face_tracks(table))
     return (
         f'<div class="pa-timeline" data-end="{end:.3f}" tabindex="0" role="slider" '
         f'aria-label="Position in the clip" aria-valuemin="0" aria-valuemax="{end:.2f}" '
@@ -164,7 +164,7 @@ def timeline(table: pd.DataFrame, scales: Scales) -> str:
 def traces(table: pd.DataFrame, scales: Scales, start: float, end: float) -> str:
     """Draw a row for each target from `start` to `end` seconds, and write its latest values."""
     places = table.assign(**{name: scales.place(name, table[name]) for name in scales.names})
-    tracks = list(face_tracks(places))
+    tracks = list(iter_face_tracks(places))
     latest = table.dropna(subset=["face"]).groupby("face").last()
     return "".join(
         f'<div class="pa-row"><span>{escape(name)}</span>'

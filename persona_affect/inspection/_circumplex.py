@@ -1,13 +1,12 @@
 """Arousal against valence: the circumplex of affect."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from ._reference import RatingDistribution, final_model, named_table
+from ._reference import RatingDistribution, final_model, named_table, new_axes, predict_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,18 +15,18 @@ if TYPE_CHECKING:
 class CircumplexDisplay:
     """Apparent emotion as points in the plane of valence (across) and arousal (up).
 
-    Axes bear the targets' own names: a model may have others in the places of the two, as the
-    bundled one has *happy* and *alert*.
+    The axes are labelled with the names of the targets: the two emotion targets of a model may be
+    others, such as *happy* and *alert* of the bundled model.
 
     Parameters
     ----------
     valence, arousal : ndarray of shape (n_samples,)
         NaN where there is no prediction.
     valence_name, arousal_name : str, default="valence", "arousal"
-        What the two are called.
+        Names of the two targets, for the labels of the axes.
     reference : RatingDistribution, optional
-        It shows, as ellipses, one and two standard deviations of the ratings around their mean.
-        Without one, the circle of radius 1 is drawn, in which valence and arousal lie.
+        Two ellipses then show one and two standard deviations of the ratings around their mean.
+        Without a reference, a circle of radius 1 shows the range of valence and arousal.
 
     Attributes
     ----------
@@ -35,7 +34,7 @@ class CircumplexDisplay:
     figure_ : matplotlib.figure.Figure
     points_ : matplotlib.collections.PathCollection
     line_ : matplotlib.lines.Line2D or None
-        The way from sample to sample, if asked for.
+        The line from sample to sample, with ``connect=True``.
 
     References
     ----------
@@ -82,12 +81,12 @@ class CircumplexDisplay:
         Parameters
         ----------
         y_pred : DataFrame, or array-like of shape (n_samples, 2)
-            A table with columns of the two names, among others perhaps; an array has arousal first.
+            A table with columns of the two names, and perhaps others; an array has arousal first.
         valence_name, arousal_name : str
         reference : RatingDistribution, optional
-            Of these two targets, among others perhaps.
+            Ratings of these two targets, and perhaps of others.
         connect : bool, default=False
-            Draw the way from each sample to the next, as for the frames of a clip.
+            Draw a line from each sample to the next, as for the frames of a clip.
         ax : matplotlib axes, optional
 
         Returns
@@ -103,7 +102,9 @@ class CircumplexDisplay:
         table = named_table(y_pred, names)
         for name in (valence_name, arousal_name):
             if name not in table.columns:
-                raise ValueError(f"{name!r} is none of the predictions {list(table.columns)}.")
+                raise ValueError(
+                    f"{name!r} is not among the predictions, which are {list(table.columns)}."
+                )
         display = cls(
             table[valence_name].to_numpy(float),
             table[arousal_name].to_numpy(float),
@@ -127,7 +128,7 @@ class CircumplexDisplay:
         Parameters
         ----------
         estimator : JointAffectEstimator, or a pipeline that ends with one
-            Fitted, with two emotion targets or more; see :func:`circumplex_names`.
+            Fitted, with two emotion targets or more; see :func:`find_circumplex_names`.
         X : samples
             What its `predict` takes.
         connect, ax
@@ -137,12 +138,10 @@ class CircumplexDisplay:
         -------
         CircumplexDisplay
         """
-        arousal_name, valence_name = circumplex_names(estimator)
+        arousal_name, valence_name = find_circumplex_names(estimator)
         reference = RatingDistribution.from_estimator(estimator)
-        names = final_model(estimator).target_names_
-        values = np.reshape(estimator.predict(X), (-1, len(names)))
         return cls.from_predictions(
-            named_table(values, names),
+            predict_table(estimator, X),
             valence_name=valence_name,
             arousal_name=arousal_name,
             reference=reference if np.isfinite(np.asarray(reference.std)).all() else None,
@@ -151,7 +150,7 @@ class CircumplexDisplay:
         )
 
     def plot(self, ax: "Axes | None" = None, *, connect: bool = False) -> Self:
-        """Plot again.
+        """Draw the plot.
 
         Parameters
         ----------
@@ -164,10 +163,7 @@ class CircumplexDisplay:
         CircumplexDisplay
             Itself.
         """
-        import matplotlib.pyplot as plt
-
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
+        ax = new_axes() if ax is None else ax
         centre, spread = self._reference()
         radii = (1.0,) if self.reference is None else (1.0, 2.0)
         turn = np.linspace(0, 2 * np.pi, 200)
@@ -184,19 +180,19 @@ class CircumplexDisplay:
         return self
 
     def _reference(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return centre and spread of what to compare with, (valence, arousal)."""
+        """Return the mean and the spread of the ratings, each as (valence, arousal)."""
         if self.reference is None:
             return np.zeros(2), np.ones(2)
         names = list(self.reference.target_names)
         for name in (self.valence_name, self.arousal_name):
             if name not in names:
-                raise ValueError(f"{name!r} is not in the reference, which is of {names}.")
+                raise ValueError(f"{name!r} is not in the reference, which has {names}.")
         picked = [names.index(self.valence_name), names.index(self.arousal_name)]
         return np.asarray(self.reference.mean)[picked], np.asarray(self.reference.std)[picked]
 
 
-def circumplex_names(estimator: BaseEstimator) -> tuple[str, str]:
-    """Tell which targets of a model stand for arousal and valence.
+def find_circumplex_names(estimator: BaseEstimator) -> tuple[str, str]:
+    """Find the two targets of a model that a circumplex shows as arousal and valence.
 
     Parameters
     ----------
@@ -205,15 +201,15 @@ def circumplex_names(estimator: BaseEstimator) -> tuple[str, str]:
     Returns
     -------
     arousal_name, valence_name : str
-        The targets of these names, or else the first two emotion targets, in the places that the
-        two have by default.
+        ``"arousal"`` and ``"valence"`` if the model has both; otherwise its first two emotion
+        targets.
 
     Raises
     ------
     ValueError
         If the model has fewer than two emotion targets.
     """
-    names: Sequence[str] = getattr(final_model(estimator), "emotion_names_", [])
+    names = getattr(final_model(estimator), "emotion_names_", [])
     if {"arousal", "valence"} <= set(names):
         return "arousal", "valence"
     if len(names) < 2:

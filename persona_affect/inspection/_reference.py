@@ -1,31 +1,35 @@
-"""What raters said of the faces that a model was trained on: what a prediction compares with."""
+"""The ratings that a model was trained on, and helpers that the displays share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from sklearn.base import BaseEstimator
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
+
+from persona_affect._sklearn import final_step
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False)
 class RatingDistribution:
     """Mean and standard deviation of the ratings that a model was trained on.
 
-    A model keeps no more of them than these two numbers a target, so ranks are those of a normal
-    distribution.
+    A model stores only these two numbers for each target, so that percentiles are those of a
+    normal distribution.
 
     Parameters
     ----------
     target_names : list of str
     mean, std : ndarray of shape (n_targets,)
-        In the ratings' units; NaN where unknown: a target never rated, or a model that was trained
-        on raw targets (its `heads` not ``"linear"``) and so never needed the spread.
+        In the units of the ratings. NaN where unknown: for a target without ratings, and for
+        a model that was trained on raw targets (`heads` other than ``"linear"``).
 
     Examples
     --------
@@ -41,22 +45,22 @@ class RatingDistribution:
 
     @classmethod
     def from_estimator(cls, estimator: BaseEstimator) -> Self:
-        """Read it from a fitted `JointAffectEstimator`, or a pipeline that ends with one."""
+        """Take it from a fitted `JointAffectEstimator`, or a pipeline that ends with one."""
         model = final_model(estimator)
         return cls(list(model.target_names_), model.target_means_, model.target_stds_)
 
     def standardize(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Turn (..., n_targets) ratings into standard deviations from the mean."""
+        """Convert (..., n_targets) ratings to standard deviations from the mean."""
         return (np.asarray(values, float) - np.asarray(self.mean)) / np.asarray(self.std)
 
     def percentile(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Rank (..., n_targets) ratings among those of the training set, 0 to 100."""
+        """Return the percentiles, 0 to 100, of (..., n_targets) ratings in the training set."""
         return 100 * norm.cdf(self.standardize(values))
 
 
 def final_model(estimator: BaseEstimator) -> Any:
     """Return the last step of a pipeline, or the estimator itself; it must name its targets."""
-    model = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    model = final_step(estimator)
     check_is_fitted(model)
     if not hasattr(model, "target_names_"):
         raise ValueError(
@@ -72,7 +76,7 @@ def named_table(y_pred: Any, target_names: Sequence[str] | None) -> pd.DataFrame
     Raises
     ------
     ValueError
-        If they are no table, or names and columns do not match.
+        If they are not a table, or if names and columns do not match.
     """
     if isinstance(y_pred, pd.DataFrame) and target_names is None:
         return y_pred
@@ -80,10 +84,25 @@ def named_table(y_pred: Any, target_names: Sequence[str] | None) -> pd.DataFrame
     if values.ndim == 1:
         values = values[None]
     if target_names is None:
-        raise ValueError("target_names= is needed: y_pred is no DataFrame with named columns.")
+        raise ValueError("Pass target_names=: y_pred is not a DataFrame with named columns.")
     if values.ndim != 2 or values.shape[1] != len(target_names):
         raise ValueError(
-            f"y_pred has shape {values.shape}, but {len(target_names)} targets are named: expected "
-            f"(n_samples, {len(target_names)})."
+            f"y_pred has the shape {values.shape}; for {len(target_names)} target names it must "
+            f"have (n_samples, {len(target_names)})."
         )
     return pd.DataFrame(values, columns=list(target_names))
+
+
+def predict_table(estimator: BaseEstimator, X: Any) -> pd.DataFrame:
+    """Predict, as a table with one named column a target, also where there is only one."""
+    names = final_model(estimator).target_names_
+    return named_table(np.reshape(estimator.predict(X), (-1, len(names))), names)
+
+
+def new_axes(projection: str | None = None) -> "Axes":
+    """Make axes in a figure of their own."""
+    # Imported here: matplotlib takes long to import, and most of the package does without.
+    import matplotlib.pyplot as plt
+
+    _, ax = plt.subplots(layout="constrained", subplot_kw={"projection": projection})
+    return ax

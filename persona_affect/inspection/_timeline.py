@@ -9,6 +9,8 @@ from sklearn.base import BaseEstimator
 
 from persona_affect.annotation import FrameAnnotator
 
+from ._reference import new_axes
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -18,7 +20,7 @@ _LINE_STYLES = ("-", "--", ":", "-.")
 class AffectTimelineDisplay:
     """Predictions of each frame of a clip as lines over time: a colour a target, a style a face.
 
-    Lines break where a face is not seen.
+    A line is interrupted where its face is not seen.
 
     Parameters
     ----------
@@ -113,7 +115,7 @@ class AffectTimelineDisplay:
         return cls.from_predictions(annotator.to_dataframe(source), targets=targets, ax=ax)
 
     def plot(self, ax: "Axes | None" = None) -> Self:
-        """Plot again.
+        """Draw the plot.
 
         Parameters
         ----------
@@ -131,14 +133,13 @@ class AffectTimelineDisplay:
             if name not in self.table.columns
         ]
         if missing:
-            raise ValueError(f"the table has no column {missing}, only {list(self.table.columns)}.")
-        import matplotlib.pyplot as plt
-
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
+            raise ValueError(
+                f"The table has no columns {missing}, only {list(self.table.columns)}."
+            )
+        ax = new_axes() if ax is None else ax
         faces = self.table["face"].dropna().unique()
         self.lines_ = {}
-        for row, (face, seen) in enumerate(face_tracks(self.table)):
+        for row, (face, seen) in enumerate(iter_face_tracks(self.table)):
             for column, target in enumerate(self.targets):
                 self.lines_[face, target] = ax.plot(
                     seen["time"],
@@ -155,8 +156,20 @@ class AffectTimelineDisplay:
         return self
 
 
-def face_tracks(table: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
-    """Yield each face's rows, with a row of NaN wherever it was not seen for a frame or more."""
+def iter_face_tracks(table: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Yield each face's number and its rows of a table of annotations.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With columns ``frame`` and ``face``, as :class:`persona_affect.FrameAnnotator` gives.
+
+    Yields
+    ------
+    face : int
+    rows : DataFrame
+        Its rows, in order, with a row of NaN at each gap, so that a line plot is interrupted there.
+    """
     faces = table.dropna(subset=["face"])
     for face in np.unique(faces["face"].to_numpy(int)):
         seen = faces[faces["face"] == face]

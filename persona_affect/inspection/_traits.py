@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from ._reference import RatingDistribution, final_model, named_table
+from ._reference import RatingDistribution, named_table, new_axes, predict_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +26,8 @@ class TraitDisplay:
     intervals : ndarray of shape (n_samples, n_targets, 2), optional
         Lower and upper end of an interval around each prediction.
     reference : RatingDistribution, optional
-        Of the same targets: bars then start at the mean rating, and bands show one and two
-        standard deviations around it.
+        Ratings of the same targets: bars then start at the mean rating, and bands show one and
+        two standard deviations around it.
     sample_names : list of str, optional
         For the legend.
 
@@ -36,7 +36,7 @@ class TraitDisplay:
     ax_ : matplotlib.axes.Axes
     figure_ : matplotlib.figure.Figure
     artists_ : list
-        Of each sample its bars, or its line on the radar.
+        For each sample, its bars or its line on the radar.
 
     See Also
     --------
@@ -90,7 +90,8 @@ class TraitDisplay:
         sample_names : list of str, optional
         kind : {"bars", "radar"}, default="bars"
         standardize : bool, default=False
-            Show standard deviations of the ratings from their mean; needs `reference`.
+            Show how many standard deviations each prediction is from the mean rating; needs
+            `reference`.
         ax : matplotlib axes, optional
             Polar for a radar.
 
@@ -140,11 +141,8 @@ class TraitDisplay:
         -------
         TraitDisplay
         """
-        names = final_model(estimator).target_names_
-        values = np.reshape(estimator.predict(X), (-1, len(names)))
         return cls.from_predictions(
-            values,
-            target_names=names,
+            predict_table(estimator, X),
             intervals=intervals,
             reference=RatingDistribution.from_estimator(estimator),
             sample_names=sample_names,
@@ -156,7 +154,7 @@ class TraitDisplay:
     def plot(
         self, ax: "Axes | None" = None, *, kind: Kind = "bars", standardize: bool = False
     ) -> Self:
-        """Plot again.
+        """Draw the plot.
 
         Parameters
         ----------
@@ -173,15 +171,12 @@ class TraitDisplay:
         if kind not in ("bars", "radar"):
             raise ValueError(f'kind={kind!r} must be "bars" or "radar".')
         values, intervals, mean, std = self._in_units(standardize)
-        import matplotlib.pyplot as plt
-
         if ax is None:
-            polar = {"projection": "polar"} if kind == "radar" else {}
-            _, ax = plt.subplots(layout="constrained", subplot_kw=polar)
+            ax = new_axes("polar" if kind == "radar" else None)
         elif (ax.name == "polar") != (kind == "radar"):
             raise ValueError(
                 'kind="radar" needs polar axes, plt.subplots(subplot_kw={"projection": "polar"}), '
-                'and kind="bars" others.'
+                'and kind="bars" needs axes that are not polar.'
             )
         draw = self._bars if kind == "bars" else self._radar
         self.artists_ = draw(ax, values, intervals, mean, std)
@@ -192,20 +187,22 @@ class TraitDisplay:
         return self
 
     def _in_units(self, standardize: bool) -> tuple[Any, Any, Any, Any]:
-        """Return values, intervals, and mean and spread of the ratings, in the units to show."""
+        """Return values, intervals, and the ratings' mean and spread, in the units of the plot."""
         reference, shape = self.reference, self.values.shape
         if self.intervals is not None and self.intervals.shape != (*shape, 2):
-            raise ValueError(f"intervals have shape {self.intervals.shape}, not {(*shape, 2)}.")
+            raise ValueError(f"intervals has the shape {self.intervals.shape}, not {(*shape, 2)}.")
         if self.sample_names is not None and len(self.sample_names) != len(self.values):
-            raise ValueError(f"{len(self.sample_names)} names for {len(self.values)} samples.")
+            raise ValueError(
+                f"{len(self.sample_names)} sample_names for {len(self.values)} samples."
+            )
         if reference is None:
             if standardize:
-                raise ValueError("standardize=True needs a reference to count from.")
+                raise ValueError("standardize=True needs a reference.")
             return self.values, self.intervals, None, None
         if list(reference.target_names) != list(self.target_names):
             raise ValueError(
-                f"the reference is of {list(reference.target_names)}, the predictions of "
-                f"{list(self.target_names)}."
+                f"The reference has the targets {list(reference.target_names)}, the predictions "
+                f"have {list(self.target_names)}."
             )
         if not standardize:
             return self.values, self.intervals, np.array(reference.mean), np.array(reference.std)
@@ -259,7 +256,7 @@ class TraitDisplay:
                 ax.fill_between(angles, *ends, color=line.get_color(), alpha=0.25)
             artists.append(line)
         ax.set_xticks(angles[:-1], list(self.target_names))
-        # A radius grows from the centre: leave room there, or the lowest would vanish in it.
+        # Without room in the middle, the lowest value would be a point at the centre.
         low, high = ax.get_ylim()
         ax.set_ylim(low - 0.2 * (high - low), high)
         return artists

@@ -4,8 +4,7 @@ import pandas as pd
 import pytest
 
 from persona_affect import JointAffectEstimator, load_model
-from persona_affect.inspection import CircumplexDisplay, RatingDistribution
-from persona_affect.inspection._circumplex import circumplex_names
+from persona_affect.inspection import CircumplexDisplay, RatingDistribution, find_circumplex_names
 
 EMOTION = np.array([[0.5, -0.2], [0.1, 0.3], [np.nan, np.nan]])  # arousal, valence
 
@@ -43,8 +42,8 @@ def test_from_estimator_is_what_it_predicts(model, faces):
 
 
 def test_which_targets_stand_for_the_two(model):
-    assert circumplex_names(model) == ("arousal", "valence")
-    assert circumplex_names(load_model()) == ("alert", "happy")
+    assert find_circumplex_names(model) == ("arousal", "valence")
+    assert find_circumplex_names(load_model()) == ("alert", "happy")
 
 
 def test_a_model_of_traits_alone_has_no_circumplex():
@@ -57,8 +56,8 @@ def test_a_model_of_traits_alone_has_no_circumplex():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"y_pred": np.zeros((2, 3))}, "2 targets are named"),
-        ({"y_pred": pd.DataFrame({"valence": [0.0]})}, "'arousal' is none of"),
+        ({"y_pred": np.zeros((2, 3))}, "for 2 target names"),
+        ({"y_pred": pd.DataFrame({"valence": [0.0]})}, "'arousal' is not among"),
         ({"reference": RatingDistribution(["arousal"], [0], [1])}, "not in the reference"),
     ],
 )

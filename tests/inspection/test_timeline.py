@@ -51,5 +51,5 @@ def test_a_clip_without_faces_is_an_empty_plot(model):
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(ValueError, match="no column \\['calm'\\]"):
+    with pytest.raises(ValueError, match="no columns \\['calm'\\]"):
         AffectTimelineDisplay.from_predictions(TABLE, targets=["calm"])

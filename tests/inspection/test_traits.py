@@ -78,12 +78,12 @@ def test_it_draws_on_given_axes():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"target_names": None}, "target_names= is needed"),
-        ({"target_names": NAMES[:2]}, "2 targets are named"),
-        ({"intervals": INTERVALS[:1]}, "intervals have shape"),
-        ({"reference": RatingDistribution(["x"], [0], [1])}, "the reference is of"),
+        ({"target_names": None}, "Pass target_names="),
+        ({"target_names": NAMES[:2]}, "for 2 target names"),
+        ({"intervals": INTERVALS[:1]}, "intervals has the shape"),
+        ({"reference": RatingDistribution(["x"], [0], [1])}, "The reference has"),
         ({"standardize": True}, "needs a reference"),
-        ({"sample_names": ["Ada"]}, "1 names for 2 samples"),
+        ({"sample_names": ["Ada"]}, "1 sample_names for 2 samples"),
         ({"kind": "pie"}, "kind='pie'"),
     ],
 )
