@@ -1,11 +1,11 @@
 """Splitters that keep a person in one fold, and both kinds of label in every fold.
 
-Frames or clips of one person (or of one film) look alike, so a person on both sides of a split
-makes any model look good. And a joint data set has samples rated on personality, on emotion, or
-on both: a model cannot be scored on a fold without one kind. These splitters keep every group
-together and every kind of label everywhere, in proportion.
+Frames or clips of one person (or of one film) are similar. If a person is on both sides of a
+split, any model looks better than it is. A joint data set has samples rated on personality, on
+emotion, or on both, and a model cannot be scored on a fold in which one kind is missing. These
+splitters keep each group on one side, and put both kinds of label into every fold, in proportion.
 
-They follow scikit-learn's splitter interface, so that they serve as `cv` of any search:
+They have the interface of scikit-learn's splitters, for the `cv` of any search:
 ``GridSearchCV(..., cv=AffectGroupKFold(5)).fit(X, y, groups=person)``.
 """
 
@@ -41,7 +41,7 @@ def label_kinds(
     personality: Sequence[str] = PERSONALITY_NAMES,
     emotion: Sequence[str] = EMOTION_NAMES,
 ) -> npt.NDArray[np.str_]:
-    """Tell what each sample was rated on, from the missing values of its labels.
+    """Return what each sample was rated on, from the missing values of its labels.
 
     Parameters
     ----------
@@ -95,15 +95,16 @@ def label_kinds(
 class AffectGroupKFold(GroupKFold):
     """K-fold cross-validation by person, with both kinds of label in every fold.
 
-    Groups never overlap, and each fold holds about its share of the samples of either kind. As
-    long as there are as many groups with a kind of label as there are folds, every fold has it.
+    A group is in one fold only, and each fold holds about its share of the samples of either kind.
+    If at least `n_splits` groups have a kind of label, every fold has that kind.
 
     Parameters
     ----------
     n_splits : int
         Number of folds, at least 2.
     shuffle : bool
-        Whether chance decides where groups of one size and kind go, rather than their order.
+        Whether groups of the same size and kind go to random folds. By default their order
+        decides.
     random_state : int, RandomState instance or None
         Seed of the shuffling.
     personality, emotion : sequence of str
@@ -127,8 +128,8 @@ class AffectGroupKFold(GroupKFold):
     [0 1 3] [2 4 5]
     """
 
-    # scikit-learn's StratifiedGroupKFold minimises a deviation instead, promises no label kind to
-    # any fold, and before version 1.8 shuffled its groups apart from their labels (#32478).
+    # scikit-learn's StratifiedGroupKFold minimises a deviation instead, so that a fold may lack a
+    # kind of label; before version 1.8 it shuffled groups apart from their labels (#32478).
 
     def __init__(
         self,
@@ -151,11 +152,11 @@ class AffectGroupKFold(GroupKFold):
         Parameters
         ----------
         X : sequence of n_samples samples
-            Only its length counts.
+            Only its length is used.
         y : DataFrame or array-like of shape (n_samples, n_targets)
             Labels, NaN where missing.
         groups : array-like of shape (n_samples,)
-            Whom, or which clip or film, a sample shows.
+            The person, clip or film that a sample shows.
 
         Yields
         ------
@@ -167,7 +168,7 @@ class AffectGroupKFold(GroupKFold):
         ValueError
             If there are fewer groups with one kind of label than folds.
         """
-        X, y, groups = indexable(X, *_required(y, groups))
+        X, y, groups = indexable(X, *_require(y, groups))
         kinds = label_kinds(y, personality=self.personality, emotion=self.emotion)
         _check_groups(kinds, groups, self.n_splits, f"n_splits={self.n_splits}")
         _, of_group = np.unique(np.asarray(groups), return_inverse=True)
@@ -239,7 +240,7 @@ class AffectGroupShuffleSplit(GroupShuffleSplit):
             If either kind of label is found in fewer than two groups, or one side is too small
             to hold both kinds.
         """
-        X, y, groups = indexable(X, *_required(y, groups))
+        X, y, groups = indexable(X, *_require(y, groups))
         kinds = label_kinds(y, personality=self.personality, emotion=self.emotion)
         _check_groups(kinds, groups, 2, "A split into two sides")
         _, of_group = np.unique(np.asarray(groups), return_inverse=True)
@@ -278,9 +279,9 @@ def affect_train_test_split(
     y : DataFrame or array-like of shape (n_samples, n_targets)
         Labels, NaN where missing.
     *arrays : lists, arrays or DataFrames of n_samples
-        Further ones to split alike: sample weights, or the groups.
+        Others to split in the same way: sample weights, or the groups.
     groups : array-like of shape (n_samples,)
-        Whom, or which clip or film, a sample shows. ``range(len(X))`` if no two samples share.
+        The person, clip or film that a sample shows; ``range(len(X))`` if all are different.
     test_size, train_size, random_state, personality, emotion
         As in :class:`AffectGroupShuffleSplit`.
 
@@ -315,21 +316,21 @@ def affect_train_test_split(
     return [safe_indexing(array, side) for array in arrays for side in sides]
 
 
-def _required(
+def _require(
     y: npt.ArrayLike | None, groups: npt.ArrayLike | None
 ) -> tuple[npt.ArrayLike, npt.ArrayLike]:
-    # Optional in the signature as in scikit-learn's, but neither has a sensible default.
+    # Optional in the signature, as in scikit-learn's, but neither has a sensible default.
     if y is None:
         raise ValueError("y is missing: the splits depend on which labels each sample has.")
     if groups is None:
         raise ValueError(
-            "groups is missing: pass whom each sample shows, one label a sample, "
-            "or range(n_samples) if no two samples show the same person."
+            "groups is missing: pass the person that each sample shows, one value for each "
+            "sample, or range(n_samples) if no two samples show the same person."
         )
     return y, groups
 
 
-def _has(kinds: npt.NDArray[np.str_], kind: str) -> npt.NDArray[np.bool_]:
+def _has_kind(kinds: npt.NDArray[np.str_], kind: str) -> npt.NDArray[np.bool_]:
     return (kinds == kind) | (kinds == "both")
 
 
@@ -340,8 +341,8 @@ def _check_groups(
     if n_groups < n_needed:
         raise ValueError(f"{what} needs at least {n_needed} groups; there are {n_groups}.")
     for kind in ("personality", "emotion"):
-        n_groups = len(np.unique(np.asarray(groups)[_has(kinds, kind)]))
-        # None at all is fine: the data set is then about the other kind.
+        n_groups = len(np.unique(np.asarray(groups)[_has_kind(kinds, kind)]))
+        # None at all is fine: the data set then has the other kind only.
         if 0 < n_groups < n_needed:
             raise ValueError(
                 f"{what} needs at least {n_needed} groups with {kind} labels; there are "
@@ -351,22 +352,22 @@ def _check_groups(
 
 def _check_kinds(kinds: npt.NDArray[np.str_], side: npt.NDArray[np.intp], what: str) -> None:
     for kind in ("personality", "emotion"):
-        if _has(kinds, kind).any() and not _has(kinds[side], kind).any():
+        if _has_kind(kinds, kind).any() and not _has_kind(kinds[side], kind).any():
             raise ValueError(
-                f"{what} leaves a side without {kind} labels: the groups differ too much in size "
-                "or kind. Use fewer splits, larger sides, or another random_state with shuffle."
+                f"{what} has no {kind} labels: the groups differ too much in size or kind. Use "
+                "fewer splits, a larger side, or another random_state."
             )
 
 
 def _assign_folds(
     kinds: npt.NDArray[np.str_], of_group: npt.NDArray[np.intp], n_splits: int
 ) -> npt.NDArray[np.intp]:
-    """Give each group to the fold that has least of the labels that the group has."""
-    counted = [_has(kinds, "personality"), _has(kinds, "emotion"), np.ones(len(kinds))]
+    """Put each group into the fold that has the fewest of the labels that the group has."""
+    counted = [_has_kind(kinds, "personality"), _has_kind(kinds, "emotion"), np.ones(len(kinds))]
     sizes = np.stack([np.bincount(of_group, weights=column) for column in counted], axis=1)
     rated = sizes[:, :2] > 0
-    # Groups with both kinds come first, so that the others can fill the folds which those left
-    # without a kind: so none stays without. Then the larger ones, which balances best.
+    # Groups with both kinds come first, so that the others can go to folds that still lack a kind.
+    # Among these, larger groups come first: that gives the most equal folds.
     order = np.lexsort((-sizes[:, 2], -rated.sum(axis=1)))
     totals = np.maximum(sizes.sum(axis=0), 1)
     folds = np.empty(len(sizes), dtype=np.intp)
@@ -381,12 +382,12 @@ def _assign_folds(
 def _group_strata(
     kinds: npt.NDArray[np.str_], of_group: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.int_]:
-    """One stratum a group: what its samples together were rated on."""
+    """Return one stratum for each group: what its samples together were rated on."""
     has = np.zeros((of_group.max() + 1, 2), dtype=bool)
     for column, kind in enumerate(("personality", "emotion")):
-        has[of_group[_has(kinds, kind)], column] = True
+        has[of_group[_has_kind(kinds, kind)], column] = True
     strata = has @ np.array([1, 2])
-    # A stratum of one cannot be on both sides; its group joins the largest stratum.
+    # A stratum of one group cannot be on both sides: it joins the largest stratum.
     counts = np.bincount(strata, minlength=4)
     strata[counts[strata] < 2] = counts.argmax()
     return strata

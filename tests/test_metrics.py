@@ -4,13 +4,14 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import pearsonr
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.exceptions import UndefinedMetricWarning, UnsetMetadataPassedError
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error
 from sklearn.metrics import r2_score as sklearn_r2
@@ -227,8 +228,8 @@ def test_declining_the_hard_samples_pays_only_when_omitted(rng):
     ("arguments", "message"),
     [
         (([1, 2], [1, 2, 3]), "shape"),
-        (([1, np.inf], [1, 2]), "y_true holds infinite"),
-        (([1, 2], [1, -np.inf]), "y_pred holds infinite"),
+        (([1, np.inf], [1, 2]), "y_true contains infinite"),
+        (([1, 2], [1, -np.inf]), "y_pred contains infinite"),
         ((np.zeros((2, 2, 2)), np.zeros((2, 2, 2))), "dimensions"),
         ((pd.DataFrame({"a": [1, 2]}), pd.DataFrame({"b": [1, 2]})), "columns"),
     ],
@@ -348,6 +349,24 @@ def test_scorer_passes_weights_on(data, rng):
     w = rng.uniform(size=len(X))
     score = SCORERS["pearson"](model, X, y, sample_weight=w)
     assert score == pearson_score(y, model.predict(X), sample_weight=w)
+
+
+def test_scorer_requests_weights(data, rng):
+    X, y = data
+    w = rng.uniform(size=len(X))
+    settings = {"cv": [(np.arange(20), np.arange(20, 40))], "params": {"sample_weight": w}}
+    predicted = Named().fit(X[:20], y[:20]).predict(X[20:])
+    with sklearn.config_context(enable_metadata_routing=True):
+        with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+            cross_validate(Named(), X, y, scoring=SCORERS["ccc"], **settings)
+        scorer = SCORERS["ccc"].set_score_request(sample_weight=True)
+        (score,) = cross_validate(Named(), X, y, scoring=scorer, **settings)["test_score"]
+        assert score == ccc_score(y[20:], predicted, sample_weight=w[20:])
+        assert score != ccc_score(y[20:], predicted)
+        # What one caller requests is not requested for another.
+        assert SCORERS["ccc"].get_metadata_routing().score.requests == {"sample_weight": None}
+    with pytest.raises(RuntimeError, match="enable_metadata_routing"):
+        SCORERS["ccc"].set_score_request(sample_weight=True)
 
 
 def test_scorer_of_labels_for_some_targets(data):

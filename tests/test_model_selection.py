@@ -214,5 +214,5 @@ def test_exactly_enough_groups_of_very_different_sizes():
 
 def test_a_side_too_small_for_both_kinds():
     kinds = ["personality"] * 18 + ["both"] * 2
-    with pytest.raises(ValueError, match=r"without emotion labels|test_size"):
+    with pytest.raises(ValueError, match=r"has no emotion labels|test_size"):
         next(AffectGroupShuffleSplit(test_size=2).split(kinds, labels(kinds), range(20)))

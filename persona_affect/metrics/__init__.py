@@ -1,27 +1,28 @@
 """Metrics and scorers for apparent personality and emotion.
 
-Published results report, per target and over videos, the accuracy ``1 - mean |y - p|``, Lin's
+Published results report, for each target and over videos, the accuracy ``1 - mean |y - p|``, Lin's
 concordance correlation coefficient (CCC) and Pearson's r, then the mean over the personality
-targets and over the emotion targets [1]_. A constant prediction already reaches an accuracy of
-about 0.88 on ChaLearn First Impressions, and CCC and r of 0: read the accuracy beside them.
+targets and over the emotion targets [1]_. Do not read the accuracy alone: on ChaLearn First
+Impressions a constant prediction reaches an accuracy of about 0.88, with a CCC and an r of 0.
 
-Every function here follows the same three rules.
+All functions follow three rules.
 
 **Missing labels** (NaN in ``y_true``) are ignored, target by target.
 
 **Undefined targets**: CCC, r and R2 need two observed labels of positive weight, accuracy and RMSE
-one. A target with fewer is NaN in ``multioutput="raw_values"``; an average leaves it out and
-says so in an ``UndefinedMetricWarning``.
+one. A target with fewer is NaN with ``multioutput="raw_values"``; an average leaves it out, with
+an ``UndefinedMetricWarning``.
 
-**Missing predictions** (NaN in ``y_pred`` where a label is observed: a photo without a face, say)
-are treated as `nan_predictions` says:
+**Missing predictions** (NaN in ``y_pred`` where a label is observed, such as a photo without a
+face) are treated as `nan_predictions` says:
 
-- ``"raise"``: a ValueError, the default of the functions;
-- ``"mean"``: the mean of the observed labels stands in, that is, no answer counts as knowing
-  nothing. All models are then compared on the same samples: the default of the scorers;
-- ``"omit"``: such samples are left out. This flatters a model that declines the hard ones.
+- ``"raise"``: a ValueError. The default of the functions.
+- ``"mean"``: replaced by the mean of the observed labels, as if the model knew nothing about the
+  sample. All models are then compared on the same samples. The default of the scorers.
+- ``"omit"``: such samples are left out. A model that predicts nothing for difficult samples then
+  looks better than it is.
 
-The last two count the samples in a `NoFaceWarning`.
+For ``"mean"`` and ``"omit"``, a `NoFaceWarning` says how many samples there were.
 
 References
 ----------

@@ -7,12 +7,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from ._scores import (
-    EMOTION_NAMES,
+    DEFAULT_NAMES,
     MEASURES,
-    PERSONALITY_NAMES,
     NanPredictions,
-    over_targets,
     prepare,
+    score_targets,
 )
 
 
@@ -33,22 +32,22 @@ def affect_report(
     y_true, y_pred, sample_weight, nan_predictions
         As in :func:`ccc_score`.
     target_names : sequence of str, optional
-        Names of the targets; the columns of `y_true` if that is a DataFrame, the default seven
-        if there are seven, or else required.
+        Names of the targets. By default the columns of `y_true` if that is a DataFrame, or the
+        default seven names if it has seven columns. Required otherwise.
     groups : mapping of str to sequence of str, optional
         Targets to average together, by the group's name. By default ``personality`` and
         ``emotion`` over the default names that are present.
     baseline : array-like of shape (n_targets,) or Series, optional
         A constant prediction to compare with, such as ``y_train.mean()``; a Series is matched
-        by name. Its CCC and r are 0 by definition, so only its accuracy and RMSE are shown.
+        by name. Its CCC and r are 0 by definition; its accuracy and RMSE are shown.
 
     Returns
     -------
     DataFrame
         A row per target, then ``<group> mean`` per group, then ``mean``; the columns ``n_labels``
         (observed labels; in a mean, their sum), ``ccc``, ``pearson``, ``r2``, ``accuracy_mae``,
-        ``rmse`` and, with a baseline, ``baseline_accuracy_mae`` and ``baseline_rmse``. An undefined
-        target is NaN and in no mean.
+        ``rmse`` and, with a baseline, ``baseline_accuracy_mae`` and ``baseline_rmse``. A metric
+        that is undefined for a target is NaN, and left out of the means.
 
     Examples
     --------
@@ -65,16 +64,15 @@ def affect_report(
         raise ValueError(f"{len(names)} target names for {y.shape[1]} targets: {names}.")
     table = pd.DataFrame({"n_labels": (~np.isnan(y)).sum(axis=0)}, index=names)
     for name in MEASURES:
-        table[name] = over_targets(name, y, p, w, "raw_values")
+        table[name] = score_targets(name, y, p, w, "raw_values")
     if baseline is not None:
         if isinstance(baseline, pd.Series):
             baseline = baseline[names]
         constant = np.broadcast_to(np.asarray(baseline, dtype=np.float64), y.shape)
         for name in ("accuracy_mae", "rmse"):
-            table[f"baseline_{name}"] = over_targets(name, y, constant, w, "raw_values")
+            table[f"baseline_{name}"] = score_targets(name, y, constant, w, "raw_values")
     if groups is None:
-        default = {"personality": PERSONALITY_NAMES, "emotion": EMOTION_NAMES}
-        groups = {key: [n for n in value if n in names] for key, value in default.items()}
+        groups = {key: [n for n in value if n in names] for key, value in DEFAULT_NAMES.items()}
     rows = {f"{key} mean": table.loc[list(value)] for key, value in groups.items() if value}
     rows["mean"] = table
     means = pd.DataFrame({label: row.mean() for label, row in rows.items()}).T
@@ -87,7 +85,7 @@ def _report_names(y_true: npt.ArrayLike, target_names: Sequence[str] | None) -> 
         return list(target_names)
     if isinstance(y_true, pd.DataFrame):
         return list(y_true.columns)
-    default = [*PERSONALITY_NAMES, *EMOTION_NAMES]
+    default = [name for group in DEFAULT_NAMES.values() for name in group]
     if np.ndim(y_true) == 2 and np.shape(y_true)[1] == len(default):
         return default
     raise ValueError("y_true has no column names: pass target_names.")

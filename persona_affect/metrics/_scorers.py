@@ -1,22 +1,26 @@
 """Scorers for scikit-learn's searches and cross-validation."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from typing import Any, Final, Self
 
 import numpy.typing as npt
 import pandas as pd
+from sklearn import get_config
+from sklearn.utils.metadata_routing import MetadataRequest
 from sklearn.utils.validation import check_consistent_length
 
+from persona_affect._sklearn import final_step
+
 from ._scores import (
-    EMOTION_NAMES,
+    DEFAULT_NAMES,
     MEASURES,
-    PERSONALITY_NAMES,
     FloatArray,
     NanPredictions,
     as_columns,
     check_nan_predictions,
-    over_targets,
     prepare,
+    score_targets,
 )
 
 
@@ -33,6 +37,48 @@ class AffectScorer:
         self.metric = metric
         self.targets = targets
         self.nan_predictions = nan_predictions
+        self._request = MetadataRequest(owner=self)
+        self._request.score.add_request(param="sample_weight", alias=None)
+
+    def set_score_request(self, *, sample_weight: bool | str | None = None) -> Self:
+        """Say whether searches and cross-validation pass `sample_weight` to this scorer.
+
+        For scikit-learn's metadata routing, as for its own scorers.
+
+        Parameters
+        ----------
+        sample_weight : bool, str or None
+            True: passed if it is given; False: never; None: giving it is an error; str: passed
+            under this other name.
+
+        Returns
+        -------
+        AffectScorer
+            Itself.
+
+        Raises
+        ------
+        RuntimeError
+            If metadata routing is not enabled.
+
+        Examples
+        --------
+        >>> import sklearn
+        >>> from persona_affect.metrics import SCORERS
+        >>> with sklearn.config_context(enable_metadata_routing=True):
+        ...     scorer = SCORERS["ccc"].set_score_request(sample_weight=True)
+        """
+        if not get_config()["enable_metadata_routing"]:
+            raise RuntimeError(
+                "Metadata routing is not enabled: call "
+                "sklearn.set_config(enable_metadata_routing=True) first."
+            )
+        self._request.score.add_request(param="sample_weight", alias=sample_weight)
+        return self
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """Return what this scorer requests, for scikit-learn's metadata routing."""
+        return self._request
 
     def __repr__(self) -> str:
         return f"make_affect_scorer({self.metric!r}, targets={self.targets!r})"
@@ -45,14 +91,14 @@ class AffectScorer:
         sample_weight: npt.ArrayLike | None = None,
     ) -> float | dict[str, float]:
         """Score; a dict, one key a metric, if `metric` is a sequence."""
-        labels, predictions = self._select(_final(estimator), y, estimator.predict(X))
+        labels, predictions = self._select(_find_model(estimator), y, estimator.predict(X))
         y_, p, w = prepare(labels, predictions, sample_weight, self.nan_predictions)
         if isinstance(self.metric, str):
             return _greater_is_better(self.metric, y_, p, w)
         return {_scorer_name(name): _greater_is_better(name, y_, p, w) for name in self.metric}
 
     def _select(self, model: Any, y: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[Any, Any]:
-        """Pick the columns of labels and predictions that this scorer is about."""
+        """Select the columns of labels and predictions that this scorer compares."""
         labels, predictions = as_columns(y, "y"), as_columns(y_pred, "The prediction")
         check_consistent_length(labels, predictions)
         predicted = list(getattr(model, "target_names_", []))
@@ -83,18 +129,15 @@ class AffectScorer:
             return None
         if not isinstance(self.targets, str):
             return list(self.targets)
-        default = {"personality": PERSONALITY_NAMES, "emotion": EMOTION_NAMES}[self.targets]
-        names = list(getattr(model, f"{self.targets}_names_", default))
-        # A table may hold some of the group only; not one of them is an error that names it.
+        names = list(getattr(model, f"{self.targets}_names_", DEFAULT_NAMES[self.targets]))
+        # A table may lack some targets of the group; if it lacks all, `_select` names them.
         return [name for name in names if name in rated] or names
 
 
-def _final(estimator: Any) -> Any:
+def _find_model(estimator: Any) -> Any:
     """Find the fitted model inside pipelines, searches and target transformers."""
-    while not hasattr(estimator, "target_names_"):
-        if hasattr(estimator, "steps"):
-            estimator = estimator.steps[-1][1]
-        elif hasattr(estimator, "best_estimator_"):
+    while not hasattr(estimator := final_step(estimator), "target_names_"):
+        if hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
         elif hasattr(estimator, "regressor_"):
             estimator = estimator.regressor_
@@ -104,7 +147,7 @@ def _final(estimator: Any) -> Any:
 
 
 def _greater_is_better(name: str, y: FloatArray, p: FloatArray, w: FloatArray) -> float:
-    score = over_targets(name, y, p, w, "uniform_average")
+    score = score_targets(name, y, p, w, "uniform_average")
     return MEASURES[name][2] * float(score)
 
 
@@ -123,17 +166,17 @@ def make_affect_scorer(
     Parameters
     ----------
     metric : {"ccc", "pearson", "r2", "accuracy_mae", "rmse"} or a sequence of these
-        What to average over the targets; of ``"rmse"`` the negative. With a sequence, the scorer
-        gives a dict (``"rmse"`` as ``"neg_rmse"``), which makes a multimetric search that
-        predicts once rather than once a metric.
+        What to average over the targets; ``"rmse"`` is negated, so that greater is better. With
+        a sequence, the scorer returns a dict with one key for each metric (``"neg_rmse"`` for
+        ``"rmse"``). A search with several metrics then predicts only once.
     targets : {"personality", "emotion"}, sequence of str, or None
-        Which targets count; None is all. The groups are the estimator's ``personality_names_``
-        and ``emotion_names_`` (of the last step, in a pipeline), or the default names if it has
-        none. A `y` that is a DataFrame is matched by column names, and may lack some targets;
-        an array has the columns of the estimator's ``target_names_``.
+        Which targets to average; None for all. The two groups are the estimator's
+        ``personality_names_`` and ``emotion_names_`` (of the last step, in a pipeline), or the
+        default names if it has none. A `y` that is a DataFrame is matched by column names, and
+        may lack some targets; an array has the columns of the estimator's ``target_names_``.
     nan_predictions : {"mean", "omit", "raise"}
-        What a missing prediction means; see :mod:`persona_affect.metrics`. The default is fair to
-        candidates that find different numbers of faces.
+        How missing predictions are treated; see :mod:`persona_affect.metrics`. The default
+        compares candidates fairly that find different numbers of faces.
 
     Returns
     -------
@@ -147,7 +190,7 @@ def make_affect_scorer(
 
     See Also
     --------
-    SCORERS : ready-made ones.
+    SCORERS : scorers that are made already.
 
     Examples
     --------
@@ -170,10 +213,33 @@ def make_affect_scorer(
     return AffectScorer(metric, targets, nan_predictions=nan_predictions)
 
 
-#: Ready scorers: ``ccc``, ``pearson``, ``r2``, ``accuracy_mae`` and ``neg_rmse``, over all targets
-#: or, with ``_personality`` or ``_emotion`` appended, over one group.
-SCORERS: dict[str, AffectScorer] = {
-    _scorer_name(metric) + (f"_{targets}" if targets else ""): make_affect_scorer(metric, targets)
-    for targets in (None, "personality", "emotion")
-    for metric in MEASURES
-}
+class _Scorers(Mapping[str, AffectScorer]):
+    """Scorers by name. Each access returns a new one, as scikit-learn's `get_scorer` does."""
+
+    # A shared one would carry the `set_score_request` of one caller to all others.
+
+    def __init__(self, scorers: dict[str, AffectScorer]) -> None:
+        self._scorers = scorers
+
+    def __getitem__(self, name: str) -> AffectScorer:
+        return deepcopy(self._scorers[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scorers)
+
+    def __len__(self) -> int:
+        return len(self._scorers)
+
+    def __repr__(self) -> str:
+        return f"SCORERS with the names {list(self._scorers)}"
+
+
+#: Scorers by name: ``"ccc"``, ``"pearson"``, ``"r2"``, ``"accuracy_mae"`` and ``"neg_rmse"`` over
+#: all targets; with ``"_personality"`` or ``"_emotion"`` appended, over the targets of that group.
+SCORERS: Final[Mapping[str, AffectScorer]] = _Scorers(
+    {
+        _scorer_name(metric) + suffix: make_affect_scorer(metric, suffix[1:] or None)
+        for suffix in ("", "_personality", "_emotion")
+        for metric in MEASURES
+    }
+)

@@ -19,6 +19,8 @@ PERSONALITY_NAMES = (
     "openness",
 )
 EMOTION_NAMES = ("arousal", "valence")
+#: Names of the default targets by kind.
+DEFAULT_NAMES = {"personality": PERSONALITY_NAMES, "emotion": EMOTION_NAMES}
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 NanPredictions: TypeAlias = Literal["raise", "mean", "omit"]
@@ -51,7 +53,7 @@ def ccc_score(
     multioutput : {"uniform_average", "raw_values"}
         The mean over the targets, or one value a target.
     nan_predictions : {"raise", "mean", "omit"}
-        What a missing prediction means; see :mod:`persona_affect.metrics`.
+        How missing predictions are treated; see :mod:`persona_affect.metrics`.
 
     Returns
     -------
@@ -78,7 +80,7 @@ def ccc_score(
     array([1., 1.])
     """
     y, p, w = prepare(y_true, y_pred, sample_weight, nan_predictions)
-    return over_targets("ccc", y, p, w, multioutput)
+    return score_targets("ccc", y, p, w, multioutput)
 
 
 def pearson_score(
@@ -91,8 +93,8 @@ def pearson_score(
 ) -> float | FloatArray:
     """Pearson's correlation coefficient r.
 
-    Where labels or predictions are constant, r is undefined; it is taken as 0 here (no linear
-    relation was shown), so that a search does not lose a candidate to NaN.
+    Where labels or predictions are constant, r is undefined; 0 is returned (no linear relation
+    was shown), so that a search does not drop a candidate because of NaN.
 
     Parameters
     ----------
@@ -111,7 +113,7 @@ def pearson_score(
     1.0
     """
     y, p, w = prepare(y_true, y_pred, sample_weight, nan_predictions)
-    return over_targets("pearson", y, p, w, multioutput)
+    return score_targets("pearson", y, p, w, multioutput)
 
 
 def accuracy_score_mae(
@@ -141,7 +143,7 @@ def accuracy_score_mae(
     0.8
     """
     y, p, w = prepare(y_true, y_pred, sample_weight, nan_predictions)
-    return over_targets("accuracy_mae", y, p, w, multioutput)
+    return score_targets("accuracy_mae", y, p, w, multioutput)
 
 
 def root_mean_squared_error(
@@ -171,7 +173,7 @@ def root_mean_squared_error(
     3.535...
     """
     y, p, w = prepare(y_true, y_pred, sample_weight, nan_predictions)
-    return over_targets("rmse", y, p, w, multioutput)
+    return score_targets("rmse", y, p, w, multioutput)
 
 
 def r2_score(
@@ -201,13 +203,13 @@ def r2_score(
     0.5
     """
     y, p, w = prepare(y_true, y_pred, sample_weight, nan_predictions)
-    return over_targets("r2", y, p, w, multioutput)
+    return score_targets("r2", y, p, w, multioutput)
 
 
 def _ccc(y: FloatArray, p: FloatArray, w: FloatArray) -> float:
     mean_y, mean_p = w @ y, w @ p
     spread = w @ (y - mean_y) ** 2 + w @ (p - mean_p) ** 2 + (mean_y - mean_p) ** 2
-    # Rounding gives a constant a tiny variance, so constants are told by comparing, not by it.
+    # Rounding gives a constant a tiny variance, so that a variance of 0 would not find it.
     if _is_constant(y) or _is_constant(p) or spread == 0:
         return 0.0
     return float(np.clip(2 * (w @ ((y - mean_y) * (p - mean_p))) / spread, -1, 1))
@@ -217,7 +219,7 @@ def _pearson(y: FloatArray, p: FloatArray, w: FloatArray) -> float:
     if _is_constant(y) or _is_constant(p):
         return 0.0
     y, p = y - w @ y, p - w @ p
-    # To the same size first, or the squares of very small or large deviations leave the doubles.
+    # Scaled first: squares of very small or large deviations would under- or overflow.
     y, p = y / np.abs(y).max(), p / np.abs(p).max()
     return float(np.clip(w @ (y * p) / np.sqrt((w @ y**2) * (w @ p**2)), -1, 1))
 
@@ -257,7 +259,7 @@ def prepare(
     sample_weight: npt.ArrayLike | None,
     nan_predictions: NanPredictions,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Labels and predictions, (n, n_targets) without a missing prediction, and weights, (n,)."""
+    """Return labels and predictions, (n, n_targets), none missing, and sample weights, (n,)."""
     if (
         isinstance(y_true, pd.DataFrame)
         and isinstance(y_pred, pd.DataFrame)
@@ -265,7 +267,7 @@ def prepare(
     ):
         raise ValueError(
             f"y_true has the columns {list(y_true.columns)}, y_pred {list(y_pred.columns)}: "
-            "select and order them alike, e.g. y_pred[y_true.columns]."
+            "select the same columns in the same order, e.g. y_pred[y_true.columns]."
         )
     check_nan_predictions(nan_predictions)
     y, p = as_columns(y_true, "y_true"), as_columns(y_pred, "y_pred")
@@ -277,23 +279,23 @@ def prepare(
         w = np.asarray(sample_weight, dtype=np.float64)
         if w.shape != (len(y),) or not np.isfinite(w).all() or (w < 0).any():
             raise ValueError(
-                f"sample_weight must be {len(y)} finite, non-negative numbers, one a sample."
+                f"sample_weight must be {len(y)} finite, non-negative numbers, one for each sample."
             )
     missing = np.isnan(p) & ~np.isnan(y)
     if missing.any():
-        y, p = _settle_missing(y, p, w, missing, nan_predictions)
+        y, p = _resolve_missing(y, p, w, missing, nan_predictions)
     return y, p, w
 
 
 def check_nan_predictions(nan_predictions: NanPredictions) -> None:
-    """Raise ValueError if it is none of the three ways."""
+    """Raise ValueError for any other value than the three that are documented."""
     if nan_predictions not in ("raise", "mean", "omit"):
         raise ValueError(
             f'nan_predictions must be "raise", "mean" or "omit", not {nan_predictions!r}.'
         )
 
 
-def _settle_missing(
+def _resolve_missing(
     y: FloatArray,
     p: FloatArray,
     w: FloatArray,
@@ -306,12 +308,12 @@ def _settle_missing(
         return np.where(missing, np.nan, y), p
     if nan_predictions == "mean":
         warn_user(
-            f"{count}; the mean label stands in for it, as if the model knew nothing of them.",
+            f"{count}; the mean label is used instead, as if the model knew nothing about them.",
             NoFaceWarning,
         )
         seen = ~np.isnan(y) * w[:, None]
         total = seen.sum(axis=0)
-        # A column of zero weight is undefined whatever stands in; 1 only avoids 0 / 0.
+        # A column of zero weight has no score anyway; dividing by 1 avoids 0 / 0.
         means = (seen * np.nan_to_num(y)).sum(axis=0) / np.where(total > 0, total, 1)
         return y, np.where(missing, means, p)
     raise ValueError(
@@ -321,21 +323,21 @@ def _settle_missing(
 
 
 def as_columns(values: npt.ArrayLike, name: str) -> FloatArray:
-    """Give finite or missing values of shape (n_samples, n_targets)."""
+    """Return values, finite or missing, of shape (n_samples, n_targets)."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2:
         raise ValueError(f"{name} must have one or two dimensions, not {array.ndim}.")
     if np.isinf(array).any():
-        raise ValueError(f"{name} holds infinite values; a missing value is NaN.")
+        raise ValueError(f"{name} contains infinite values; write missing values as NaN.")
     return array
 
 
-def over_targets(
+def score_targets(
     name: str, y: FloatArray, p: FloatArray, w: FloatArray, multioutput: MultiOutput
 ) -> float | FloatArray:
-    """Measure each target on its observed labels, then average if asked."""
+    """Compute the metric of each target on its observed labels, and average if asked."""
     measure, n_needed, _ = MEASURES[name]
     scores = np.full(y.shape[1], np.nan)
     for target in range(y.shape[1]):
@@ -353,7 +355,7 @@ def over_targets(
     if len(undefined):
         warn_user(
             f"{name} needs {n_needed} observed labels; the targets at {undefined.tolist()} have "
-            f"fewer and are left out of the average over {len(scores)}.",
+            f"fewer and are left out of the average of {len(scores)} targets.",
             UndefinedMetricWarning,
         )
     return float(np.nan) if len(undefined) == len(scores) else float(np.nanmean(scores))
