@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
@@ -18,7 +18,8 @@ from joblib import Parallel, delayed, parallel_config
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from ._files import atomic_write
+from persona_affect._arrays import Digest, add_to_digest
+from persona_affect._files import atomic_write
 
 __all__ = ["transform_in_chunks"]
 
@@ -155,8 +156,7 @@ def _claim(folder: Path, manifest: dict[str, Any]) -> None:
 def _manifest(transformer: TransformerMixin, X: Sequence[Any], chunk_size: int) -> dict[str, Any]:
     samples = hashlib.sha256()
     for sample in X:
-        for part in _identity(sample):
-            samples.update(part)
+        _add_sample(samples, sample)
     return {
         "samples": samples.hexdigest(),
         "n_samples": len(X),
@@ -165,17 +165,14 @@ def _manifest(transformer: TransformerMixin, X: Sequence[Any], chunk_size: int) 
     }
 
 
-def _identity(sample: Any) -> Iterator[bytes]:
-    """Tell a sample: a path by its name, all else by its content."""
+def _add_sample(digest: Digest, sample: Any) -> None:
+    """Add what identifies a sample: the name of a path, the content of everything else."""
     if isinstance(sample, str | os.PathLike):
-        yield b"path " + os.fsencode(sample) + b"\0"
+        digest.update(b"path " + os.fsencode(sample) + b"\0")
     elif isinstance(sample, bytes):
-        yield b"%d bytes " % len(sample)
-        yield sample
+        digest.update(b"%d bytes " % len(sample) + sample)
     else:
-        array = np.ascontiguousarray(sample)
-        yield f"{array.dtype} {array.shape} ".encode()
-        yield array.tobytes()
+        add_to_digest(digest, np.asarray(sample))
 
 
 def _settings(transformer: BaseEstimator) -> dict[str, str]:

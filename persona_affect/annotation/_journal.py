@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from sklearn.pipeline import Pipeline
 
+from persona_affect._arrays import add_to_digest
 from persona_affect.media import Frame
 from persona_affect.persistence import model_fingerprint
 
@@ -155,8 +156,8 @@ def identify(source: Any, model: Pipeline, settings: Mapping[str, Any]) -> dict[
 def _clip_fingerprint(source: Any) -> str | None:
     """Sum up a clip; of a file, its size and its two ends, since clips are large."""
     if isinstance(source, np.ndarray):
-        sum_ = hashlib.sha256(f"{source.dtype} {source.shape}".encode())
-        sum_.update(np.ascontiguousarray(source).data)
+        sum_ = hashlib.sha256()
+        add_to_digest(sum_, source)
     elif isinstance(source, str | os.PathLike):
         if not os.path.isfile(source):
             return None

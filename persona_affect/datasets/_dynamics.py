@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import Bunch, check_random_state
 
+from persona_affect._arrays import object_array
 from persona_affect.datasets._camera import align, photograph
 from persona_affect.datasets._face_parameters import (
     FaceExpression,
@@ -164,13 +165,13 @@ def make_dynamic_clips(
                 groups.append(person)
     owner = np.array(groups)
     return Bunch(
-        data=_as_objects(data),
+        data=object_array(data),
         target=pd.DataFrame(traits[owner], columns=list(TRAIT_NAMES)),
         groups=owner,
         tasks=np.array(labels),
         styles=pd.DataFrame(styles[owner], columns=list(STYLE_NAMES)),
         clip_styles=pd.DataFrame(shown, columns=list(STYLE_NAMES)),
-        drive=_as_objects(drives),
+        drive=object_array(drives),
         noise_ceiling=_noise_ceiling(tasks, n_clips_per_person, session_jitter, noise_weight),
         target_names=list(TRAIT_NAMES),
         DESCR=(
@@ -281,13 +282,6 @@ def _noise_ceiling(
         explained = _STYLE_VARIANCE / (_STYLE_VARIANCE + session_jitter**2 / n)
     ceiling = np.where(n > 0, np.sqrt(np.nan_to_num(explained) / (1 + noise_weight**2)), 0.0)
     return pd.DataFrame(ceiling, index=list(rows), columns=list(TRAIT_NAMES))
-
-
-def _as_objects(items: Sequence[NDArray[np.generic]]) -> NDArray[np.object_]:
-    array = np.empty(len(items), dtype=object)
-    for i, item in enumerate(items):
-        array[i] = item
-    return array
 
 
 def _check(

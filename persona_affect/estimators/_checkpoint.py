@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor
 
+from persona_affect._arrays import add_to_digest
 from persona_affect._files import atomic_write
 from persona_affect._mapping import release
 from persona_affect.exceptions import ModelFormatError
@@ -133,18 +133,13 @@ def fingerprint(
         A SHA-256 sum.
     """
     sum_ = hashlib.sha256(repr(sorted(parameters.items())).encode())
-
-    def add(array: NDArray[Any]) -> None:
-        sum_.update(f"{array.dtype} {array.shape}".encode())
-        sum_.update(np.ascontiguousarray(array).data)
-
     for tensor in weights.values():
-        add(tensor.cpu().numpy())
+        add_to_digest(sum_, tensor.cpu().numpy())
     for part in parts:
         if part is not None:
             for labels in part.labels.values():
-                add(labels)
+                add_to_digest(sum_, labels)
             for clip in part.clips:
-                add(clip)
+                add_to_digest(sum_, clip)
                 release([clip])
     return sum_.hexdigest()

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clon
 from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
+from persona_affect._arrays import object_array
 from persona_affect._sklearn import HasMethods, StrOptions, fit_context
 
 
@@ -95,7 +96,7 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         self.encoder_ = None
         if self.encoder is not None:
             # A FrozenEstimator asks for y by position.
-            cells = _objects([cell for task in tasks for cell in task])
+            cells = object_array([cell for task in tasks for cell in task])
             self.encoder_ = clone(self.encoder).fit(cells, None)
         self.regressors_ = []
         for i, (descriptors, seen) in enumerate(self._describe(tasks)):
@@ -165,11 +166,4 @@ def _columns(X: Any) -> list[NDArray[np.object_]]:
         raise ValueError(
             f"X must hold as many tasks for each sample, 1 or more; found {sorted(widths)}."
         )
-    return [_objects([row[j] for row in rows]) for j in range(widths.pop())]
-
-
-def _objects(cells: list[Any]) -> NDArray[np.object_]:
-    array = np.empty(len(cells), dtype=object)
-    for i, cell in enumerate(cells):
-        array[i] = cell
-    return array
+    return [object_array([row[j] for row in rows]) for j in range(widths.pop())]
