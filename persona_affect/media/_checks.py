@@ -10,7 +10,8 @@ from PIL import Image
 
 from ..exceptions import MediaLimitError, MediaReadError
 from ._decoding import read_timeline
-from ._photos import MAX_PHOTO_PIXELS, check_file, open_photo
+from ._formats import open_encoded
+from ._photos import MAX_PHOTO_PIXELS, check_file, open_photo, reason
 from ._samples import is_clip
 from ._videos import MAX_DURATION, MAX_FRAME_PIXELS, sample_frames
 
@@ -56,13 +57,15 @@ def _check_ends(path: Path) -> None:
         with warnings.catch_warnings(), path.open("rb") as file:
             # Our own limit is below the one at which Pillow warns.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
+            with open_encoded(file) as image:
                 kind, pixels = image.format or "", image.size[0] * image.size[1]
             file.seek(max(path.stat().st_size - _TAIL, 0))
             tail = file.read(_TAIL)
+    except MediaReadError:
+        raise
     except Exception as error:
         # Pillow fails on damaged files with errors of any class.
-        raise MediaReadError(f"it is not a photo that Pillow reads: {error}.") from error
+        raise MediaReadError(f"the photo is damaged: {reason(error)}.") from error
     if pixels > MAX_PHOTO_PIXELS:
         raise MediaLimitError(f"the photo declares {pixels:,} pixels.")
     if _ENDS.get(kind, b"") not in tail:

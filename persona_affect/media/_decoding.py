@@ -12,12 +12,14 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import av
 
 from ..exceptions import InvalidImageError, MediaLimitError, MediaReadError
-from ._photos import check_file
+from ._formats import SIGNATURE_SIZE, name_photo_format
+from ._photos import advise, check_file, reason
 
 # Containers that hold videos. FFmpeg knows more formats, some of which (playlists, scripts, text
 # drawn as pictures) open other files or take anything for a video.
@@ -167,6 +169,15 @@ class _Seeker(_Counter):
             self._now = self._current.pts
 
 
+def is_video(path: str | os.PathLike[str]) -> bool:
+    """Tell whether FFmpeg finds a video in a file, of which the header is read."""
+    try:
+        with open_container(path) as container:
+            return len(container.streams.video) > 0
+    except (MediaReadError, OSError, av.FFmpegError):
+        return False
+
+
 @contextmanager
 def open_container(source: Any) -> Iterator[av.container.InputContainer]:
     """Open a file of sound and pictures; nothing that it names is opened."""
@@ -174,13 +185,19 @@ def open_container(source: Any) -> Iterator[av.container.InputContainer]:
         if len(source) == 0:
             raise MediaReadError("the video is empty: 0 bytes.")
         file: Any = io.BytesIO(source)
+        head = bytes(source[:SIGNATURE_SIZE])
     elif isinstance(source, str | os.PathLike):
-        file = f"file:{check_file(source)}"
+        path = check_file(source)
+        file = f"file:{path}"
+        head = _read_head(path)
     else:
         raise InvalidImageError(
-            f"cannot read a clip from {type(source).__name__}: give a path, bytes or a uint8 array "
-            "(T, H, W, 3)."
+            f"cannot read a clip from {type(source).__name__}: {advise(source)}"
         )
+    photo = name_photo_format(head)
+    if photo not in (None, "GIF"):
+        # FFmpeg would show a tile of it.
+        raise MediaReadError(f"it is not a clip, but a photo ({photo}).")
     options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
     try:
         container = av.open(file, options=options, metadata_errors="replace")
@@ -188,6 +205,14 @@ def open_container(source: Any) -> Iterator[av.container.InputContainer]:
         raise MediaReadError(f"it is not a video that FFmpeg reads: {reason(error)}.") from error
     with container:
         yield container
+
+
+def _read_head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(SIGNATURE_SIZE)
+    except OSError as error:
+        raise MediaReadError(f"the file cannot be read: {reason(error)}.") from error
 
 
 @contextmanager
@@ -272,8 +297,3 @@ def _check_duration(seconds: float, max_duration: float) -> None:
 def _tick(stream: av.VideoStream) -> float:
     """Return the unit of the stream's times, in seconds."""
     return float(stream.time_base or 1)
-
-
-def reason(error: Exception) -> str:
-    """Say in FFmpeg's words what went wrong."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

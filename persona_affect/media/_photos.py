@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps
 
-from ..exceptions import InvalidImageError, MediaLimitError, MediaReadError
+from ..exceptions import (
+    InvalidImageError,
+    MediaLimitError,
+    MediaReadError,
+    MediaWarning,
+    PersonaAffectError,
+)
+from ._arrays import photo_from_array
+from ._colours import photo_to_srgb
+from ._formats import DECODED_FORMATS, SIGNATURE_SIZE, check_scans, open_encoded
 
 #: Photos above this many pixels are refused before they are decoded (8192 x 8192).
 MAX_PHOTO_PIXELS = 2**26
@@ -55,36 +67,37 @@ def open_photo(source: Any, *, max_pixels: int = MAX_PHOTO_PIXELS) -> npt.NDArra
     (4, 6, 3)
     """
     if isinstance(source, np.ndarray):
-        return _photo_from_array(source)
+        return photo_from_array(source)
     if isinstance(source, Image.Image):
-        _check_pixels(source.size, max_pixels)
-        return _photo_from_pil(source)
+        with _named_errors():
+            return _photo_from_pil(source, max_pixels)
+    if isinstance(source, str | os.PathLike):
+        source = _read_file(check_file(source))
     if isinstance(source, bytes | bytearray | memoryview):
         if len(source) == 0:
             raise MediaReadError("the photo is empty: 0 bytes.")
-        return _decode(io.BytesIO(source), max_pixels)
-    if isinstance(source, str | os.PathLike):
-        path = check_file(source)
-        if path.stat().st_size > MAX_PHOTO_BYTES:
-            raise MediaLimitError(
-                f"the photo file has {path.stat().st_size:,} bytes, more than {MAX_PHOTO_BYTES:,}."
-            )
-        with path.open("rb") as file:
-            return _decode(file, max_pixels)
-    raise InvalidImageError(
-        f"cannot read a photo from {type(source).__name__}: give a path, bytes, a PIL image or a "
-        "uint8 array (H, W, 3)."
-    )
+        data = bytes(source)
+        check_scans(data)
+        with _named_errors(), open_encoded(io.BytesIO(data)) as image:
+            return _photo_from_pil(image, max_pixels)
+    raise InvalidImageError(f"cannot read a photo from {type(source).__name__}: {advise(source)}")
 
 
 def check_file(source: str | os.PathLike[str]) -> Path:
-    """Return `source` as the path of a file that exists and is not empty, or raise."""
+    """Return `source` as the path of a file that exists and is not empty, or raise.
+
+    Raises
+    ------
+    MediaReadError
+        Whose message leaves out folders that the caller did not name.
+    """
     try:
-        path = Path(os.fspath(source))
+        name = os.fspath(source)
+        path = Path(name)
         if path.is_dir():
             raise MediaReadError("it is a folder, not a file.")
         if not path.exists():
-            raise MediaReadError("there is no such file.")
+            raise MediaReadError(f"there is no such file: {printable(name)}{_remedy(name)}")
         if not path.is_file():
             # A pipe or a device could block for ever.
             raise MediaReadError("it is not a regular file.")
@@ -94,115 +107,132 @@ def check_file(source: str | os.PathLike[str]) -> Path:
         raise
     except (OSError, ValueError) as error:
         # Names too long for the system, null characters, no permission.
-        raise MediaReadError(f"the path cannot be used: {error}.") from error
+        raise MediaReadError(f"the path cannot be used: {reason(error)}.") from error
     return path
 
 
-def check_clip_or_photo_array(array: npt.NDArray[Any], what: str, channels_axis: int) -> None:
-    """Raise InvalidImageError unless `array` holds pixels: 8 or 16 bits, channels last."""
-    if array.size == 0:
-        raise InvalidImageError(f"the {what} is empty: its shape is {array.shape}.")
-    channels = (1, 3, 4)
-    if array.shape[-1] not in channels and array.shape[channels_axis] in channels:
-        raise InvalidImageError(
-            f"the {what} has its channels first, {array.shape}: move them to the end with "
-            f"np.moveaxis(array, {channels_axis}, -1)."
+def printable(name: str) -> str:
+    """Return a file's name as text that any terminal shows: no control characters, valid UTF-8."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in name
+    )
+
+
+def reason(error: Exception) -> str:
+    """Say what went wrong in the words of the system or of FFmpeg, which name no path."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def advise(source: Any) -> str:
+    """Say how to hand over what is no sample as it stands."""
+    if hasattr(source, "read"):
+        return "give its content, source.read(), as bytes."
+    if type(source).__module__.partition(".")[0] in ("torch", "jax", "jaxlib", "tensorflow"):
+        return (
+            "give a uint8 array (H, W, 3): tensor.permute(1, 2, 0).cpu().numpy() where the "
+            "channels come first, from 0 to 255."
         )
-    if array.shape[-1] not in channels:
-        raise InvalidImageError(
-            f"the {what} has {array.shape[-1]} channels, in shape {array.shape}: 1, 3 or 4 are "
-            "understood, and come last."
-        )
-    if array.dtype in (np.uint8, np.uint16):
-        return
-    raise InvalidImageError(f"the {what} holds {array.dtype}, not uint8: {_advice(array)}")
+    return "give a path, bytes, a PIL image or a uint8 array (H, W, 3)."
 
 
-def _advice(array: npt.NDArray[Any]) -> str:
-    if array.dtype.kind not in "biuf":
-        return "give numbers from 0 to 255 as uint8."
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        return "it contains NaN or infinity; give numbers from 0 to 255 as uint8."
-    low, high = array.min(), array.max()
-    if low < 0:
-        return f"it contains negative numbers (down to {low:g}); undo any normalisation first."
-    if array.dtype.kind == "f" and high <= 1:
-        return "numbers from 0 to 1 become pixels with (255 * array).round().astype(np.uint8)."
-    if high <= 255:
-        return "convert it with array.astype(np.uint8)."
-    return f"its numbers reach {high:g}; scale them to 0..255 and convert to uint8."
+def _remedy(name: str) -> str:
+    # pathlib makes one slash of two.
+    if name.partition(":")[0].lower() in ("http", "https", "ftp", "s3", "gs", "data"):
+        return " (an address; nothing is fetched: download it first)."
+    return "."
 
 
-def to_rgb(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Turn (..., 1), (..., 3) or (..., 4) pixels of 8 or 16 bits into 8-bit RGB."""
-    if array.dtype == np.uint16:
-        array = (array >> 8).astype(np.uint8)
-    if array.shape[-1] == 1:
-        array = np.repeat(array, 3, axis=-1)
-    elif array.shape[-1] == 4:
-        alpha = array[..., 3:].astype(np.uint16)
-        array = ((array[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    return np.ascontiguousarray(array)
-
-
-def _photo_from_array(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    if array.ndim == 2:
-        array = array[..., np.newaxis]
-    if array.ndim != 3:
-        raise InvalidImageError(
-            f"a photo has shape (H, W, 3) or (H, W); this array has {array.ndim} dimensions, "
-            f"{array.shape}."
-        )
-    check_clip_or_photo_array(array, "photo", channels_axis=0)
-    return to_rgb(array)
-
-
-def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels:
-        raise MediaLimitError(
-            f"the photo declares {width} x {height} pixels, more than max_pixels={max_pixels:,}."
-        )
-
-
-def _decode(file: Any, max_pixels: int) -> npt.NDArray[np.uint8]:
+def _read_file(path: Path) -> bytes:
     try:
-        with Image.open(file) as image:
-            _check_pixels(image.size, max_pixels)
-            return _photo_from_pil(image)
-    except (MediaLimitError, InvalidImageError):
+        size = path.stat().st_size
+        if size > MAX_PHOTO_BYTES:
+            raise MediaLimitError(
+                f"the photo file has {size:,} bytes, more than {MAX_PHOTO_BYTES:,}."
+            )
+        with path.open("rb") as file:
+            # It may grow meanwhile.
+            return file.read(MAX_PHOTO_BYTES)
+    except OSError as error:
+        # No permission, gone since it was looked for, a medium that fails.
+        raise MediaReadError(f"the file cannot be read: {reason(error)}.") from error
+
+
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    """Give each error of a decoder a name."""
+    try:
+        yield
+    except (PersonaAffectError, MediaWarning):
         raise
     except Image.DecompressionBombError as error:
         raise MediaLimitError(
             f"{error} (Pillow's own limit, PIL.Image.MAX_IMAGE_PIXELS)."
         ) from error
-    except UnidentifiedImageError as error:
-        raise MediaReadError("it is not a photo in a format that Pillow reads.") from error
     except Exception as error:
-        # Pillow's decoders fail on damaged files with errors of any class.
-        raise MediaReadError(f"the photo is damaged: {type(error).__name__}: {error}.") from error
+        # Pillow's decoders fail on damaged files, and closed pictures, with errors of any class.
+        raise MediaReadError(
+            f"the photo is damaged: {type(error).__name__}: {reason(error)}."
+        ) from error
 
 
-def _photo_from_pil(image: Image.Image) -> npt.NDArray[np.uint8]:
-    if 0 in image.size:
-        raise InvalidImageError(f"the photo is empty: {image.size[0]} x {image.size[1]} pixels.")
+def _photo_from_pil(image: Image.Image, max_pixels: int) -> npt.NDArray[np.uint8]:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise MediaLimitError(
+            f"the photo declares {width} x {height} pixels, more than max_pixels={max_pixels:,}."
+        )
+    if width * height == 0:
+        raise InvalidImageError(f"the photo is empty: {width} x {height} pixels.")
+    deep, n_bits = False, None
+    if isinstance(image, ImageFile.ImageFile):
+        if image.format not in DECODED_FORMATS:
+            raise InvalidImageError(
+                f"a PIL image of the format {image.format} is not decoded here: give "
+                "image.convert('RGB')."
+            )
+        deep, n_bits = _is_deep(image), _declared_bits(image)
     # Decoded first: Pillow turns a TIFF upright while it decodes it, and then forgets the tag.
     image.load()
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         image = ImageOps.exif_transpose(image)
-    if image.mode in ("I", "F"):
-        # 32-bit greys have no agreed range, but for 16-bit PNGs that older Pillows open so.
-        grey = np.asarray(image)
-        if grey.min() < 0 or grey.max() > 65535 or image.mode == "F":
-            raise InvalidImageError(
-                f"the photo holds 32-bit numbers ({grey.min():g} to {grey.max():g}) of unknown "
-                "range: save it with 8 or 16 bits."
-            )
-        rgb = to_rgb(grey.astype(np.uint16)[..., np.newaxis])
-    elif image.mode.startswith("I;16"):
-        rgb = to_rgb(np.asarray(image).astype(np.uint16)[..., np.newaxis])
-    elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        rgb = to_rgb(np.asarray(image.convert("RGBA")))
-    else:
-        rgb = np.asarray(image.convert("RGB"))
-    return np.ascontiguousarray(rgb)
+    return photo_to_srgb(image, n_bits, deep=deep)
+
+
+def _is_deep(image: ImageFile.ImageFile) -> bool:
+    """Tell whether a picture that is not decoded yet has more than 8 bits a channel."""
+    return any(
+        ";16" in str(tile[3])
+        or (tile[0] in ("ppm", "ppm_plain") and isinstance(tile[3], tuple) and tile[3][1] > 255)
+        for tile in image.tile
+    )
+
+
+def _declared_bits(image: ImageFile.ImageFile) -> int | None:
+    """Read how many of 16 bits a file says that it uses, before it is decoded."""
+    if image.format == "TIFF":
+        tags = getattr(image, "tag_v2", {})
+        bits, highest = (int(np.max(tags.get(tag, 0))) for tag in (258, 281))
+        declared = highest.bit_length() or bits
+        return declared if 8 <= declared < 16 else None
+    if image.format == "PNG" and image.fp is not None and not isinstance(image.fp, str):
+        place = image.fp.tell()
+        image.fp.seek(0)
+        head = image.fp.read(SIGNATURE_SIZE)
+        image.fp.seek(place)
+        return _significant_bits(head)
+    return None
+
+
+def _significant_bits(head: bytes) -> int | None:
+    """Find the chunk sBIT, which stands before the pixels of a PNG."""
+    place = 8
+    while place + 8 <= len(head):
+        size, kind = struct.unpack_from(">I4s", head, place)
+        if kind == b"sBIT":
+            declared = max(head[place + 8 : place + 8 + size], default=0)
+            return declared if 8 <= declared < 16 else None
+        if kind == b"IDAT":
+            return None
+        place += size + 12
+    return None

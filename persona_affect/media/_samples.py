@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from ..exceptions import InvalidImageError
-from ._photos import check_file
+from ..exceptions import InvalidImageError, MediaReadError
+from ._decoding import is_video
+from ._formats import SIGNATURE_SIZE, name_photo_format
+from ._photos import advise, check_file, printable, reason
 
 # fmt: off
 #: Suffixes of video files, in lower case.
@@ -21,7 +22,8 @@ VIDEO_SUFFIXES = frozenset({
 })
 #: Suffixes of photo files, in lower case.
 PHOTO_SUFFIXES = frozenset({
-    ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp",
+    ".apng", ".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg",
+    ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 })
 # fmt: on
 
@@ -45,8 +47,9 @@ def is_clip(source: Any) -> bool:
     Parameters
     ----------
     source : str, os.PathLike, bytes, PIL.Image.Image, FrameSequence or ndarray
-        Arrays are told apart by their dimensions, files by their suffix, and bytes and files with
-        no known suffix by their content. Animated pictures count as photos.
+        Arrays are told apart by their dimensions, files and bytes by their content. Animated
+        pictures count as photos. The suffix decides where the content is neither, or cannot be
+        read.
 
     Returns
     -------
@@ -58,7 +61,7 @@ def is_clip(source: Any) -> bool:
     InvalidImageError
         The source is of none of these kinds, or an array has neither 2, 3 nor 4 dimensions.
     MediaReadError
-        A file with no known suffix cannot be read.
+        A file without a known suffix cannot be read.
     """
     if isinstance(source, np.ndarray):
         if source.ndim not in (2, 3, 4):
@@ -72,22 +75,34 @@ def is_clip(source: Any) -> bool:
     if isinstance(source, FrameSequence):
         return True
     if isinstance(source, bytes | bytearray | memoryview):
-        return not _is_photo(io.BytesIO(source))
+        return name_photo_format(bytes(source[:SIGNATURE_SIZE])) is None
     if isinstance(source, str | os.PathLike):
-        suffix = os.path.splitext(os.fspath(source))[1].lower()
-        if suffix in PHOTO_SUFFIXES:
-            return False
-        return suffix in VIDEO_SUFFIXES or not _is_photo(check_file(source))
-    raise InvalidImageError(
-        f"a sample is a path, bytes, a PIL image, a FrameSequence or an array, not "
-        f"{type(source).__name__}."
-    )
+        return _is_clip_file(source)
+    raise InvalidImageError(f"a sample is not a {type(source).__name__}: {advise(source)}")
+
+
+def _is_clip_file(source: str | os.PathLike[str]) -> bool:
+    suffix = os.path.splitext(os.fspath(source))[1].lower()
+    known = suffix in PHOTO_SUFFIXES or suffix in VIDEO_SUFFIXES
+    try:
+        with check_file(source).open("rb") as file:
+            head = file.read(SIGNATURE_SIZE)
+    except (MediaReadError, OSError) as error:
+        # `open_photo` and `open_clip` will say what is wrong, in their words.
+        if known:
+            return suffix in VIDEO_SUFFIXES
+        if isinstance(error, MediaReadError):
+            raise
+        raise MediaReadError(f"the file cannot be read: {reason(error)}.") from error
+    if name_photo_format(head) is not None:
+        return False
+    return suffix not in PHOTO_SUFFIXES or is_video(source)
 
 
 def describe(source: Any) -> str:
     """Name a sample in a message: its path, or its kind and size."""
     if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
+        return printable(os.fspath(source))
     if isinstance(source, FrameSequence):
         where = f" of {os.path.dirname(source.paths[0])}" if source.paths else ""
         return f"{len(source.paths)} frames{where}"
@@ -96,14 +111,3 @@ def describe(source: Any) -> str:
     if isinstance(source, bytes | bytearray | memoryview):
         return f"{len(source)} bytes"
     return type(source).__name__
-
-
-def _is_photo(file: Any) -> bool:
-    try:
-        with Image.open(file):
-            return True
-    except UnidentifiedImageError:
-        return False
-    except Exception:
-        # The signature of a photo with a broken header: `open_photo` will say what is wrong.
-        return True

@@ -8,7 +8,8 @@ from typing import Any
 
 import av
 
-from ._decoding import open_container, read_clock, reason
+from ._decoding import open_container, read_clock
+from ._photos import reason
 from ._videos import MAX_FRAME_PIXELS
 
 # What AAC can be sampled at; other sound is resampled.

@@ -14,8 +14,9 @@ from PIL import Image
 
 from .._warnings import warn_user
 from ..exceptions import InvalidImageError, MediaLimitError, MediaReadError, MediaWarning
+from ._arrays import check_depth, check_pixels, to_rgb
 from ._decoding import decode_all, decode_at, read_clock, read_timeline
-from ._photos import check_clip_or_photo_array, open_photo, to_rgb
+from ._photos import open_photo
 from ._samples import FrameSequence
 
 #: Videos with larger frames are refused before a frame is decoded (8192 x 4320 fits).
@@ -236,10 +237,13 @@ def _sample_array(clip: npt.NDArray[Any], n_frames: int | None) -> Iterator[Fram
         raise InvalidImageError(
             f"a clip has shape (T, H, W, 3); this array has {clip.ndim} dimensions, {clip.shape}."
         )
-    check_clip_or_photo_array(clip, "clip", channels_axis=1)
+    check_pixels(clip, "clip", channels_axis=1)
+    if clip.dtype != np.uint8:
+        check_depth(int(clip.max()), "clip")
     indices = range(len(clip)) if n_frames is None else segment_centres(len(clip), n_frames)
     for index in indices:
-        yield Frame(int(index), float("nan"), to_rgb(clip[index]))
+        image = clip[index] if clip.dtype == np.uint8 else (clip[index] >> 8).astype(np.uint8)
+        yield Frame(int(index), float("nan"), to_rgb(image))
 
 
 def _sample_files(

@@ -18,7 +18,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from .._files import atomic_write
 from .._warnings import warn_user
 from ..exceptions import InvalidImageError, MediaWarning, MediaWriteError
-from ._decoding import reason
+from ._photos import reason
 from ._sound import Sound, open_sound
 
 #: Unit of time: fine enough for every usual frame rate.

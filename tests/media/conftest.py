@@ -1,8 +1,21 @@
+import io
+import struct
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
+
+
+def encode_photo(image, format="PNG", **options):
+    """Encode a PIL image; HEIC where the extra is installed."""
+    buffer = io.BytesIO()
+    if format == "HEIF":
+        heif = pytest.importorskip("pillow_heif", reason="needs the extra heic")
+        heif.from_pillow(image).save(buffer, **options)
+    else:
+        image.save(buffer, format, **options)
+    return buffer.getvalue()
 
 
 def numbered_frames(n_frames, height=48, width=64):
@@ -42,3 +55,39 @@ def write_video(path, frames, *, times=None, codec="libx264", gop=10, rate=25, a
 def video(tmp_path):
     """A video of 100 frames, 25 a second, a key frame every ten."""
     return write_video(tmp_path / "clip.mp4", numbered_frames(100))
+
+
+def rgb_profile(primaries, gamma):
+    """Make an ICC profile (version 2) of three primaries, columns of D50 XYZ, and a gamma."""
+
+    def fixed(value):
+        return struct.pack(">i", round(value * 65536))
+
+    def xyz(values):
+        return b"XYZ \0\0\0\0" + b"".join(map(fixed, values))
+
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + bytes(79)
+    tags = {b"desc": text, b"cprt": b"text\0\0\0\0none\0\0\0\0", b"wtpt": xyz((0.9642, 1, 0.8249))}
+    columns = np.transpose(primaries)
+    for name, column in zip((b"r", b"g", b"b"), columns, strict=True):
+        tags |= {name + b"XYZ": xyz(column), name + b"TRC": curve}
+    table, body = struct.pack(">I", len(tags)), b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, data in tags.items():
+        table += name + struct.pack(">II", start + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    size = struct.pack(">I", start + len(body))
+    header = size + b"\0\0\0\0\2\x20\0\0mntrRGB XYZ " + bytes(12) + b"acsp" + bytes(28)
+    header += fixed(0.9642) + fixed(1) + fixed(0.8249)
+    return header.ljust(128, b"\0") + table + body
+
+
+#: Of D50, as in the profiles that Adobe and Apple give away.
+ADOBE_RGB = ((0.60974, 0.20528, 0.14919), (0.31111, 0.62567, 0.06322), (0.01947, 0.06087, 0.74457))
+DISPLAY_P3 = (
+    (0.51512, 0.29198, 0.15710),
+    (0.24120, 0.69225, 0.06657),
+    (-0.00105, 0.04189, 0.78407),
+)
+SRGB = ((0.43607, 0.38515, 0.14307), (0.22249, 0.71687, 0.06061), (0.01392, 0.09708, 0.71410))

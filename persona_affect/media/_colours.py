@@ -1,0 +1,121 @@
+"""Photos of any colour space as sRGB."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms
+
+from .._warnings import warn_user
+from ..exceptions import InvalidImageError, MediaWarning
+from ._arrays import check_depth, to_8_bits, to_rgb
+
+#: Profiles that change no colour by more than this many of 255 levels are taken for sRGB.
+_SAME: Final = 3
+# What Pillow calls pictures in the colour spaces of ICC profiles.
+_MODES: Final = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
+
+
+def photo_to_srgb(
+    image: Image.Image, n_bits: int | None = None, *, deep: bool = False
+) -> npt.NDArray[np.uint8]:
+    """Turn the pixels of a decoded picture into sRGB, over white where it is transparent.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Decoded.
+    n_bits : int, optional
+        How many of 16 bits are used, where the file says so.
+    deep : bool, default=False
+        Pillow has cut the file's 16 bits a channel down to the upper eight.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+
+    Raises
+    ------
+    InvalidImageError
+        If the numbers are of an unknown range.
+
+    Warns
+    -----
+    MediaWarning
+        If the colour profile is damaged: the colours are then taken for sRGB.
+    """
+    profile = image.info.get("icc_profile")
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = Image.fromarray(_grey_8_bits(image, n_bits))
+    elif deep:
+        # The lower eight bits are gone: black may have been any number below 256.
+        check_depth(int(np.asarray(image.convert("RGB")).max()) * 255 or 255, "photo")
+    alpha: Image.Image | None = None
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("LA" if image.mode in ("LA", "La") else "RGBA")
+        alpha = image.getchannel("A")
+        image = image.getchannel("L") if image.mode == "LA" else image.convert("RGB")
+    rgb = np.asarray(_to_srgb(image, profile))
+    if alpha is None:
+        return np.ascontiguousarray(rgb)
+    return to_rgb(np.dstack([rgb, np.asarray(alpha)]))
+
+
+def _grey_8_bits(image: Image.Image, n_bits: int | None) -> npt.NDArray[np.uint8]:
+    grey = np.asarray(image)
+    # Older Pillows open PNGs of 16 bits as mode I.
+    if image.mode == "F" or grey.min() < 0 or grey.max() > 65535:
+        raise InvalidImageError(
+            f"the photo holds 32-bit numbers ({grey.min():g} to {grey.max():g}) of unknown "
+            "range: save it with 8 or 16 bits."
+        )
+    return to_8_bits(grey.astype(np.uint16), "photo", n_bits)
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    transform: Any = None
+    if image.mode not in _MODES.values():
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    if profile or image.mode == "LAB":
+        try:
+            transform = _transform_of(profile, image.mode)
+        except (ImageCms.PyCMSError, OSError, ValueError) as error:
+            warn_user(
+                f"a photo's colour profile is damaged, its colours are taken for sRGB: {error}.",
+                MediaWarning,
+            )
+    return image.convert("RGB") if transform is None else transform.apply(image)
+
+
+@lru_cache(maxsize=32)
+def _transform_of(profile: bytes | None, mode: str) -> Any:
+    """Return the transform from a profile to sRGB; None where it would change nothing.
+
+    A profile of another kind of colours than the picture's is none of it, as in browsers.
+    """
+    if mode == "LAB":
+        source: Any = ImageCms.createProfile("LAB")
+    else:
+        opened = ImageCms.getOpenProfile(io.BytesIO(profile or b""))
+        if _MODES.get(opened.profile.xcolor_space) != mode:
+            return None
+        source = opened.profile
+    transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    if mode in ("RGB", "L"):
+        sample = _sample_colours(mode)
+        change = np.asarray(transform.apply(sample), int) - np.asarray(sample.convert("RGB"))
+        if np.abs(change).max() <= _SAME:
+            return None
+    return transform
+
+
+def _sample_colours(mode: str) -> Image.Image:
+    """Make a picture of colours from the whole space."""
+    levels = np.linspace(0, 255, 18).round().astype(np.uint8)
+    if mode == "L":
+        return Image.fromarray(levels[None])
+    return Image.fromarray(np.stack(np.meshgrid(levels, levels, levels), -1).reshape(18, -1, 3))
