@@ -10,10 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "persona_affect"
+FOLDERS = (".", "docs", "benchmarks", "benchmarks/results", "examples")
 DOCUMENTS = [
     path
-    for folder in (ROOT, ROOT / "docs", ROOT / "benchmarks/results", ROOT / "examples")
-    for path in sorted(folder.glob("*.md"))
+    for folder in FOLDERS
+    for path in sorted((ROOT / folder).glob("*.md"))
     # An old entry of the changelog may name what is gone.
     if path.name != "CHANGELOG.md"
 ]
@@ -62,6 +63,13 @@ def test_names_in_code_marks_exist(path):
             importlib.import_module(span)
         except ModuleNotFoundError:
             assert hasattr(importlib.import_module(module), name), span
+
+
+def test_the_table_of_benchmarks_has_each_script():
+    folder = ROOT / "benchmarks"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    scripts = {path.name for path in folder.iterdir() if path.suffix in (".py", ".mjs")}
+    assert set(re.findall(r"`(\w+\.(?:py|mjs))`", text)) == scripts
 
 
 def test_the_diagram_of_the_packages_is_that_of_the_imports():
