@@ -1,4 +1,4 @@
-"""What every feature extraction module (FEM) is, and the one that stands in for embeddings."""
+"""The base class of feature extraction modules (FEM), and the one for precomputed embeddings."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,15 +9,15 @@ from torch.nn import functional as F
 
 from persona_affect.exceptions import InvalidImageError
 
-#: Red, green and blue that dlib subtracts from photographs, and face-api.js after it.
+#: Mean red, green and blue that dlib subtracts from photographs; face-api.js uses the same.
 DLIB_MEAN: Final = (122.782, 117.001, 104.298)
 
 
 class Backbone(nn.Module):
     """Base of feature extractors: frames in, embeddings out, preprocessing inside.
 
-    A backbone owns how it likes its pixels (channel order, scale), so that what feeds it need not
-    know, and a saved one cannot be fed wrongly.
+    A backbone does its own preprocessing (channel order, scale), so that callers need not know
+    about it, and a saved backbone always gets the right input.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Backbone(nn.Module):
         Size of the aligned face that it takes, in pixels; None for embeddings.
     template : str or None
         Name of the template that its faces are aligned to, for ``FaceAligner(template=...)``; None
-        if they are of another kind.
+        if it takes other images than aligned faces.
     """
 
     n_features: int
@@ -50,10 +50,10 @@ class Backbone(nn.Module):
 
 
 class EmbeddingAdapter(Backbone):
-    """The FEM's place when faces come as precomputed embeddings.
+    """Used in place of the FEM if the input is precomputed embeddings.
 
-    Standardises each feature, then adds a residual low-rank linear layer that starts at zero: the
-    network starts at its heads, and all four losses still share something that can learn.
+    Standardises each feature, then adds a residual low-rank linear layer that starts at zero. The
+    network then begins at its heads, and the four losses still share a layer that learns.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class EmbeddingAdapter(Backbone):
     def standardize(
         self, embeddings: Tensor, weight: Tensor | None = None, *, common: bool = False
     ) -> None:
-        """Learn each feature's mean and spread from (n, n_features) embeddings.
+        """Compute the mean and spread of each feature from (n, n_features) embeddings.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class EmbeddingAdapter(Backbone):
         self.mean.copy_((share * embeddings).sum(0))
         variance = (share * (embeddings - self.mean) ** 2).sum(0)
         spread = (variance.mean().expand_as(variance) if common else variance).sqrt()
-        # A constant feature carries nothing, and must not be divided by its rounding error.
+        # A constant feature has no information, and must not be divided by its rounding error.
         self.scale.copy_(torch.where(spread > 1e-6 * self.mean.abs(), spread, 1.0))
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -109,10 +109,10 @@ class EmbeddingAdapter(Backbone):
 
 
 def check_crops(crops: float | Sequence[float]) -> tuple[float, ...]:
-    """Return the sides of central squares, as shares of a face's, as a tuple."""
+    """Return the sides of central squares, as fractions of the chip's side, as a tuple."""
     shares = (crops,) if isinstance(crops, int | float) else tuple(crops)
     if not shares or not all(0 < share <= 1 for share in shares):
-        raise ValueError(f"crops={crops!r}: give shares of the chip's side, in (0, 1].")
+        raise ValueError(f"crops={crops!r}: give fractions of the chip's side, in (0, 1].")
     return shares
 
 
@@ -127,7 +127,7 @@ def check_frames(network: Backbone, frames: Tensor) -> None:
 
 
 def resample_centre(images: Tensor, crop: float, side: int) -> Tensor:
-    """Bring the central square of (n, c, h, h) images, `crop` of their side, to `side` pixels."""
+    """Resize the central square of (n, c, h, h) images, `crop` times their side, to `side`."""
     if crop == 1 and images.shape[-1] == side:
         return images
     affine = torch.tensor([[crop, 0, 0], [0, crop, 0]]).to(images).expand(len(images), 2, 3)

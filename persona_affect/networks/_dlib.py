@@ -1,9 +1,9 @@
-"""A strict reader of networks that dlib saved, for those that the face networks are made of.
+"""A strict reader of networks saved by dlib, for the layers that its face networks have.
 
-dlib writes a network from the outside in: the loss, a version number for every layer from the
-last to the first, the input layer, and then the layers' own data from the first to the last.
-Integers are a length byte (its top bit the sign) and little-endian bytes; floating-point numbers a
-mantissa and an exponent of two; tensors their sizes and raw float32. Nothing in the file is code.
+dlib writes the loss, a version number for every layer from the last to the first, the input layer,
+and then the data of the layers from the first to the last. An integer is a length byte (its top
+bit is the sign) and little-endian bytes; a floating-point number is a mantissa and an exponent of
+two; a tensor is its sizes and raw float32 values. The file contains no code.
 
 References
 ----------
@@ -27,7 +27,7 @@ def _nothing() -> npt.NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class DlibLayer:
-    """One layer: its kind, what shapes it, and its learnt numbers if it has any.
+    """One layer: its kind, its settings, and its weights if it has any.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class DlibLayer:
         paddings, each vertical first.
     weight, bias : ndarray of float32
         Of ``con``: (out, in, height, width) and (out,). Of ``fc``: (in, out, 1, 1), no bias. Of
-        ``affine``: the factors and the offsets, one a channel. Empty where a layer learns nothing.
+        ``affine``: the factors and the offsets, one a channel. Empty for layers without weights.
     """
 
     kind: str
@@ -53,13 +53,13 @@ class DlibNetwork:
     Attributes
     ----------
     threshold : float
-        Distance of embeddings below which two images were to show the same thing.
+        In training, embeddings of the same person had to be closer than this distance.
     means : tuple of float
-        What is subtracted from red, green and blue before dividing by 256.
+        Values that are subtracted from red, green and blue before dividing by 256.
     input_size : tuple of int
         Height and width, in pixels.
     nesting : tuple of int
-        Version numbers from the last layer to the first: 2 a layer, 1 a tag or a skip to one.
+        Version numbers from the last layer to the first: 2 for a layer, 1 for a tag or a skip.
     layers : tuple of DlibLayer
         First to last.
     """
@@ -86,7 +86,7 @@ def read_dlib_network(data: bytes) -> DlibNetwork:
     Raises
     ------
     WeightsError
-        If the data end early, go on too long, or are anything else than such a network.
+        If the data are truncated, too long, or not such a network.
     """
     reader = _Reader(data)
     reader.expect(reader.integer(), 1, "version of the loss layer")
@@ -106,22 +106,24 @@ def read_dlib_network(data: bytes) -> DlibNetwork:
         for _ in range(3):
             reader.flag()
         for _ in range(3):
-            reader.tensor()  # scratch space of the training
+            reader.tensor()  # working memory of the training
         if n == 0:
-            reader.integer()  # samples an image was expanded to
+            reader.integer()  # number of samples for each image
     reader.end()
     return DlibNetwork(threshold, means, input_size, tuple(nesting), tuple(layers))
 
 
 class _Reader:
-    """What dlib's basic types look like, each checked against the end of the data."""
+    """Reads dlib's basic types, and checks each against the end of the data."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.position = 0
 
     def fail(self, what: str) -> WeightsError:
-        return WeightsError(f"Not a network of dlib's that we read: byte {self.position}, {what}.")
+        return WeightsError(
+            f"Not a network of dlib's that we can read: byte {self.position}, {what}."
+        )
 
     def expect(self, found: object, expected: object, what: str) -> None:
         if found != expected:
@@ -130,7 +132,9 @@ class _Reader:
     def take(self, n_bytes: int) -> bytes:
         end = self.position + n_bytes
         if end > len(self.data):
-            raise self.fail(f"{n_bytes} more bytes were expected, {len(self.data)} are all")
+            raise self.fail(
+                f"{n_bytes} more bytes were expected, but the file has only {len(self.data)}"
+            )
         taken, self.position = self.data[self.position : end], end
         return taken
 
@@ -175,7 +179,7 @@ class _Reader:
         return self.integer(), self.integer(), self.integer(), self.integer()
 
     def alias(self) -> tuple[int, int, int, int]:
-        """Read the shape under which part of a tensor is seen."""
+        """Read the shape of a view of part of a tensor."""
         self.expect(self.integer(), 1, "version of a view")
         return self.sizes()
 
@@ -189,7 +193,7 @@ class _Reader:
     def views(
         self, params: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Read the shapes of the two views that make up a tensor, and cut it into them."""
+        """Read the shapes of the two views that make up a tensor, and split it into them."""
         first, second = self.alias(), self.alias()
         self.expect(prod(first) + prod(second), params.size, "size of both views of a tensor")
         cut = prod(first)
@@ -198,7 +202,7 @@ class _Reader:
     def layer(self) -> DlibLayer:
         name = self.text()
         if name not in _LAYERS:
-            raise self.fail(f"layer {name!r}, which is none of {list(_LAYERS)}")
+            raise self.fail(f"layer {name!r}, which is not one of {list(_LAYERS)}")
         return _LAYERS[name](self)
 
     def con(self) -> DlibLayer:

@@ -1,7 +1,7 @@
-"""Two small networks that face-api.js released: one learnt expressions, the other age and gender.
+"""Two small networks released by face-api.js: for expressions, and for age and gender.
 
-A recognition network is taught to ignore what these two are taught to see, so that their features
-add to its maps where impressions are predicted.
+A recognition network is trained to ignore what these two are trained to see. Where impressions are
+predicted, their features therefore add information to its maps.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,18 +17,18 @@ from torch.nn import functional as F
 from ._backbone import DLIB_MEAN, Backbone, check_crops, check_frames, resample_centre
 from ._registry import BackboneSpec, register_backbone
 
-#: Written by ``benchmarks/convert_faceapi_weights.py``; under terms of its own, see LICENSE there.
+#: Made by ``benchmarks/convert_faceapi_weights.py``; for its licence, see LICENSE in that folder.
 FACEAPI_FILE: Final = Path(__file__).parents[1] / "models" / "faceapi.safetensors"
-#: Side of the square that both networks see, in pixels.
+#: Side of the square that both networks take, in pixels.
 _SIDE: Final = 112
-#: Cells a side that a map is averaged over: finer ones add nothing.
+#: Maps are averaged over this many cells a side; more cells gave no better predictions.
 _CELLS: Final = 4
 
 
 class _Conv(nn.Conv2d):
     """A convolution of 3 x 3 that keeps the map's size, or halves it if the stride is two.
 
-    Then an even side is padded at its end alone, as TensorFlow does, not at both as torch does.
+    With stride two, an even side is padded only at its end, as in TensorFlow; torch pads both ends.
     """
 
     def __init__(self, n_in: int, n_out: int, stride: int = 1, *, depthwise: bool = False) -> None:
@@ -51,7 +51,7 @@ def _separable(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
 
 
 class _DenseBlock(nn.Module):
-    """Four convolutions, each of which sees the sum of all before; the first halves the map."""
+    """Four convolutions, each applied to the sum of all before; the first halves the map."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class _ExpressionNet(nn.Module):
 
 
 class _Reduction(nn.Module):
-    """Two separable convolutions and a maximum, beside a strided projection; halves the map."""
+    """Two separable convolutions and a max pooling, plus a strided projection; halves the map."""
 
     def __init__(self, n_in: int, n_out: int, *, activate: bool = True) -> None:
         super().__init__()
@@ -132,17 +132,17 @@ class _AgeGenderNet(nn.Module):
 
 
 class FaceApi(Backbone):
-    """What a small network of face-api.js sees: expressions, or age and gender.
+    """Features of a small network of face-api.js, for expressions or for age and gender.
 
-    The mean of its last map, and its 128-channel map averaged over 4 x 4 cells; each of the two is
-    scaled to unit length, so that neither outweighs the other.
+    The mean of its last map, and its 128-channel map averaged over 4 x 4 cells. Each of the two is
+    scaled to unit length, so that both count equally.
 
     Parameters
     ----------
     part : {"expression", "age_gender"}
         Which network.
     crops : float or sequence of float, default=1.0
-        Sides of the central squares that are seen, as shares of the chip's; their features are
+        Sides of central squares of the face chip, as fractions of its side; their features are
         concatenated.
 
     Attributes
@@ -154,9 +154,9 @@ class FaceApi(Backbone):
 
     Notes
     -----
-    The weights come with this package. Their author, Vincent Mühler, says of the expression
-    network that it learnt from public data sets and from photographs of the web, and of the other
-    that it learnt from several public data sets of faces with ages; he lists no photographs.
+    The weights come with this package. According to their author, Vincent Mühler, the expression
+    network was trained on public data sets and photographs from the web, and the other one on
+    several public data sets of faces with ages; he does not list the photographs.
 
     References
     ----------
@@ -224,7 +224,7 @@ FACEAPI_PARTS: Final[dict[str, tuple[Callable[[], nn.Module], int]]] = {
 def load_faceapi_weights(network: FaceApi) -> FaceApi:
     """Load the released weights, which come with this package, into `network`, in place.
 
-    They are kept in half precision: the release has 256 values a tensor.
+    They are stored in half precision, which is enough: the release stores most of them as bytes.
     """
     prefix, released = f"{network.part}.", load_file(FACEAPI_FILE)
     own = {name.removeprefix(prefix): w for name, w in released.items() if name.startswith(prefix)}

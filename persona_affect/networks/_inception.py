@@ -1,4 +1,4 @@
-"""InceptionResnetV1: facenet-pytorch's own network, where that package can be imported."""
+"""InceptionResnetV1: the network of facenet-pytorch, if that package can be imported."""
 
 from importlib import import_module
 from os import PathLike
@@ -15,21 +15,21 @@ from ._state_dict import read_state_dict
 
 
 class InceptionResnetV1(Backbone):
-    """The FaceNet-like network that facenet-pytorch released, with that package's own class.
+    """The FaceNet-like network of facenet-pytorch, by the class of that package.
 
     Attributes
     ----------
     n_features : int
         512; embeddings of length one.
     input_size : tuple of int
-        (150, 150): faces aligned to the ``resnet29`` template, which frames them about as its
-        training did, are enlarged to the 160 x 160 pixels that it takes [ours].
+        (150, 150): faces aligned to the ``resnet29`` template, which is close to the crop of its
+        training, are enlarged to the 160 x 160 pixels that it takes [ours].
 
     Raises
     ------
     MissingDependencyError
-        If facenet_pytorch does not import. It needs a torchvision that fits torch, which no other
-        part of this package does.
+        If facenet_pytorch cannot be imported. It needs a torchvision that fits torch; no other part
+        of this package needs torchvision.
 
     References
     ----------
@@ -58,7 +58,7 @@ class InceptionResnetV1(Backbone):
 def load_inception_weights(
     backbone: InceptionResnetV1, path: str | PathLike[str]
 ) -> InceptionResnetV1:
-    """Load released weights (``20180402-114759-vggface2.pt``, say) from a file, in place.
+    """Load released weights, such as ``20180402-114759-vggface2.pt``, from a file, in place.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def load_inception_weights(
         If the file cannot be read, or holds the weights of another network.
     """
     state = read_state_dict(path)
-    # The classifier of the training, which embeddings do not pass.
+    # Without the classifier, which only training uses.
     own = {key: value for key, value in state.items() if not key.startswith("logits.")}
     try:
         backbone.network.load_state_dict(own)
@@ -80,11 +80,11 @@ def load_inception_weights(
 def _import_facenet_pytorch() -> ModuleType:
     try:
         return import_module("facenet_pytorch")
-    except (ImportError, RuntimeError) as error:  # torchvision beside another torch: RuntimeError
+    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision for another torch
         raise MissingDependencyError(
             'backbone="inception_resnet_v1" uses the class of facenet_pytorch, which does not '
             f"import here: {error}. It needs a torchvision built for the installed torch; "
-            '"resnet29" and the SphereFace networks need neither.'
+            "the other backbones do not."
         ) from error
 
 

@@ -16,7 +16,7 @@ BackboneLike: TypeAlias = str | Callable[..., Backbone]
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """All that this package must know of a backbone to use it by name.
+    """Everything that this package must know about a backbone to use it by name.
 
     Attributes
     ----------
@@ -38,14 +38,14 @@ class BackboneSpec:
         ``load_installed(network)`` reads the weights that come with a package, for
         ``weights="pretrained"``; None if there are none.
     installed_weights : str
-        Where those come from, in words, for help texts.
+        Where the installed weights come from, for help texts.
     release : Release, optional
         Weights on the web, which :func:`fetch_backbone` downloads on request.
     license : str
         Licence of the installed or released weights; empty if nobody states one.
     package : str
         Module whose import registers the backbone; by default the one that defines `build`.
-        A saved model names it, for whoever loads it without.
+        A saved model names it, so that loading can say what to import.
     """
 
     name: str
@@ -71,12 +71,12 @@ class BackboneSpec:
 
 _specs: dict[str, BackboneSpec] = {}
 
-#: Every registered backbone by its name, a view: it grows with `register_backbone`.
+#: All registered backbones by name, also those that are registered later.
 BACKBONES: Final[Mapping[str, BackboneSpec]] = MappingProxyType(_specs)
 
 
 def register_backbone(spec: BackboneSpec) -> None:
-    """Make a backbone known by its name, everywhere that a backbone is asked for.
+    """Register a backbone, so that its name works wherever a backbone is expected.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def get_backbone_spec(name: str) -> BackboneSpec:
         If no backbone of that name is registered.
     """
     if name not in _specs:
-        raise ValueError(f"backbone={name!r} is none of {list(_specs)}.")
+        raise ValueError(f"backbone={name!r} is not one of {list(_specs)}.")
     return _specs[name]
 
 

@@ -1,4 +1,4 @@
-"""Weights that others released, downloaded on request only."""
+"""Weights released by others, which are downloaded only on request."""
 
 import lzma
 import os
@@ -14,7 +14,7 @@ from persona_affect.exceptions import WeightsError
 
 #: Environment variable that names the cache folder.
 CACHE_VARIABLE: Final = "PERSONA_AFFECT_CACHE"
-#: No weights of ours are larger unpacked; a damaged or hostile archive might claim to be.
+#: No known weights are larger when unpacked; a damaged or malicious archive may claim to be.
 _MAX_UNPACKED_BYTES = 2**30
 
 
@@ -29,7 +29,7 @@ class Release:
     file_name : str
         Its name in the cache folder. A ``.7z`` archive is unpacked to its one ``.pth`` file.
     sha256 : str or None
-        Hash of the file; None if nobody who could know has published it.
+        Hash of the file; None if its author has not published one.
     """
 
     url: str
@@ -37,7 +37,7 @@ class Release:
     sha256: str | None
 
 
-#: What `fetch_backbone` can fetch, by backbone: filled as they are registered.
+#: Releases that `fetch_backbone` can download, by backbone; registering a backbone adds its own.
 RELEASES: Final[dict[str, Release]] = {}
 
 
@@ -56,22 +56,22 @@ def fetch_backbone(
     name : {"sphereface20"}
         Which release; see `RELEASES`.
     sha256 : str, optional
-        Hash of the released file, 64 hexadecimal digits, where you know it; it takes precedence
-        over the one known here.
+        Hash of the released file, 64 hexadecimal digits, if you know it. It is used instead of the
+        one known here.
     unverified : bool, default=False
-        Accept the file if no hash is known, and warn with the hash that it has. HTTPS is then all
-        that tells whence it comes. Nothing in such a file is executed, here or at loading, but
+        Accept the file if no hash is known, and warn with the hash that it has. Then only HTTPS
+        protects against a wrong file. Nothing in such a file is executed, here or at loading, but
         wrong weights give wrong predictions.
     cache : path-like, optional
-        Folder to keep files in; by default that of the environment variable
-        ``PERSONA_AFFECT_CACHE``, or else the user's cache folder for ``persona_affect``.
+        Folder for the files; by default the one that the environment variable
+        ``PERSONA_AFFECT_CACHE`` names, or else the user's cache folder for ``persona_affect``.
     progress : bool, default=True
         Whether to show a progress bar of the download.
 
     Returns
     -------
     pathlib.Path
-        The file of weights, unpacked, for the `weights` of a backbone.
+        The unpacked file, for the `weights` of a backbone.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def fetch_backbone(
         If there is no release of that name.
     WeightsError
         If no hash is known and `unverified` is False, if the file cannot be downloaded (the message
-        tells how to put it in place by hand), or if it is not the file that was released.
+        says how to download it by hand), or if it is not the released file.
     MissingDependencyError
         If the release is packed and py7zr is not installed.
 
@@ -90,15 +90,15 @@ def fetch_backbone(
     >>> load_sphereface_weights(SphereFace(20), path)  # doctest: +SKIP
     """
     if name not in RELEASES:
-        raise ValueError(f"name={name!r}: released weights are known of {sorted(RELEASES)}.")
+        raise ValueError(f"name={name!r}: released weights are known for {sorted(RELEASES)}.")
     release = RELEASES[name]
     known = sha256 or release.sha256
     if known is None and not unverified:
         raise WeightsError(
             f"No verified SHA-256 of {release.url} is known. Pass sha256= with one that you trust, "
-            "or unverified=True to accept the file as it comes."
+            "or unverified=True to accept the file without a check."
         )
-    # Here, not at the top: it brings requests, and most users never download anything.
+    # Imported here: it imports requests, and most users never download anything.
     import pooch
 
     folder = Path(cache or os.environ.get(CACHE_VARIABLE) or pooch.os_cache("persona_affect"))
@@ -114,8 +114,8 @@ def fetch_backbone(
         )
     except ValueError as error:
         raise WeightsError(
-            f"{release.url} gave another file than was released (its SHA-256 is not {known}), "
-            "and it was thrown away. Try again; if it stays so, the release has changed."
+            f"{release.url} gave another file than the released one (its SHA-256 is not {known}); "
+            "it was deleted. Try again; if the error remains, the release has changed."
         ) from error
     except WeightsError:
         raise
@@ -137,7 +137,7 @@ class _Unpack7z:
     """Unpack the one ``.pth`` file of an archive beside it, once; a processor for pooch."""
 
     def __init__(self) -> None:
-        # Before the download, which would be for nothing.
+        # Checked before the download, which would be useless without it.
         self.py7zr = import_optional(
             "py7zr", extra="pretrained", purpose="Unpacking 7-Zip archives"
         )
@@ -155,7 +155,7 @@ class _Unpack7z:
                         f"{archive} would unpack to {member.uncompressed} bytes; at most "
                         f"{_MAX_UNPACKED_BYTES} are plausible."
                     )
-                # Moved into place when whole, so that an interrupted run leaves no half of it.
+                # Moved into place when complete: an interruption leaves no incomplete file.
                 with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
                     content.extract(folder, targets=[member.filename])
                     os.replace(Path(folder) / member.filename, unpacked)

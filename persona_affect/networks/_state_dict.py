@@ -1,4 +1,4 @@
-"""State dicts that anyone may have written, read without executing anything."""
+"""Reading state dicts from files that are not trusted, without executing code."""
 
 from collections.abc import Mapping
 from os import PathLike
@@ -19,7 +19,7 @@ def read_state_dict(path: str | PathLike[str]) -> Mapping[str, Tensor]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever a damaged archive leads it to
+    except Exception as error:  # a damaged archive can raise any error
         raise WeightsError(
             f"weights={str(path)!r} cannot be read as a torch state dict: {error}"
         ) from error
