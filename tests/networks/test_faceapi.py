@@ -90,5 +90,5 @@ def test_what_it_cannot_be(part, tmp_path):
         make_backbone(f"faceapi_{part}", tmp_path / "other.pt")
     with pytest.raises(InvalidImageError, match=r"not \(1, 112, 112, 3\)"):
         FaceApi(part)(torch.zeros(1, 112, 112, 3))
-    with pytest.raises(ValueError, match=r"crops=1.5: give shares"):
+    with pytest.raises(ValueError, match=r"crops=1.5: give fractions"):
         FaceApi(part, crops=1.5)
