@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and folders searched through."""
+"""Files that are written completely or not at all, and a walk through folders."""
 
 import os
 import tempfile
@@ -10,10 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
-    """Give a name to write to, that becomes `path` at the end: all of it, or nothing.
+    """Yield a temporary file that replaces `path` at the end, if no error occurs.
 
-    A process that is killed meanwhile leaves what `path` held before, and at worst a hidden file
-    beside it.
+    If the process is killed before, `path` is unchanged, and a hidden file may remain beside it.
 
     Parameters
     ----------
@@ -32,17 +31,17 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
     try:
         yield draft
         with draft.open("rb") as file:
-            # Else a power cut may leave the new name on the old or no content.
+            # Without this, a power failure may leave an empty file under the new name.
             os.fsync(file.fileno())
-        _allow_what_open_allows(draft)
+        _set_default_mode(draft)
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
 
 
-def _allow_what_open_allows(path: Path) -> None:
-    """Widen mkstemp's owner-only mode to what a file that `open` makes would have."""
+def _set_default_mode(path: Path) -> None:
+    """Set the mode that `open` gives to new files; mkstemp allows access to the owner only."""
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(0o666 & ~mask)

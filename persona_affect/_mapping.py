@@ -1,4 +1,4 @@
-"""Files as arrays that take no memory for longer than they are looked at."""
+"""Memory-mapped files as arrays, whose memory can be released after use."""
 
 import mmap
 from collections.abc import Iterable
@@ -8,31 +8,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Absent on Windows, where the system itself trims what a process has mapped.
+#: Windows does not have it; there, the system itself releases mapped pages.
 _DONT_NEED = getattr(mmap, "MADV_DONTNEED", None)
 
 
 class FileMap(mmap.mmap):
-    """A file mapped for reading; its pages can be given back, and come again when touched."""
+    """A file mapped for reading. Its pages can be released, and are read again when used."""
 
 
 def map_bytes(path: str | PathLike[str]) -> NDArray[np.uint8]:
-    """Map a file that is not empty as an array of bytes, which cannot be written to."""
+    """Map a file that is not empty as a read-only array of bytes."""
     with open(path, "rb") as file:
         return np.frombuffer(FileMap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
 
 
 def release(arrays: Iterable[NDArray[Any]]) -> None:
-    """Give back what of these arrays' files is in memory; others, in memory by nature, stay.
+    """Release the memory of arrays that are mapped from files; other arrays are left alone.
 
-    The arrays stay valid: what is touched again is read again, from the system's cache if need be.
-    Without this, a training that has seen every face of a mapped file holds all of it.
+    The arrays remain valid: when they are used again, they are read again. Without this, a training
+    that has used every face of a mapped file would hold the whole file in memory.
     """
     if _DONT_NEED is None:
         return
     maps = {id(found): found for array in arrays if (found := _map_of(array)) is not None}
     for found in maps.values():
-        # Only maps of ours, read-only: in other kinds this would drop what was written.
+        # Only our read-only maps: in other maps, this would discard what was written.
         found.madvise(_DONT_NEED)
 
 

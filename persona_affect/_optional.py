@@ -1,4 +1,4 @@
-"""Optional packages, asked for by the name of the extra that installs them."""
+"""Imports of optional packages, with the extra that installs them."""
 
 import importlib
 from typing import Any

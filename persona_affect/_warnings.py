@@ -13,7 +13,7 @@ _INSIDE = tuple(
 
 
 def warn_user(message: str, category: type[Warning]) -> None:
-    """Warn in the name of the nearest caller outside this package and scikit-learn.
+    """Warn, with the line of the nearest caller outside this package and scikit-learn.
 
     Parameters
     ----------

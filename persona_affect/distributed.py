@@ -1,6 +1,6 @@
-"""Long lists of photos and clips, over many processes or machines, in pieces that stay on disk.
+"""Long lists of photos and clips, transformed in chunks by many processes or machines.
 
-Searches need nothing of this: ``joblib.parallel_config("dask")`` spreads scikit-learn's own.
+Searches do not need this module: ``joblib.parallel_config("dask")`` distributes scikit-learn's own.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from persona_affect._files import atomic_write
 
 __all__ = ["transform_in_chunks"]
 
-#: How a transformer works, not what it gives.
+#: Parameters that do not change the result.
 _WORKING = {"batch_size", "cache", "device", "memory", "n_jobs", "verbose"}
 
 
@@ -36,28 +36,30 @@ def transform_in_chunks(
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> NDArray[np.floating]:
-    """Transform samples chunk by chunk, each written to disk as soon as it is there.
+    """Transform samples in chunks, and write each chunk to disk when it is done.
 
-    Called again after whatever interrupted it, it does the chunks that are missing. The backend is
-    joblib's: processes on this machine, or a cluster under ``joblib.parallel_config("dask")``,
-    which also gives the chunk of a worker that dies to another.
+    After an interruption, call it again: it does the chunks that are missing. The backend is
+    joblib's: processes on this machine, or a cluster with ``joblib.parallel_config("dask")``. If
+    a worker of the cluster dies, another one does its chunk.
 
     Parameters
     ----------
     transformer : fitted transformer, of a class that workers can import
-        That gives one row of numbers a sample: ``make_pipeline(FaceAligner(), FaceEmbedder())``.
+        Returns one row of numbers for each sample, such as
+        ``make_pipeline(FaceAligner(), FaceEmbedder())``.
     X : sequence of samples
-        Photos and clips as :class:`persona_affect.FaceAligner` takes them; paths, which workers
-        then open, are cheapest to send.
+        Photos and clips as :class:`persona_affect.FaceAligner` takes them. Paths are best: workers
+        open the files, and nothing else has to be sent.
     folder : path-like
-        Where chunks are kept, made if need be; all workers must see it under this name, and nobody
-        else should write there: workers unpickle the transformer from it.
+        Folder for the chunks; it is created if it does not exist. All workers must reach it under
+        this name. Make sure that nobody else can write there: workers unpickle the transformer
+        from it.
     chunk_size : int, default=64
-        Samples in a chunk: what is lost at most with a worker.
+        Samples in a chunk: the most that is lost if a worker dies.
     n_jobs : int or None, default=None
         Workers, as in scikit-learn.
     verbose : int, default=0
-        Of :class:`joblib.Parallel`; 10 reports each chunk.
+        As in :class:`joblib.Parallel`; 10 reports each chunk.
 
     Returns
     -------
@@ -68,12 +70,12 @@ def transform_in_chunks(
     ------
     ValueError
         If `folder` holds chunks of other samples, of another transformer or of another size, or
-        the transformer does not give a row a sample.
+        the transformer does not return one row for each sample.
 
     Notes
     -----
-    What the transformer raises or warns of numbers samples within their chunk; a note on the
-    exception says which chunk that is.
+    Errors and warnings of the transformer count samples within their chunk; a note on the
+    exception says which chunk it is.
 
     Examples
     --------
@@ -95,9 +97,9 @@ def transform_in_chunks(
     _claim(folder, _manifest(transformer, X, chunk_size))
     starts = range(0, len(X), chunk_size)
     chunks = {folder / f"{start:09d}.npy": slice(start, start + chunk_size) for start in starts}
-    # Through the folder, once, and not with every chunk: a transformer may weigh 100 MB. joblib's
-    # Dask backend could send it once too, but loses it, and with it the call, when a worker dies;
-    # the same holds for samples as an array, hence lists.
+    # The transformer may have 100 MB: it goes through the folder once, not with every chunk.
+    # joblib's Dask backend could also send it once, but if a worker dies, the data is lost and the
+    # call fails. The same happens with samples in an array; therefore they are sent as lists.
     stored, content = folder / "transformer.pickle", pickle.dumps(transformer)
     with atomic_write(stored) as draft:
         draft.write_bytes(content)
@@ -113,13 +115,13 @@ def transform_in_chunks(
 def _transform_chunk(stored: Path, digest: str, samples: list[Any], path: Path, start: int) -> None:
     transformer = _load(stored, digest)
     try:
-        # A chunk is one task: jobs within it would wait for workers that all wait for theirs.
+        # A chunk is one task: jobs inside it could wait for workers that all wait for their jobs.
         with parallel_config("sequential"):
             rows = np.asarray(transformer.transform(samples))
         if rows.ndim != 2 or len(rows) != len(samples) or rows.dtype == object:
             raise ValueError(
-                f"{type(transformer).__name__} gave {rows.dtype} of shape {rows.shape} for "
-                f"{len(samples)} samples, not a row of numbers each; end with a FaceEmbedder."
+                f"{type(transformer).__name__} returned {rows.dtype} of shape {rows.shape} for "
+                f"{len(samples)} samples, not one row of numbers for each; end with a FaceEmbedder."
             )
     except Exception as error:
         error.add_note(f"In the chunk of the samples {start} to {start + len(samples) - 1}.")
@@ -130,15 +132,17 @@ def _transform_chunk(stored: Path, digest: str, samples: list[Any], path: Path, 
 
 @lru_cache(maxsize=1)
 def _load(stored: Path, digest: str) -> TransformerMixin:
-    """Unpickle what this call of `transform_in_chunks` stored, once a process."""
+    """Unpickle what this call of `transform_in_chunks` stored, once in each process."""
     content = stored.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
-        raise ValueError(f"{stored} is not what this call stored; one call a folder at a time.")
+        raise ValueError(
+            f"{stored} was changed by another call; use one folder for one call at a time."
+        )
     return pickle.loads(content)
 
 
 def _claim(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write what the chunks are, or see that they are that."""
+    """Write the manifest of the chunks, or check that the folder has the same one."""
     path = folder / "manifest.json"
     if not path.exists():
         with atomic_write(path) as draft:
@@ -176,13 +180,13 @@ def _add_sample(digest: Digest, sample: Any) -> None:
 
 
 def _settings(transformer: BaseEstimator) -> dict[str, str]:
-    """Tell a transformer by its class and those parameters that change what it gives."""
+    """Describe a transformer by its class and the parameters that change its result."""
     settings = {"": type(transformer).__qualname__}
     for name, value in transformer.get_params(deep=True).items():
         if name.rpartition("__")[2] in _WORKING or name == "steps":
             continue
         is_object = hasattr(value, "get_params") or callable(value)
-        # The repr of these is cut short, or holds an address.
+        # The repr of these is truncated, or contains an address.
         settings[name] = (
             getattr(value, "__qualname__", type(value).__qualname__) if is_object else repr(value)
         )

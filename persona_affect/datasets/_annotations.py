@@ -1,8 +1,8 @@
-"""Ratings out of Python-2 pickles, without unpickling.
+"""Reading ratings from Python-2 pickles without unpickling.
 
-A pickle is a program, and `pickle.load` runs it. Ratings need a few of its instructions: strings,
-numbers, dictionaries, and numpy's way to store a float. This reader knows these alone and carries
-them out itself: nothing is imported, looked up or called on a file's behalf.
+A pickle is a program, and `pickle.load` runs it. Ratings need only a few instructions: strings,
+numbers, dictionaries, and the way in which numpy stores a float. This reader knows only these, and
+executes them itself: a file cannot make it import, look up or call anything.
 """
 
 import pickle
@@ -45,7 +45,7 @@ def read_ratings(path: str | PathLike[str]) -> dict[str, dict[str, float]]:
     Raises
     ------
     UnsafePickleError
-        If the file asks for anything but plain data; it is named, and nothing was run.
+        If the file contains anything other than plain data. Nothing in it was run.
     DatasetFormatError
         If the file is missing, damaged, or holds something else.
     """
@@ -55,7 +55,7 @@ def read_ratings(path: str | PathLike[str]) -> dict[str, dict[str, float]]:
             raise DatasetFormatError(f"{path} has more than {_MAX_BYTES:,} bytes: no annotation.")
         content = path.read_bytes()
         with warnings.catch_warnings():
-            # Of escapes that Python will not take in future, in text that is damaged.
+            # Damaged text may have escapes that future versions of Python refuse.
             warnings.simplefilter("ignore", DeprecationWarning)
             return _check(_Reader().read(content), path)
     except UnsafePickleError as error:
@@ -85,7 +85,7 @@ def _check(ratings: Any, path: Path) -> dict[str, dict[str, float]]:
 
 
 class _Dtype:
-    """What stands for ``numpy.dtype``: how the bytes of one number are read."""
+    """Replaces ``numpy.dtype``: how the bytes of one number are read."""
 
     def __init__(self, kind: Any, *_: Any) -> None:
         kinds = {"f8": "d", "f4": "f", "i8": "q", "i4": "i"}
@@ -113,7 +113,7 @@ def _encode(text: str, encoding: str) -> str:
     return text
 
 
-#: All that a file can name, and what is called instead.
+#: All names that a file may use, and what is called instead.
 _GLOBALS: Final[dict[str, Callable[..., Any]]] = {
     "numpy dtype": _Dtype,
     "numpy.core.multiarray scalar": _scalar,
@@ -123,7 +123,7 @@ _GLOBALS: Final[dict[str, Callable[..., Any]]] = {
 
 
 class _Reader:
-    """Carries out the instructions of a pickle that build plain data."""
+    """Executes the instructions of a pickle that build plain data."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -177,7 +177,7 @@ class _Reader:
             stack.append(_find(f"{module} {attribute}"))
         elif name == "REDUCE":
             arguments, function = stack.pop(), stack.pop()
-            # Only `_find` brings callables here.
+            # All callables on the stack come from `_find`.
             if not callable(function):
                 raise ValueError("a call of something that is no function")
             stack.append(function(*arguments))
@@ -200,7 +200,7 @@ class _Reader:
         if not isinstance(target, dict) or len(items) % 2:
             raise ValueError("entries without a dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # Others could be made slow to hash.
+            # Other keys could be slow to hash.
             if not isinstance(key, str):
                 raise ValueError(f"a key that is no name: {type(key).__name__}")
             target[key] = value
@@ -239,7 +239,7 @@ def dump_as_python2(ratings: Mapping[str, Mapping[str, float]]) -> bytes:
             *(pickle.TUPLE, pickle.BUILD, pickle.BINPUT, b"\0"),
         ]
     )
-    # The type is made once, and put at place 0 of the memo.
+    # The type is made once, and stored at index 0 of the memo.
     types = chain([dtype], repeat(pickle.BINGET + b"\0"))
 
     def number(value: float) -> bytes:

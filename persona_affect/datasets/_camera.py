@@ -1,4 +1,4 @@
-"""What happens to a rendered face between the scene and the data: camera and alignment."""
+"""Camera and alignment: from a rendered scene to the data."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from persona_affect.faces import TEMPLATES, align_face, estimate_similarity
 def photograph(
     image: NDArray[np.uint8], shift: float, rng: np.random.RandomState
 ) -> NDArray[np.uint8]:
-    """Blur, contrast and colour cast of the shifted camera; sensor noise of every camera."""
+    """Apply blur, contrast and colour cast by the domain shift, and sensor noise always."""
     picture = image
     if shift > 0:
         picture = np.asarray(
@@ -27,7 +27,7 @@ def photograph(
 def align(
     image: NDArray[np.uint8], landmarks: NDArray[np.float64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Align a face as `FaceAligner` does, by the landmarks given; return them moved along."""
+    """Align a face as `FaceAligner` does, by known landmarks; return both aligned."""
     template = TEMPLATES["sphereface"]
     matrix = estimate_similarity(landmarks[None], template.points())[0]
     return align_face(image, landmarks, template), landmarks @ matrix[:, :2].T + matrix[:, 2]

@@ -26,7 +26,7 @@ def load_dataset(
         ``"csv"``, or one that was registered with :func:`register_format`. None to recognise it by
         its files.
     split : {"train", "val", "test"} or None, default=None
-        Which official part; an error for formats without any.
+        Which official part; an error for formats without parts.
     **options
         Further parameters of the format's loader.
 
@@ -63,13 +63,14 @@ def combine(*datasets: Bunch) -> Bunch:
     -------
     bunch : :class:`~sklearn.utils.Bunch`
         data : ndarray of object, shape (n_samples,)
-            The samples, set after set: X.
+            The samples of all sets, one set after the other: X.
         target : DataFrame of shape (n_samples, n_targets)
             y: the union of the targets, personality first, the default seven in their usual order;
             NaN where a set was not rated on one.
         groups, split, source : ndarray of str, shape (n_samples,)
-            Groups with the set's name before them, so that none of two sets coincide; official
-            parts; and the name of the set (with its place, should two have one name).
+            Groups, with the name of the set before them, so that groups of two sets are never the
+            same; official parts; and the name of the set (with its position, if two sets have the
+            same name).
         personality, emotion, target_names : list of str
         polarity : dict
         left_out : DataFrame
@@ -79,7 +80,7 @@ def combine(*datasets: Bunch) -> Bunch:
     Raises
     ------
     ValueError
-        If there is nothing to join, or two sets mean different things by one name: opposite
+        If there is nothing to join, or if a target means different things in two sets: opposite
         polarities, or personality in one and emotion in the other.
 
     Examples

@@ -1,11 +1,11 @@
-"""What a parametric face is made of: who it is, what it expresses, and where it is seen."""
+"""Parameters of a rendered face: identity, expression and scene."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-#: What varies in the shape of a face, each in [-1, 1].
+#: Parameters of the shape of a face, each in [-1, 1].
 GEOMETRY_NAMES = (
     "face_width",
     "jaw_width",
@@ -31,7 +31,7 @@ _EYE_COLORS = np.array([(62, 40, 26), (96, 66, 36), (74, 104, 74), (76, 112, 148
 
 @dataclass(frozen=True)
 class FaceIdentity:
-    """The look that stays with a person.
+    """The look of a person, the same in all frames.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class FaceIdentity:
 
 @dataclass(frozen=True)
 class FaceExpression:
-    """What the face does in one frame.
+    """The expression of a face in one frame.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class FaceExpression:
 
 @dataclass(frozen=True)
 class FaceScene:
-    """Where the face is in the picture, and what light and background it has.
+    """Position of the face in the picture, light and background.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def draw_scene(rng: np.random.RandomState) -> FaceScene:
 
 
 def expression_from_emotion(arousal: float, valence: float) -> FaceExpression:
-    """Expression that shows an emotion.
+    """Return the expression that shows an emotion.
 
     Arousal opens the eyes and the mouth and raises the brows; valence bends and widens the mouth,
     turns the brows and raises the cheeks. Continuous, and never saturated in the open square.

@@ -1,4 +1,4 @@
-"""What every loader does: find files, leave out what cannot be used and say so, bunch the rest."""
+"""Steps that all loaders share: find files, report those that cannot be used, bunch the rest."""
 
 import os
 from collections import Counter
@@ -83,7 +83,7 @@ def list_files(folder: Path, left_out: "LeftOut") -> list[str]:
 def check_split(split: str | None) -> tuple[str, ...]:
     """Return the wanted parts; None stands for all."""
     if split is not None and split not in SPLITS:
-        raise ValueError(f"split={split!r} is none of {SPLITS}, nor None for all of them.")
+        raise ValueError(f"split={split!r} is none of {SPLITS}; None stands for all of them.")
     return SPLITS if split is None else (split,)
 
 
@@ -93,7 +93,7 @@ class LeftOut:
     Parameters
     ----------
     name : str
-        Of the data set.
+        Name of the data set.
     """
 
     def __init__(self, name: str) -> None:
@@ -137,7 +137,8 @@ def check_files(
     sources : sequence of str
         Paths of photos and clips.
     check : {"open", "decode"} or None
-        See that each file can be opened and is whole, or decode a part of it, or check nothing.
+        Check that each file can be opened and is complete, or decode a part of it, or check
+        nothing.
     left_out : LeftOut
         Notes those that cannot be read.
     verbose : bool, default=False
@@ -191,29 +192,29 @@ def make_bunch(
     descr: str = "",
     **more: Any,
 ) -> Bunch:
-    """Bunch what a loader found, and warn of what it left out.
+    """Make the bunch of what a loader found, and warn about what it left out.
 
     Parameters
     ----------
     name : str
-        Of the format, or of the data set.
+        Name of the format, or of the data set.
     sources : sequence of str or FrameSequence
         Paths of photos and clips, one a sample.
     target : DataFrame of shape (n_samples, n_targets)
         Labels, NaN where a sample was not rated.
     groups : sequence of str, optional
-        Whom, or which clip, each sample shows; by default each sample is a group.
+        The person or clip that each sample shows; by default each sample is a group.
     split : sequence of str, optional
         ``"train"``, ``"val"`` or ``"test"``, empty where there is no official part; by default
         there is none.
     personality, emotion : sequence of str, default=()
         The columns of `target`, by kind.
     polarity : mapping of str to int, optional
-        -1 for a target whose labels fall as the trait rises; by default +1 for each.
+        -1 for a target with a low label for a high trait; by default +1 for each.
     left_out : LeftOut, optional
         What could not be used.
     descr : str, default=""
-        The data set in words: units, citation, licence.
+        A description of the data set: units, citation, licence.
     **more
         Further entries of the bunch.
 

@@ -26,8 +26,8 @@ def write_miniature(
 ) -> Bunch:
     """Write a small copy of a data set's folder, with rendered faces in place of people.
 
-    To learn a layout, and to try all that reads one, before the data set is there. Labels follow
-    what the renderer shows, see :func:`make_affect_clips`, in the units that the files have.
+    It shows the layout of a data set, and lets you try code before you have the data set. Labels
+    follow the rendered faces, see :func:`make_affect_clips`, in the units of the files.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def write_miniature(
         A format that has a miniature: ``"first-impressions"``, ``"afew-va"``, ``"aff-wild"``,
         ``"omi"`` or one registered with :func:`register_format`.
     root : path-like
-        Folder to make; it must be empty or not be there.
+        Folder to create; it must be empty or not exist.
     n_clips : int, default=20
         Clips (portraits of ``"omi"``), 3 or more of First Impressions, 2 or more of others. Of
         First Impressions three fifths are for training and a fifth each for validation and test;
@@ -50,7 +50,7 @@ def write_miniature(
     Returns
     -------
     bunch : :class:`~sklearn.utils.Bunch`
-        ``labels`` (DataFrame): what the files say, in the files' own units, by clip, or by clip and
+        ``labels`` (DataFrame): the labels in the files, in their units, by clip, or by clip and
         frame. ``DESCR``.
 
     Raises
@@ -70,7 +70,7 @@ def write_miniature(
         )
     folder = Path(root)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} is there, and not an empty folder.")
+        raise ValueError(f"{folder} exists, and is not an empty folder.")
     folder.mkdir(parents=True, exist_ok=True)
     labels = spec.miniatures[layout](folder, n_clips, n_frames, check_random_state(random_state))
     return Bunch(
@@ -81,5 +81,5 @@ def write_miniature(
 
 def save_photo(path: Path, image: NDArray[np.uint8]) -> None:
     """Write a rendered picture in the format of its suffix."""
-    # Of the formats written here, only JPEG takes the quality.
+    # Only JPEG uses the quality.
     Image.fromarray(image).save(path, quality=95)

@@ -1,6 +1,6 @@
-"""How synthetic persons are rated: the weights behind their traits, and what they allow at best.
+"""How synthetic persons are rated: the coefficients of their traits, and the noise ceiling.
 
-The weights were chosen at will and say nothing about people.
+The coefficients are arbitrary, and say nothing about people.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ EMOTION_NAMES = ("arousal", "valence")
 # Traits in [0, 1] are 0.5 + 0.15 z; a spread like that of the public personality set.
 _TRAIT_MEAN, _TRAIT_SPREAD = 0.5, 0.15
 
-# Arousal and valence: where a person tends to be, where one sample is, how a clip moves about it.
+# Ranges of arousal and valence: of a person's mean, of samples around it, of frames in a clip.
 PERSON_RANGE, SAMPLE_RANGE, MOVEMENT = 0.5, 0.3, 0.2
 _SAMPLE_VARIANCE = (PERSON_RANGE**2 + SAMPLE_RANGE**2) / 3
 _FRAME_VARIANCE = _SAMPLE_VARIANCE + MOVEMENT**2 / 2
@@ -49,7 +49,7 @@ EMOTION_WEIGHTS /= np.sqrt((EMOTION_WEIGHTS**2).sum())
 def trait_parts(
     geometry: NDArray[np.float64], emotion: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> Bunch:
-    """Return what the traits are made of, each with mean 0 and variance 1 over clips."""
+    """Return the parts of the traits, each with mean 0 and variance 1 over clips."""
     # Legendre polynomials: uncorrelated, of variance 1, for coordinates uniform in [-1, 1].
     static = np.hstack([np.sqrt(3) * geometry, np.sqrt(5) / 2 * (3 * geometry**2 - 1)])
     scaled = emotion / np.sqrt(_SAMPLE_VARIANCE)
@@ -75,7 +75,7 @@ def rate(
 def noise_ceiling(weights: tuple[float, float, float], n_frames: dict[str, int]) -> pd.DataFrame:
     """Tabulate the ceilings by half and target, from the variances of the parts.
 
-    They are exact but for the limits of the traits, which cut about one rating in a thousand.
+    They are exact, except that traits are clipped to their range in about one of 1,000 ratings.
     """
     static, emotion, noise = np.square(weights)
     rows = {}

@@ -1,4 +1,4 @@
-"""Formats of data sets: what the package knows of each, in one object."""
+"""Formats of data sets: everything that the package knows about each, in one object."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class FormatOption:
         Turns the text into the value: ``int``, ``float``, ``str``, :func:`parse_bool`,
         :func:`parse_names` or a function that raises ValueError for other text.
     help : str
-        What it does, in a sentence.
+        What it does, in one sentence.
     """
 
     name: str
@@ -41,7 +41,7 @@ class FormatOption:
 
 @dataclass(frozen=True)
 class DatasetFormat:
-    """All that is particular to one data set's files.
+    """Everything that the package must know about the files of one data set.
 
     Register it with :func:`register_format`; then :func:`load_dataset`, :func:`write_miniature`
     and ``persona-affect train`` and ``evaluate`` know it by its name.
@@ -90,11 +90,11 @@ class DatasetFormat:
 
 
 _FORMATS: Final[dict[str, DatasetFormat]] = {}
-#: All registered formats by name; it shows those that are registered later, too.
+#: All registered formats by name, also those that are registered later.
 FORMATS: Final[Mapping[str, DatasetFormat]] = MappingProxyType(_FORMATS)
 
 
-#: Of formats whose samples are the frames of clips.
+#: Options of formats whose samples are frames of clips.
 FRAME_OPTIONS: Final = (
     FormatOption("every", int, "Take every n-th frame of a clip; neighbours are nearly the same."),
     FormatOption("n_frames", int, "Take at most this many frames of a clip."),
@@ -102,7 +102,7 @@ FRAME_OPTIONS: Final = (
 
 
 def register_format(spec: DatasetFormat) -> DatasetFormat:
-    """Make a format known to this package, for as long as the process runs.
+    """Register a format, for as long as the process runs.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Parametric faces as pixels: our own renderer, for data whose every cause is known.
+"""Parametric faces as pixels: our own renderer, for data of which every cause is known.
 
 A face is drawn in *face units*: the origin between the eyes and the nose, x to the right of the
 picture, y down, the chin at y = 1. Flat shapes are drawn first, anti-aliased; then one soft map of
@@ -80,7 +80,7 @@ class _Canvas:
         cv2.fillPoly(self.image, [self._fixed(points)], color, cv2.LINE_AA, _SUBPIXEL_BITS)
 
     def line(self, points: NDArray[np.float64], color: Color, width: float) -> None:
-        """Stroke of constant width, in face units, drawn as a polygon: lines have whole pixels."""
+        """Draw a line as a polygon; OpenCV's own lines are a whole number of pixels wide."""
         along = np.gradient(points, axis=0)
         normal = np.column_stack([-along[:, 1], along[:, 0]])
         normal *= width / 2 / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
@@ -99,7 +99,7 @@ class _Canvas:
         side = np.clip(nx * lx + ny * ly + nz * lz, 0, 1)
         soft = cv2.GaussianBlur(self.light, (0, 0), 0.055 * self.unit)
         light = soft * (1 - scene.light_strength + 1.15 * scene.light_strength * side)
-        # In fixed point, by 128: no float picture is made.
+        # In fixed point, by 128: faster than a picture of floats.
         gain = cv2.merge([light.astype(np.uint8)] * 3)
         return np.asarray(cv2.multiply(self.image, gain, scale=1 / 128), np.uint8)
 
@@ -162,7 +162,7 @@ class _Shape:
         )
 
     def outline(self, grow: float = 0.0) -> NDArray[np.float64]:
-        """Head: half an ellipse above, below it one with a power: a wide jaw is squarer."""
+        """Return the head: half an ellipse above, a superellipse below; a wide jaw is squarer."""
         x, y = _CIRCLE.T
         half = np.where(y > 0, np.sign(x) * (1 - np.abs(y) ** self.jaw) ** 0.5, x)
         return np.column_stack([half * (self.width + grow), y * (1.02 + grow) - 0.02])

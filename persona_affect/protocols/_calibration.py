@@ -1,4 +1,4 @@
-"""Predictions moved and stretched to fit, target by target."""
+"""Linear calibration of predictions, for each target."""
 
 from typing import Self
 
@@ -9,9 +9,9 @@ import pandas as pd
 class AffineCalibration:
     """A line for each target, from predictions to labels, by least squares.
 
-    It corrects a spread that is too wide or too narrow and a shift, and leaves correlations as
-    they are. Least squares draws unsure predictions towards the mean: accuracy and RMSE gain, CCC
-    may lose. Fit it on samples that neither training nor test has seen.
+    It corrects a shift, and a spread that is too wide or too narrow; correlations stay the same.
+    Least squares moves uncertain predictions towards the mean: accuracy and RMSE improve, CCC may
+    become worse. Fit it on samples that are neither in the training nor in the test part.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class AffineCalibration:
     """
 
     def fit(self, y_true: pd.DataFrame, y_pred: pd.DataFrame) -> Self:
-        """Find the lines.
+        """Fit the lines.
 
         Parameters
         ----------
@@ -53,7 +53,7 @@ class AffineCalibration:
         return self
 
     def transform(self, y_pred: pd.DataFrame) -> pd.DataFrame:
-        """Move predictions along the lines.
+        """Apply the lines to predictions.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Scores with intervals, beside a constant."""
+"""Scores with confidence intervals, compared with a constant prediction."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -35,16 +35,16 @@ def evaluate_predictions(
     confidence: float = 0.95,
     random_state: int = 0,
 ) -> pd.DataFrame:
-    """Score predictions target by target, with bootstrap intervals and a constant beside them.
+    """Score predictions for each target, with bootstrap intervals, and those of a constant.
 
     Parameters
     ----------
     y_true : DataFrame of shape (n_samples, n_targets)
         Labels, NaN where not rated.
     y_pred : DataFrame of shape (n_samples, n_targets)
-        Predictions, in the same columns. Where one is missing (no face), the baseline stands in.
+        Predictions, in the same columns. Where one is missing (no face), the baseline is used.
     groups : array-like of shape (n_samples,)
-        Whom, or which clip, each sample shows: the bootstrap draws whole groups.
+        The person or clip that each sample shows: the bootstrap draws whole groups.
     baseline : Series
         A constant for each target, such as the training means.
     personality, emotion : sequence of str
@@ -52,7 +52,7 @@ def evaluate_predictions(
     n_resamples : int, default=1000
         Draws of the bootstrap; 0 for no intervals.
     confidence : float, default=0.95
-        Of the percentile intervals.
+        Confidence level of the percentile intervals.
     random_state : int, default=0
 
     Returns
@@ -103,7 +103,7 @@ def _resample(
     draws: dict[str, list[NDArray[np.float64]]] = {name: [] for name in _MEASURES}
     places = [[y.columns.get_loc(n) for n in names] for names in kinds.values() if names]
     for _ in range(n_resamples):
-        # A group drawn twice is its samples at twice the weight.
+        # The samples of a group that is drawn twice get twice the weight.
         weight = np.bincount(rng.integers(0, n_groups, n_groups), minlength=n_groups)[of_group]
         for name, measure in _MEASURES.items():
             scores = measure(y, p, sample_weight=weight, multioutput="raw_values")

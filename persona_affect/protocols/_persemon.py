@@ -31,13 +31,13 @@ _TEST, _VAL = 0.2, 0.1
 
 
 def assign_parts(data: Bunch) -> NDArray[np.str_]:
-    """Tell which part of the experiment each sample belongs to.
+    """Assign each sample to a part of the experiment.
 
-    Official parts stay what they are. A set with official training and validation parts, whose
-    test labels are kept by its authors (Aff-Wild2), is tested on the validation part, and a tenth
-    of its training groups becomes validation. Of a set without official parts, a fifth of the
-    groups is for the test and a tenth for validation. Groups are dealt by a hash of their names:
-    always alike, whatever files are missing.
+    Official parts are kept. If a set has official training and validation parts, but its authors
+    do not publish the test labels (Aff-Wild2), the validation part is the test, and a tenth of the
+    training groups becomes the validation part. In a set without official parts, a fifth of the
+    groups is for the test and a tenth for validation. A hash of a group's name decides its part,
+    so that the parts are always the same, also if files are missing.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def assign_parts(data: Bunch) -> NDArray[np.str_]:
     Raises
     ------
     ValueError
-        If a set is left without a part, or has official parts for some samples only.
+        If a set has no samples for a part, or official parts for some samples only.
     """
     parts = np.array(data.split, dtype="<U5")
     share = np.array([_share(group) for group in data.groups])
@@ -72,7 +72,7 @@ def assign_parts(data: Bunch) -> NDArray[np.str_]:
             if not (parts[own] == part).any():
                 raise ValueError(
                     f"No sample of {source} is for {part}: it has {own.sum()} samples of "
-                    f"{len(set(data.groups[own]))} groups. Take more, or give it a split."
+                    f"{len(set(data.groups[own]))} groups. Use more samples, or a set with a split."
                 )
     return parts
 
@@ -99,21 +99,21 @@ def run_persemon(
     data : Bunch
         A personality and an emotion set, joined by :func:`persona_affect.datasets.combine`.
     preset : {"authors", "demo", "deeppersonality"} or None, default="authors"
-        As :func:`persona_affect.persemon_params` knows them; None for this package's own defaults.
+        A preset of :func:`persona_affect.persemon_params`; None for this package's own defaults.
     ablation : {"none", "no-coherence", "no-ram", "single-task", "no-pretraining"}, default="none"
         What is left out. ``"single-task"`` trains one model on each set alone.
     params : dict or None, default=None
-        Further parameters of :class:`persona_affect.JointAffectEstimator`, which go before the
-        preset's.
+        Further parameters of :class:`persona_affect.JointAffectEstimator`, which override those of
+        the preset.
     aligner : FaceAligner or None, default=None
-        How faces are found, with a ``cache=`` for large sets; None for the defaults.
+        Finds and aligns the faces; give it a ``cache=`` for large sets. None for the defaults.
     calibrate : bool, default=False
-        Whether to fit an :class:`AffineCalibration` on the validation part, and score what it
-        makes of the predictions.
+        Whether to fit an :class:`AffineCalibration` on the validation part, and score the
+        calibrated predictions.
     n_resamples : int, default=1000
         Draws of the bootstrap.
     random_state : int, default=0
-        Seeds training and bootstrap.
+        Seed of training and bootstrap.
 
     Returns
     -------
@@ -121,13 +121,13 @@ def run_persemon(
         models : dict of str to Pipeline
             ``"joint"``, or ``"personality"`` and ``"emotion"``: each takes photos and clips.
         table, predictions, calibration, facts
-            As :func:`evaluate_persemon` returns them; ``facts`` also of the training.
+            As :func:`evaluate_persemon` returns them; ``facts`` also describes the training.
 
     Raises
     ------
     ValueError
-        If a parameter is unknown, a set is missing or too small, or pretraining is to be left out
-        of a run that has none.
+        If a parameter is unknown, if a set is missing or too small, or if
+        ``ablation="no-pretraining"`` is chosen for a run without pretrained weights.
     """
     if ablation not in ABLATIONS:
         raise ValueError(f"ablation={ablation!r} is none of {tuple(ABLATIONS)}.")
@@ -136,7 +136,7 @@ def run_persemon(
     settings = {**(persemon_params(cast(Any, preset)) if preset else {}), **(params or {})}
     if ablation == "no-pretraining" and settings.get("weights") is None:
         raise ValueError(
-            "ablation='no-pretraining' leaves out nothing: without weights= no run is pretrained."
+            "ablation='no-pretraining' changes nothing: without weights= no run is pretrained."
         )
     settings = {**settings, **ABLATIONS[ablation], "random_state": random_state}
     aligner = FaceAligner() if aligner is None else aligner
@@ -192,8 +192,8 @@ def evaluate_persemon(
 ) -> Bunch:
     """Score trained models on the test parts of both sets.
 
-    Personality is scored over videos, each with its frames' mean prediction; emotion over the
-    samples that are labelled, which are frames.
+    Personality is scored over videos, by the mean prediction over frames; emotion over labelled
+    samples, which are frames.
 
     Parameters
     ----------
@@ -216,13 +216,13 @@ def evaluate_persemon(
         calibration : DataFrame or None
             ``slope`` and ``intercept`` by target.
         facts : dict
-            Of what JSON knows: sizes of the parts, groups of the test part that were also met in
-            training, what was left out, seconds, versions.
+            Values that JSON can hold: sizes of the parts, the number of test groups that are also
+            in the training part, numbers of files left out, seconds, versions.
 
     Raises
     ------
     ValueError
-        If a target is predicted by none of the models.
+        If no model predicts one of the targets.
     """
     parts = assign_parts(data)
     aligner = next(iter(models.values()))[0]
@@ -292,7 +292,7 @@ def _evaluate(
 def _predict(
     models: dict[str, Any], clips: NDArray[np.object_], names: list[str]
 ) -> tuple[pd.DataFrame, "pd.Series[float]"]:
-    """Predict every target with the model that knows it, and tell the training means."""
+    """Predict each target with the model that has it, and return the training means."""
     columns: dict[str, Any] = {}
     means: dict[str, float] = {}
     for model in models.values():

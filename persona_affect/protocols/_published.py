@@ -1,11 +1,11 @@
-"""What others have published, to stand beside."""
+"""Results that others have published, for comparison."""
 
 from typing import Final
 
 import pandas as pd
 
 #: ChaLearn First Impressions V2, official test part, mean over the five traits. The first six are
-#: those of the DeepPersonality benchmark (its own reproductions).
+#: from the DeepPersonality benchmark, which reproduced them.
 PUBLISHED: Final = pd.DataFrame(
     [
         ("PersEmoN, as reproduced in the DeepPersonality benchmark", 0.8920, 0.2064),

@@ -32,7 +32,7 @@ def write_results(result: Bunch, folder: str | PathLike[str]) -> None:
     result : Bunch
         As :func:`run_persemon` or :func:`evaluate_persemon` returns it.
     folder : path-like
-        Made if need be; files of these names are replaced.
+        Created if it does not exist; files of these names are replaced.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def write_results(result: Bunch, folder: str | PathLike[str]) -> None:
 
 
 def to_markdown(result: Bunch) -> str:
-    """Write the table as Markdown, beside the published figures where they are of the same data.
+    """Write the table as Markdown, with published figures if they are for the same data set.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def to_markdown(result: Bunch) -> str:
         what.append("calibrated on the validation part")
     parts = [f"# PersEmoN ({', '.join(what)})", "\n".join(lines), _NOTE, _describe_sets(facts)]
     if "first-impressions" in facts["sets"]:
-        parts += ["## Beside published figures", _beside_published(table)]
+        parts += ["## Compared with published figures", _compare_with_published(table)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -103,7 +103,7 @@ def _describe_sets(facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _beside_published(table: pd.DataFrame) -> str:
+def _compare_with_published(table: pd.DataFrame) -> str:
     lines = ["| model | mean accuracy | mean CCC |", "|---|---|---|"]
     own = table.loc["personality mean"]
     lines.append(f"| **this run** | {own['accuracy_mae']:.4f} | {own['ccc']:.4f} |")
@@ -113,13 +113,13 @@ def _beside_published(table: pd.DataFrame) -> str:
         lines.append(f"| {row['model']} | {row['accuracy_mae']:.4f} | {ccc} |")
     lines.append(
         "\nPublished on the official test part of ChaLearn First Impressions V2, all 2,000 clips; "
-        "a run on other or fewer clips does not compare."
+        "a run on other or fewer clips cannot be compared with them."
     )
     return "\n".join(lines)
 
 
 def _records(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Turn a table into what JSON knows: rows by name, NaN as null."""
+    """Convert a table to values that JSON can hold: rows by name, NaN as null."""
     return {
         str(name): {str(key): None if pd.isna(v) else v for key, v in row.items()}
         for name, row in table.astype(object).to_dict("index").items()

@@ -32,23 +32,23 @@ NAME: Final = "afew-va"
 _LAYOUT: Final = (
     "folders <id>/ (001 to 600), each with <id>.json and its frames <frame>.png (00000.png)"
 )
-#: The annotation of a clip has some 100 kilobytes.
+#: The annotation of a clip has about 100 kilobytes.
 _MAX_BYTES: Final = 2**26
-#: More are no number of a frame.
+#: The number of a frame has fewer digits.
 _DIGITS: Final = 10
 #: Published values are whole numbers from -10 to 10.
 _SCALE: Final = 10.0
 
 DESCR: Final = """AFEW-VA
 
-600 clips of feature films, some 30,000 frames, each rated on arousal and valence from -10 to 10,
-here divided by 10, and marked with 68 landmarks. There is no official split: a clip is a group, and
-frames of a clip belong on one side.
+600 clips of feature films, about 30,000 frames, each rated on arousal and valence from -10 to 10,
+here divided by 10, and marked with 68 landmarks. There is no official split. A clip is a group:
+keep its frames on one side of a split.
 
 Citation: Kossaifi, Tzimiropoulos, Todorovic, Pantic, "AFEW-VA database for valence and arousal
 estimation in-the-wild", Image and Vision Computing 65, 2017.
-Licence: to be had from the iBUG group at Imperial College London, for academic, non-commercial
-research. This package contains none of it."""
+Licence: the iBUG group at Imperial College London gives it for academic, non-commercial research.
+This package contains none of it."""
 
 
 def load_afew_va(
@@ -68,9 +68,9 @@ def load_afew_va(
     every : int, default=1
         Take each `every`-th frame of a clip.
     n_frames : int or None, default=None
-        Take at most that many frames of a clip, at the centres of as many equal segments.
+        Take at most this many frames of a clip, at the centres of equal segments.
     check : {"open", "decode"} or None, default="open"
-        Whether to see that each frame can be opened and is whole, or decode it, or trust.
+        Check that each frame can be opened and is complete, or decode it, or check nothing.
     verbose : bool, default=False
         Show a progress bar of the check.
 
@@ -91,7 +91,7 @@ def load_afew_va(
     Raises
     ------
     DatasetFormatError
-        If the folder is not laid out so, or no frame can be used.
+        If the folder has another layout, or no frame can be used.
 
     Warns
     -----
@@ -130,7 +130,7 @@ def load_afew_va(
 def _read_clip(
     folder: Path, files: set[str], every: int, n_frames: int | None, left_out: LeftOut
 ) -> list[tuple[str, str, int, float, float]]:
-    """Read a clip's labels, and refer to the chosen of its frames."""
+    """Read a clip's labels, and list its chosen frames."""
     path = folder / f"{folder.name}.json"
     try:
         frames = _read_frames(path)
@@ -197,7 +197,7 @@ def _write_miniature(
             arousal, valence = (
                 float(np.rint(10 * drawn.target[n][i])) for n in ("arousal", "valence")
             )
-            # Five rendered landmarks stand for the 68.
+            # The file needs 68 landmarks; the five rendered ones are repeated.
             points = np.resize(drawn.landmarks[i], (68, 2)).round(2).tolist()
             frames[f"{t:05d}"] = {"valence": valence, "arousal": arousal, "landmarks": points}
             save_photo(folder / f"{t:05d}.png", drawn.data[i])

@@ -46,15 +46,16 @@ _MAX_BYTES: Final = 2**27
 DESCR: Final = """Aff-Wild
 
 Videos from YouTube, more than a million frames, each rated on valence and arousal in [-1, 1];
-frames marked -5 are not annotated and left out. Where annotations lie in folders for training,
-validation and test (Train_Set, Validation_Set), those are the official parts. A video is a group.
+frames marked -5 are not annotated, and are left out. If the annotations are in folders for
+training, validation and test (Train_Set, Validation_Set), these are the official parts. A video is
+a group.
 
 Citation: Zafeiriou et al., "Aff-Wild: Valence and Arousal 'In-the-Wild' Challenge", CVPR Workshops
 2017; Kollias et al., "Deep Affect Prediction in-the-Wild: Aff-Wild Database and Challenge, Deep
 Architectures, and Beyond", International Journal of Computer Vision 127, 2019; Kollias, Zafeiriou,
 "Aff-Wild2: Extending the Aff-Wild Database for Affect Recognition", 2018.
-Licence: to be had from its authors by a signed agreement, for non-commercial research; a person
-with a permanent position at a university must sign. This package contains none of it."""
+Licence: its authors give it for non-commercial research, after a person with a permanent position
+at a university has signed an agreement. This package contains none of it."""
 
 
 def load_aff_wild(
@@ -73,13 +74,13 @@ def load_aff_wild(
     root : path-like
         Folder that holds ``cropped_aligned`` and the annotations, directly or further below.
     split : {"train", "val", "test"} or None, default=None
-        Which official part, as the annotations' folders tell; None for all.
+        Which official part, from the names of the annotations' folders; None for all.
     every : int, default=1
         Take each `every`-th of a video's annotated frames: neighbours are nearly the same.
     n_frames : int or None, default=None
-        Take at most that many frames of a video, at the centres of as many equal segments.
+        Take at most this many frames of a video, at the centres of equal segments.
     check : {"open", "decode"} or None, default="open"
-        Whether to see that each frame can be opened and is whole, or decode it, or trust.
+        Check that each frame can be opened and is complete, or decode it, or check nothing.
     verbose : bool, default=False
         Show a progress bar of the check.
 
@@ -91,7 +92,7 @@ def load_aff_wild(
         target : DataFrame of shape (n_samples, 2)
             ``arousal, valence`` in [-1, 1].
         groups, split : ndarray of str, shape (n_samples,)
-            The video; ``"train"``, ``"val"``, ``"test"``, or empty where no folder tells.
+            The video; ``"train"``, ``"val"``, ``"test"``, or empty if no folder is named so.
         frames : ndarray of int, shape (n_samples,)
             Number of the frame in its video, from 1.
         n_invalid : int
@@ -102,13 +103,13 @@ def load_aff_wild(
     Raises
     ------
     DatasetFormatError
-        If the folder is not laid out so, or no frame can be used.
+        If the folder has another layout, or no frame can be used.
 
     Warns
     -----
     MediaWarning
-        Once, counting and naming what was left out. That crops are missing is usual: there is none
-        where the authors' detector saw no face.
+        Once, counting and naming what was left out. Some crops are always missing: there is none
+        where the authors' detector found no face.
     """
     folder = check_root(root, _LAYOUT)
     wanted = check_split(split)
@@ -146,8 +147,8 @@ def load_aff_wild(
     if split is not None and not any(part in wanted for part, _ in labels.values()):
         found = sorted({part or "no part" for part, _ in labels.values()})
         raise DatasetFormatError(
-            f"{folder} has no annotations of the part {split!r}, only of {found}. Parts are told "
-            "by folders such as Train_Set and Validation_Set."
+            f"{folder} has no annotations of the part {split!r}, only of {found}. Folders "
+            "such as Train_Set and Validation_Set name the parts."
         )
     good = check_files([row[0] for row in rows], check, left_out, verbose)
     columns = ["path", "video", "split", "frame", "arousal", "valence"]
@@ -187,7 +188,7 @@ def _read_text(
     labels: dict[str, tuple[str, NDArray[np.float64]]],
     left_out: LeftOut,
 ) -> None:
-    """Add a video's labels; pass by text files about something else."""
+    """Add a video's labels; ignore text files about something else."""
     video = path.stem
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -218,7 +219,7 @@ def _read_line(line: str) -> tuple[float, float]:
 
 
 def _part_of(path: Path, root: Path) -> str:
-    """Tell the official part by the folders between the root and the file."""
+    """Find the official part from the folders between the root and the file."""
     for name in reversed(path.relative_to(root).parts[:-1]):
         for part in ("train", "val", "test"):
             if name.lower().startswith(part):

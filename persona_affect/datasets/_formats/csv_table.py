@@ -1,4 +1,4 @@
-"""Data sets of one's own: a CSV file of paths and labels."""
+"""Your own data sets: a CSV file of paths and labels."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -35,21 +35,22 @@ def load_csv(
     check: Check = "open",
     verbose: bool = False,
 ) -> Bunch:
-    """Load photos and clips that a CSV file lists beside their labels.
+    """Load photos and clips from a CSV file that lists them with their labels.
 
     Parameters
     ----------
     path : path-like
         The file: a column ``path`` (relative paths start at the file's folder), a column for each
-        target, empty or NaN where a sample was not rated, and optionally ``group`` (whom, or which
-        clip, a sample shows) and ``split`` (``train``, ``val`` or ``test``).
+        target, empty or NaN where a sample was not rated, and optionally ``group`` (the person or
+        clip that a sample shows) and ``split`` (``train``, ``val`` or ``test``).
     split : {"train", "val", "test"} or None, default=None
         Which part; None for all.
     personality, emotion : sequence of str or None, default=None
-        Targets of either kind; columns not named are then ignored. With both None, all columns are
+        Targets of the two kinds; other columns are then ignored. If both are None, all columns are
         targets: ``arousal`` and ``valence`` are emotion, the others personality.
     check : {"open", "decode"} or None, default="open"
-        Whether to see that each file can be opened and is whole, or decode a part, or trust.
+        Check that each file can be opened and is complete, or decode a part of it, or check
+        nothing.
     verbose : bool, default=False
         Show a progress bar of the check.
 

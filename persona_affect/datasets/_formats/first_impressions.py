@@ -39,7 +39,7 @@ from persona_affect.media import FrameSequence, VideoWriter
 from persona_affect.metrics import PERSONALITY_NAMES
 
 NAME: Final = "first-impressions"
-#: Our names of the parts, and theirs.
+#: Files of the annotations, by our names of the parts.
 ANNOTATIONS: Final = {
     "train": "annotation_training.pkl",
     "val": "annotation_validation.pkl",
@@ -49,7 +49,7 @@ _LAYOUT: Final = (
     "annotation_training.pkl, annotation_validation.pkl, annotation_test.pkl, and the clips "
     "<video id>.<nnn>.mp4, or folders <video id>.<nnn>/ of face images"
 )
-#: Folders of a miniature, as the archives and as other authors' benchmark name them.
+#: Folders of a miniature, named as in the archives, and as in the DeepPersonality benchmark.
 _FOLDERS: Final = {"train": "train", "val": "validation", "test": "test"}
 _FACE_FOLDERS: Final = {"train": "train", "val": "valid", "test": "test"}
 _CLIP = re.compile(r"(?P<video>.+?)\.\d{3}(\.mp4)?", re.IGNORECASE)
@@ -58,21 +58,21 @@ DESCR: Final = """ChaLearn First Impressions V2
 
 10,000 clips of about 15 seconds of people who speak to a camera, from YouTube; 6,000 for training,
 2,000 for validation, 2,000 for the test. Raters on Amazon Mechanical Turk compared clips in pairs;
-the labels are levels in [0, 1] fitted to the comparisons. They are apparent traits: what raters saw
-in a clip, with their prejudices, not what the people are like.
+the labels are values in [0, 1] fitted to the comparisons. They are apparent traits: impressions of
+raters, with their prejudices, not what the people are like.
 
 Units and polarity: [0, 1]. The file's "neuroticism" is high for clips that look emotionally
 STABLE: `polarity["neuroticism"]` is -1 for the labels as published, and +1 after
 flip_neuroticism=True, which gives 1 - label. CCC, r, RMSE and accuracy are the same either way.
 
-Groups are the videos that clips were cut from. The official parts share some videos: a model may
-have met a test clip's speaker in training.
+Groups are the videos that clips were cut from. The official parts share some videos: the speaker of
+a test clip may also be in the training part.
 
 Citation: Ponce-Lopez et al., "ChaLearn LAP 2016: First Round Challenge on First Impressions", ECCV
 Workshops 2016; Escalante et al., "Modeling, Recognizing, and Explaining Apparent Personality from
 Videos", IEEE Transactions on Affective Computing, 2020.
-Licence: to be had from ChaLearn Looking at People under the terms stated there, for research; the
-clips remain their makers'. This package contains none of it."""
+Licence: ChaLearn Looking at People gives it for research, under the terms stated there; the clips
+belong to their authors. This package contains none of it."""
 
 
 def load_first_impressions(
@@ -86,15 +86,15 @@ def load_first_impressions(
 ) -> Bunch:
     """Load ChaLearn First Impressions V2 from a folder, as references to its clips.
 
-    Annotations and clips are found by their names, wherever below `root` the archives were
-    unpacked. The pickles of the annotations are read without being run.
+    Annotations and clips are found by their names, in any folder below `root`. The pickles of the
+    annotations are read without running them.
 
     Parameters
     ----------
     root : path-like
         Folder that holds the annotations and the clips.
     split : {"train", "val", "test"} or None, default=None
-        Which official part; None for all that are there.
+        Which official part; None for all.
     media : {"auto", "videos", "frames"}, default="auto"
         ``"videos"``: the clips ``<video id>.<nnn>.mp4``. ``"frames"``: folders of that name (with
         or without the suffix) of images, as other toolkits extract them
@@ -102,7 +102,8 @@ def load_first_impressions(
     flip_neuroticism : bool, default=False
         Whether to give 1 - label for neuroticism, which is published as emotional stability.
     check : {"open", "decode"} or None, default="open"
-        Whether to see that each file can be opened and is whole, or decode a part, or trust.
+        Check that each file can be opened and is complete, or decode a part of it, or check
+        nothing.
     verbose : bool, default=False
         Show a progress bar of the check.
 
@@ -115,27 +116,27 @@ def load_first_impressions(
             ``extraversion, agreeableness, conscientiousness, neuroticism, openness`` in [0, 1], NaN
             where a clip was not rated.
         interview : ndarray of shape (n_samples,)
-            The score "would invite to a job interview" in [0, 1], which predictions must not serve;
-            NaN where it is not in the file.
+            The score "would invite to a job interview" in [0, 1]; NaN where the file has none. Do
+            not use predictions for such decisions.
         groups, split : ndarray of str, shape (n_samples,)
             The video that a clip was cut from; ``"train"``, ``"val"`` or ``"test"``.
         clips : ndarray of str, shape (n_samples,)
             Names as in the annotations.
         polarity : dict
-            +1, or -1 where a label falls as the trait rises.
+            +1, or -1 for a target with a low label for a high trait.
         personality, emotion, target_names : list of str
         left_out : DataFrame
-            ``path`` and ``problem`` of all that is missing or damaged.
+            ``path`` and ``problem`` of each missing or damaged file.
         name, DESCR : str
             The citation and the licence are in DESCR.
 
     Raises
     ------
     DatasetFormatError
-        If the folder is not laid out so (it says what was expected and found), an annotation is
-        damaged or out of range, or no clip can be used.
+        If the folder has another layout (the message says what was expected and found), if an
+        annotation is damaged or out of range, or if no clip can be used.
     UnsafePickleError
-        If an annotation file asks for more than plain data; nothing in it was run.
+        If an annotation file contains more than plain data. Nothing in it was run.
 
     Warns
     -----
@@ -202,7 +203,7 @@ def load_first_impressions(
 
 
 def _plain(clip: str) -> str:
-    """Leave out the suffix, which some write in capitals; in the rest, case tells videos apart."""
+    """Remove the suffix, which may be in capitals; in the rest of a name, case matters."""
     return clip[:-4] if clip.lower().endswith(".mp4") else clip
 
 
@@ -262,7 +263,7 @@ def _read_labels(paths: dict[str, Path], left_out: LeftOut) -> pd.DataFrame:
 
 
 def _sequence(folder: Path, check: Check, left_out: LeftOut) -> FrameSequence | None:
-    """Refer to a folder's images, in the order of their numbers; None if none can be read."""
+    """List a folder's images, in the order of their numbers; None if none can be read."""
 
     def order(path: Path) -> tuple[int, str]:
         digits = re.findall(r"\d+", path.stem)
@@ -279,7 +280,7 @@ def _sequence(folder: Path, check: Check, left_out: LeftOut) -> FrameSequence | 
 def _write_miniature(
     root: Path, n_clips: int, n_frames: int, rng: np.random.RandomState, *, faces: bool
 ) -> pd.DataFrame:
-    """Two clips a video, as most of the published ones have several."""
+    """Write two clips for each video, since most published videos have several."""
     n_videos = -(-n_clips // 2)
     drawn = make_affect_clips(
         n_videos, 2, n_frames=n_frames, halves="personality", image_size=PIXELS, random_state=rng

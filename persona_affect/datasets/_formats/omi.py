@@ -44,9 +44,9 @@ _IMPRESSIONS: Final = ("trustworthy", "attractive", "dominant", "smart", "happy"
 DESCR: Final = """One Million Impressions
 
 Synthetic portraits (256 pixels) with the means of human ratings of impressions (trustworthy, happy,
-dominant, ...) on sliders from 0 to 100. The attributes are impressions by their own names, not the
-Big Five; here they count as personality targets. Nobody real is shown: each portrait is a group.
-There is no official split.
+dominant, ...) on sliders from 0 to 100. The attributes are impressions with names of their own, not
+the Big Five; here they count as personality targets. The portraits show no real person: each is a
+group. There is no official split.
 
 Units: 0 to 100 as published; 0 to 1 with unit_range=True.
 
@@ -74,7 +74,7 @@ def load_omi(
     unit_range : bool, default=False
         Whether to divide the ratings by 100.
     check : {"open", "decode"} or None, default="open"
-        Whether to see that each portrait can be opened and is whole, or decode it, or trust.
+        Check that each portrait can be opened and is complete, or decode it, or check nothing.
     verbose : bool, default=False
         Show a progress bar of the check.
 
@@ -93,7 +93,7 @@ def load_omi(
     Raises
     ------
     DatasetFormatError
-        If the folder is not laid out so, or no portrait can be used.
+        If the folder has another layout, or no portrait can be used.
     ValueError
         If an attribute is not in the file.
 
@@ -148,8 +148,8 @@ def load_omi(
 def _in_range(
     table: pd.DataFrame, stimuli: "pd.Series[str]", path: Path, left_out: LeftOut
 ) -> pd.DataFrame:
-    """Read ratings as numbers; what is none, or outside 0 to 100, is noted and becomes NaN."""
-    # A table without a line keeps its strings otherwise.
+    """Read ratings as numbers; all that are not from 0 to 100 are noted and become NaN."""
+    # Without astype, a table without rows would keep columns of strings.
     ratings = table.apply(pd.to_numeric, errors="coerce").astype(float)
     bad = (ratings.isna() & table.notna() & (table != "")) | (ratings < 0) | (ratings > 100)
     for row in bad.index[bad.any(axis=1)]:
@@ -158,7 +158,7 @@ def _in_range(
 
 
 def _find_image(folder: Path, stimulus: str) -> Path:
-    # A name from a file must not lead out of the folder.
+    # A name from the file must not point outside the folder.
     name = Path(stimulus).name
     candidates = [folder / f"{name}{suffix}" for suffix in PHOTO_SUFFIXES]
     return next((path for path in candidates if path.exists()), candidates[0])
@@ -168,7 +168,7 @@ def _write_miniature(root: Path, n_clips: int, _: int, rng: np.random.RandomStat
     drawn = make_affect_faces(n_clips, halves="personality", image_size=PIXELS, random_state=rng)
     (root / "images").mkdir()
     stimuli = np.sort(rng.choice(np.arange(2, 1005), n_clips, replace=False))
-    # Impressions made up from what is shown.
+    # Impressions are invented from the rendered traits and emotions.
     shown = drawn.truth[[*PERSONALITY_NAMES[:2], "arousal", "valence", *PERSONALITY_NAMES[2:4]]]
     ratings = 100 * (shown - [0, 0, -1, -1, 0, 0]) / [1, 1, 2, 2, 1, 1]
     ratings = ratings.set_axis(_IMPRESSIONS, axis=1).round(3)
