@@ -87,7 +87,7 @@ def test_sets_that_cannot_be_split_are_named():
 def test_parameters_are_checked(both, roots):
     with pytest.raises(ValueError, match="ablation='all'"):
         run_persemon(both, ablation="all")
-    with pytest.raises(ValueError, match="leaves out nothing"):
+    with pytest.raises(ValueError, match="changes nothing"):
         run_persemon(both, ablation="no-pretraining")
     with pytest.raises(ValueError, match="a personality set and an emotion set"):
         run_persemon(combine(load_afew_va(roots / "va")))
