@@ -52,7 +52,12 @@ def resolve_device(device: str) -> str:
 
 
 def resolve_loaded_device(device: str) -> str:
-    """Resolve the device of a model that may come from another machine: the CPU if it is not here.
+    """Return the device of a model that may come from another machine, or the CPU if it lacks here.
+
+    Returns
+    -------
+    str
+        `device` itself, also ``"auto"``, or ``"cpu"``.
 
     Warns
     -----
@@ -60,14 +65,15 @@ def resolve_loaded_device(device: str) -> str:
         If the device is not on this machine.
     """
     try:
-        return resolve_device(device)
+        resolve_device(device)
     except ValueError:
         warn_user(
             f"The model was fitted with device={device!r}, which is not here; it predicts on the "
-            "CPU. To train it further, set_params(device='auto').",
+            "CPU.",
             UserWarning,
         )
         return "cpu"
+    return device
 
 
 def network_on(network: Network, device: str) -> Network:

@@ -18,7 +18,6 @@ MAX_LINES = 400
 PRIVATE_IMPORTS = {
     ("persona_affect.app._limits", "persona_affect.media._decoding"),
     ("persona_affect.app._predict", "persona_affect.media._samples"),
-    ("persona_affect.persistence._models", "persona_affect.estimators._state"),
 }
 LONG_MODULES = {"datasets/_synthetic.py", "estimators/_dynamics.py", "faces/_aligner.py"}
 

@@ -1,10 +1,13 @@
 """Models as files: equal to the bit when they come back, and harmless when they do not."""
 
+import importlib
 import json
 import os
 import pickle
+import pkgutil
 import subprocess
 import sys
+from contextlib import suppress
 
 import joblib
 import numpy as np
@@ -15,12 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from skorch.callbacks import EpochTimer
 
+import persona_affect
 from persona_affect import (
     FaceAligner,
     FaceEmbedder,
@@ -28,13 +32,14 @@ from persona_affect import (
     KernelFeatures,
     PersonDynamicsEncoder,
     RAMRegressor,
+    TaskFusion,
     load_model,
     save_model,
 )
 from persona_affect.datasets import make_affect_faces, make_dynamic_clips
 from persona_affect.exceptions import ModelFormatError, WeightsError
 from persona_affect.networks import make_backbone
-from persona_affect.persistence import _files, read_model_info
+from persona_affect.persistence import _files, _models, read_model_info
 
 RNG = np.random.default_rng(0)
 EMBEDDINGS = RNG.normal(size=(12, 6)).astype(np.float32)
@@ -301,12 +306,64 @@ def test_fitted_on_a_gpu_loads_without_one(faces, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_a_missing_gpu_is_told(tmp_path):
-    save_model(clone(ON_MATRICES["RAM"]).fit(EMBEDDINGS, LABELS), tmp_path / "model")
-    forge(tmp_path / "model", lambda d: d["model"]["parameters"].update(device="cuda"))
+@pytest.mark.parametrize("device", ["cuda", "cuda:99", "hpu", "meta", "nonsense"])
+@pytest.mark.parametrize("name", ["RAM", "adapter"])
+def test_a_device_that_is_not_here_is_named(name, device, tmp_path):
+    save_model(ON_MATRICES[name], tmp_path / "model")
+    forge(tmp_path / "model", lambda d: d["model"]["parameters"].update(device=device))
     with pytest.warns(UserWarning, match="predicts on the CPU"):
         loaded = load_model(tmp_path / "model")
-    assert_equal(results(loaded, EMBEDDINGS), results(ON_MATRICES["RAM"], EMBEDDINGS))
+    assert_equal(results(loaded, EMBEDDINGS), results(ON_MATRICES[name], EMBEDDINGS))
+
+
+@pytest.mark.parametrize("model", [FaceAligner(), FaceEmbedder(), PersonDynamicsEncoder()])
+def test_a_device_that_is_not_here_is_replaced_in_every_class(model):
+    node = {"class": type(model).__name__, "parameters": {"device": "hpu"}, "facts": {}}
+    with pytest.warns(UserWarning, match="predicts on the CPU"), suppress(*_models.NOT_A_MODEL):
+        _models.rebuild({**node, "output": None}, {})
+
+
+def test_every_public_estimator_can_be_saved_or_says_why():
+    modules = [
+        importlib.import_module(f"persona_affect.{module.name}")
+        for module in pkgutil.iter_modules(persona_affect.__path__)
+        if module.ispkg or not module.name.startswith("_")
+    ]
+    public = {
+        value
+        for module in [persona_affect, *modules]
+        for value in (getattr(module, name) for name in getattr(module, "__all__", ()))
+        if isinstance(value, type) and issubclass(value, BaseEstimator)
+    }
+    assert {FaceAligner, JointAffectEstimator, TaskFusion} <= public
+    for estimator in public:
+        saved = _models.CLASSES.get(estimator.__name__) is estimator
+        assert saved != hasattr(estimator, "_why_not_saved"), estimator
+
+
+def test_an_estimator_that_cannot_be_saved_says_why(tmp_path):
+    with pytest.raises(ValueError, match=r"TaskFusion cannot be saved: its encoder.*joblib"):
+        save_model(TaskFusion(None, Ridge()), tmp_path / "model")
+
+
+def test_a_note_that_a_terminal_obeys_is_not_saved(tmp_path):
+    with pytest.raises(ValueError, match="control characters"):
+        save_model(ON_MATRICES["RAM"], tmp_path / "model", notes={"meaning": "\x1b[2J"})
+    assert not any(tmp_path.iterdir())
+
+
+def test_paths_of_the_training_stay_behind(tmp_path, faces, weights):
+    model = joint(weights=weights, checkpoint=tmp_path / "checkpoint")
+    save_model(model.fit(faces.data, faces.target), tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    assert (loaded.weights, loaded.checkpoint) == (None, None)
+    assert str(tmp_path).encode() not in (tmp_path / "model").read_bytes()
+    np.testing.assert_array_equal(loaded.predict(faces.data), model.predict(faces.data))
+
+
+def test_a_folder_is_no_model(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder: give the file"):
+        load_model(tmp_path)
 
 
 def test_the_description_says_what_the_model_is(tmp_path):
@@ -329,7 +386,7 @@ def test_a_file_neither_keeps_nor_brings_a_folder_to_write_to(tmp_path):
     assert loaded.cache is None
     assert loaded.margin == 0.5
     forge(path, lambda d: d["model"]["parameters"].update(cache=str(tmp_path / "elsewhere")))
-    with pytest.raises(ModelFormatError, match="may not say where to write"):
+    with pytest.raises(ModelFormatError, match=r"may not set .*cache"):
         load_model(path)
 
 
@@ -423,7 +480,36 @@ FORGERIES = {
     "a pipeline of nothing": lambda d: d.update(model={"class": "Pipeline", "steps": [3]}),
     "an unknown container": lambda d: d["model"].update(output="__import__('os')"),
     "no model": lambda d: d.pop("model"),
+    "libraries that are a list": lambda d: d.update(libraries=["torch"]),
+    "notes that are a text": lambda d: d.update(notes="\x1b]0;owned\x07"),
+    "notes of numbers": lambda d: d.update(notes={"meaning": 3}),
+    "a note that a terminal obeys": lambda d: d.update(notes={"meaning": "\x1b]0;owned\x07"}),
+    "a key that a terminal obeys": lambda d: d.update(notes={"\x1b[2J": ""}),
+    "targets that are no names": lambda d: d.update(target_names=[1]),
+    "parameters that are a list": lambda d: d["model"].update(parameters=["backbone"]),
+    "facts that are a text": lambda d: d["model"].update(facts="n_features"),
+    "a step without a model": lambda d: d.update(
+        model={"class": "Pipeline", "steps": [["joint", None]]}
+    ),
+    "16 pipelines in each other": lambda d: d.update(model=nest(d["model"], 16)),
+    "200 pipelines in each other": lambda d: d.update(model=nest(d["model"], 200)),
+    "a thousand steps": lambda d: d.update(
+        model={"class": "FeatureUnion", "weights": {}, "steps": [["a", d["model"]]] * 1000}
+    ),
+    "segments without end": lambda d: d["model"]["parameters"].update(n_segments=10**8),
+    "a batch without end": lambda d: d["model"]["parameters"].update(batch_size=10**12),
+    "names without end": lambda d: d["model"]["parameters"].update(personality=["a"] * 10**5),
+    "a checkpoint": lambda d: d["model"]["parameters"].update(checkpoint="/tmp/elsewhere"),
+    "weights of another file": lambda d: d["model"]["parameters"].update(weights="/tmp/weights"),
+    "callbacks": lambda d: d["model"]["parameters"].update(callbacks=["os.system"]),
 }
+
+
+def nest(node, depth):
+    """Put a model into `depth` pipelines."""
+    for _ in range(depth):
+        node = {"class": "Pipeline", "steps": [["step", node]]}
+    return node
 
 
 @pytest.fixture(scope="module")
@@ -486,8 +572,10 @@ class TestDamage:
             lambda t: t.update({"network.pam.0.weight": torch.zeros(5, 7)}),
             lambda t: t.update({"network.pam.0.bias": torch.zeros(5, dtype=torch.float64)}),
             lambda t: t.update({"targets.mean": torch.zeros(3, dtype=torch.float64)}),
+            lambda t: t["network.pam.0.weight"].fill_(torch.nan),
+            lambda t: t["targets.scale"].fill_(torch.inf),
         ],
-        ids=["missing", "extra", "stray", "shape", "type", "scaler"],
+        ids=["missing", "extra", "stray", "shape", "type", "scaler", "NaN", "infinity"],
     )
     def test_forged_tensors(self, content, tmp_path, edit):
         path = tmp_path / "model"

@@ -27,6 +27,16 @@ from ._dynamics_training import (
     spread_centres,
     train_generic,
 )
+from ._state import (
+    Facts,
+    Tensors,
+    add_prefix,
+    check_finite,
+    fill_network,
+    pack_table,
+    take,
+    unpack_table,
+)
 from ._training import seeded_torch
 
 #: Persons whose gradients measure the whitening; moments of so few channels need no more.
@@ -408,6 +418,42 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
         centres = spread_centres(len(frames), margin_frames(self.net_), self.n_windows)
         maps = draw_maps(self.net_, [frames], [centres])
         return maps.movedim(2, 4).numpy(), centres.numpy()
+
+    def _get_state(self) -> tuple[Facts, Tensors]:
+        tensors = {
+            **add_prefix("network", self.net_.state_dict()),
+            **add_prefix("before", self.whitening_.before),
+            **add_prefix("after", self.whitening_.after),
+            **add_prefix("history", pack_table(self.history_)),
+        }
+        return {"history": list(self.history_.columns)}, tensors
+
+    def _set_state(self, facts: Facts, tensors: Tensors) -> None:
+        check_shapes(self)
+        network = fill_network(
+            lambda: DynamicsUNet(self.scales, self.context, self.widths, self.spacing),
+            take("network", tensors),
+        )
+        before, after = take("before", tensors), take("after", tensors)
+        for level in self.filter_levels:
+            width = network.level_widths[level]
+            expected = (len(network.scales), width, width)
+            for found in (before[level], after[level]):
+                if (tuple(found.shape), found.dtype) != (expected, torch.float32):
+                    raise ValueError(
+                        f"the whitening of {level} is {tuple(found.shape)}, not {expected}"
+                    )
+                check_finite(f"the whitening of {level}", found)
+        if not before.keys() == after.keys() == set(self.filter_levels):
+            raise ValueError(f"whitening of {sorted(before | after)}, not of {self.filter_levels}")
+        # Copies: tensors of a file are views of its memory.
+        self.whitening_ = Whitening(
+            {level: tensor.clone() for level, tensor in before.items()},
+            {level: tensor.clone() for level, tensor in after.items()},
+        )
+        self.net_ = network.requires_grad_(False)
+        self.history_ = unpack_table(facts["history"], take("history", tensors))
+        self.n_iter_ = len(self.history_)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

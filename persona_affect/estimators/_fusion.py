@@ -57,6 +57,10 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
     True
     """
 
+    _why_not_saved: ClassVar[str] = (
+        "its encoder and regressors may be of any class. Save a fitted encoder alone, or the whole "
+        "with joblib.dump"
+    )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "encoder": [HasMethods(["fit", "transform"]), None],
         "regressor": [HasMethods(["fit", "predict"])],

@@ -6,7 +6,6 @@ from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.utils import Tags, check_consistent_length, check_random_state
@@ -19,22 +18,22 @@ from persona_affect.objectives import REGRESSION_LOSSES
 
 from ._assembly import choose_losses, find_present, hold_out, label_clips, make_net
 from ._augmentation import AUGMENTATIONS
-from ._backbone_params import BACKBONE_CONSTRAINT, BackboneParams
+from ._backbone_params import BACKBONE_CONSTRAINT
 from ._clips import check_embeddings, check_face_clips, holds_faces
+from ._joint_state import JointState
 from ._prediction import JointPrediction
 from ._presets import HEAD_STYLES
-from ._targets import Targets, TargetScaler, read_targets
+from ._targets import TargetScaler, read_targets
 from ._training import (
     OPTIMIZERS,
     PRECISIONS,
-    AffectNet,
     history_table,
     seeded_torch,
     train,
 )
 
 
-class JointAffectEstimator(JointPrediction, BackboneParams):
+class JointAffectEstimator(JointPrediction, JointState):
     """Apparent personality and emotion from faces, learnt jointly (PersEmoN).
 
     One network: a shared feature extractor (FEM), a head for personality (PAM), a head for arousal
@@ -351,23 +350,6 @@ class JointAffectEstimator(JointPrediction, BackboneParams):
             train(net, data, held_out)
         self._keep(net, history_table(net), targets, scaler)
         return self
-
-    def _keep(
-        self, net: AffectNet, history: pd.DataFrame, targets: Targets, scaler: TargetScaler
-    ) -> None:
-        """Set the fitted attributes; of `targets` the names alone count."""
-        self.net_ = net
-        self.history_ = history
-        self.n_iter_ = len(history)
-        self.target_names_ = targets.names
-        self.personality_names_, self.emotion_names_ = targets.personality, targets.emotion
-        self._scaler = scaler
-        self._one_dimensional = targets.one_dimensional
-        internal = [*targets.personality, *targets.emotion]
-        self._order = [internal.index(name) for name in targets.names]
-        self.target_means_ = scaler.mean[self._order]
-        self.target_stds_ = scaler.std[self._order]
-        self._n_features_out = net.module_.fem.n_features
 
     def _start(self, X: Any) -> tuple[Backbone, Sequence[NDArray[Any]]]:
         """Build the FEM, and read `X` as what it takes."""

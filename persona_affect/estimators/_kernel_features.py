@@ -1,7 +1,7 @@
 """Embeddings beside features of a Gaussian kernel: linear heads on them are no longer linear."""
 
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import torch
@@ -19,6 +19,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from persona_affect._sklearn import Interval, fit_context
 
 from ._clips import check_embeddings
+from ._state import Facts, Tensors, check_finite, copy_array, pack_inputs, unpack_inputs
+
+#: Fitted attributes that are arrays.
+_ARRAYS: Final = ("mean_", "components_", "centres_", "normalization_")
 
 
 class KernelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -186,6 +190,24 @@ class KernelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         )
         check_embeddings(X)
         return X
+
+    def _get_state(self) -> tuple[Facts, Tensors]:
+        tensors = {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
+        return {"gamma": self.gamma_, **pack_inputs(self)}, tensors
+
+    def _set_state(self, facts: Facts, tensors: Tensors) -> None:
+        arrays = {name: copy_array(tensors.pop(name)) for name in _ARRAYS}
+        n_features, n_centres = len(arrays["mean_"]), len(arrays["centres_"])
+        rank = len(arrays["components_"])
+        expected = ((n_features,), (rank, n_features), (n_centres, rank), (n_centres, n_centres))
+        for (name, array), shape in zip(arrays.items(), expected, strict=True):
+            if array.shape != shape or array.dtype.kind != "f":
+                raise ValueError(f"{name} is {array.dtype} {array.shape}, not a float {shape}")
+            check_finite(name, torch.from_numpy(array))
+            setattr(self, name, array)
+        self.gamma_ = float(facts["gamma"])
+        self._n_features_out = n_features + n_centres
+        unpack_inputs(self, facts, n_features)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -23,8 +23,22 @@ from persona_affect.metrics import SCORERS
 from persona_affect.networks import RAM
 from persona_affect.objectives import masked_half_squared_error
 
+from ._state import (
+    Facts,
+    Tensors,
+    add_prefix,
+    check_names,
+    fill_network,
+    pack_inputs,
+    pack_scaler,
+    pack_table,
+    take,
+    unpack_inputs,
+    unpack_scaler,
+    unpack_table,
+)
 from ._targets import TargetScaler
-from ._training import history_table, seeded_torch, standard_callbacks, train
+from ._training import history_table, seeded_torch, settle, standard_callbacks, train
 
 
 class _RAMNet(NeuralNet):
@@ -229,6 +243,36 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
         float
         """
         return cast(float, SCORERS["r2"](self, X, y, sample_weight=sample_weight))
+
+    def _get_state(self) -> tuple[Facts, Tensors]:
+        facts = {
+            "target_names": self.target_names_,
+            "one_dimensional": self._one_dimensional,
+            "history": list(self.history_.columns),
+            **pack_inputs(self),
+        }
+        tensors = {
+            **add_prefix("network", self.net_.module_.state_dict()),
+            **add_prefix("inputs", pack_scaler(self._input)),
+            **add_prefix("targets", pack_scaler(self._output)),
+            **add_prefix("history", pack_table(self.history_)),
+        }
+        return facts, tensors
+
+    def _set_state(self, facts: Facts, tensors: Tensors) -> None:
+        names, n_features = check_names(facts["target_names"]), facts["n_features_in"]
+        network = fill_network(
+            lambda: RAM(n_features, len(names), self.hidden, "identity").double(),
+            take("network", tensors),
+        )
+        self.net_ = make_ram_net(network, device=resolve_device(self.device)).initialize()
+        settle(self.net_)
+        self._input = unpack_scaler(take("inputs", tensors), n_features)
+        self._output = unpack_scaler(take("targets", tensors), len(names))
+        self.history_ = unpack_table(facts["history"], take("history", tensors))
+        self.target_names_ = names
+        self._one_dimensional = bool(facts["one_dimensional"])
+        unpack_inputs(self, facts, n_features)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -171,6 +171,12 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         self.cache = cache
         self.verbose = verbose
 
+    def _get_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {}, {}
+
+    def _set_state(self, facts: dict[str, Any], tensors: dict[str, Any]) -> None:
+        self.fit()
+
     def fit(self, X: Any = None, y: Any = None) -> Self:
         """Check the parameters; there is nothing to learn.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,23 +19,24 @@ from persona_affect._files import atomic_write
 from persona_affect.exceptions import MissingDependencyError, ModelFormatError, WeightsError
 from persona_affect.networks import BACKBONES
 
+from ._descriptions import check_description, without_local
 from ._models import NOT_A_MODEL, describe, final_step, find_backbones, rebuild
 
 #: Raised when an older version of this package could not read the files of this one.
-#: 2: `backbone_params` instead of `levels` and `crops`; the packages of backbones.
+#: 2: `backbone_params` instead of `levels` and `crops`; the packages of backbones; nothing local.
 FORMAT_VERSION: Final = 2
 
 
-def _gather_backbone_params(description: dict[str, Any]) -> dict[str, Any]:
-    """Upgrade a description of format 1: `levels` and `crops` become `backbone_params`."""
+def _upgrade_format_1(description: dict[str, Any]) -> dict[str, Any]:
+    """Upgrade format 1: `levels` and `crops` are `backbone_params` now; what is local goes."""
 
     def upgrade(node: dict[str, Any]) -> dict[str, Any]:
         if "steps" in node:
             steps = [[name, upgrade(step)] for name, step in node["steps"]]
             return {**node, "steps": steps}
+        parameters = without_local(node["parameters"])
         if node["class"] not in ("FaceEmbedder", "JointAffectEstimator"):
-            return node
-        parameters = dict(node["parameters"])
+            return {**node, "parameters": parameters}
         options = {name: parameters.pop(name, None) for name in ("levels", "crops")}
         given = {name: value for name, value in options.items() if value is not None}
         return {**node, "parameters": {**parameters, "backbone_params": given or None}}
@@ -44,9 +45,7 @@ def _gather_backbone_params(description: dict[str, Any]) -> dict[str, Any]:
 
 
 #: By format version, what turns a description of that version into the next one's.
-UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-    1: _gather_backbone_params
-}
+UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _upgrade_format_1}
 
 #: Made by ``benchmarks/train_bundled_model.py``; under terms of its own, see LICENSE beside it.
 BUNDLED: Final = Path(__file__).parents[1] / "models" / "impressions.safetensors"
@@ -104,8 +103,9 @@ def save_model(
 
     Notes
     -----
-    Parameters are stored as given; ``weights="/home/me/sphereface.pt"`` too, as a path. The
-    weights themselves are in the file, and the path is not needed to predict.
+    Parameters are stored as given, but no paths: ``weights="/home/me/sphereface.pt"``,
+    ``checkpoint=`` and ``cache=`` are left out, and ``n_jobs=``. The weights themselves are in the
+    file. Set those parameters again before another fit.
 
     Examples
     --------
@@ -143,6 +143,7 @@ def save_model(
         "backbones": {name: BACKBONES[name].package for name in sorted(find_backbones(node))},
         "model": node,
     }
+    check_description(description)
     text = json.dumps(description, indent=1)
     header = {"persona_affect": text, "sha256": _digest(text, tensors)}
     with atomic_write(path) as draft:
@@ -187,7 +188,7 @@ def load_model(path: str | PathLike[str] | None = None) -> BaseEstimator:
         _require_backbones(description)
         return rebuild(description["model"], tensors)
     except NOT_A_MODEL as error:
-        raise ModelFormatError(f"{path} describes no model: {error}") from error
+        raise ModelFormatError(f"{path} describes no model: {error}.") from error
 
 
 def read_model_info(path: str | PathLike[str] | None = None) -> dict[str, Any]:
@@ -249,6 +250,8 @@ def bundled_model() -> Path:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give the file that save_model wrote.")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -268,14 +271,16 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         description = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ModelFormatError(f"{path} has an unreadable description: {error}") from error
-    if not isinstance(description, dict) or "model" not in description:
-        raise ModelFormatError(f"{path} describes no model.")
+    try:
+        check_description(description)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelFormatError(f"{path} describes no model: {error}.") from error
     return _upgraded(description, path), tensors
 
 
 def _upgraded(description: dict[str, Any], path: Path) -> dict[str, Any]:
     version = description.get("format_version")
-    wrote = cast(dict[str, str], description.get("libraries") or {}).get("persona-affect", "?")
+    wrote = description.get("libraries", {}).get("persona-affect", "?")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise ModelFormatError(
             f"{path} has format {version!r}, written by persona-affect {wrote}; this version "
@@ -290,7 +295,7 @@ def _upgraded(description: dict[str, Any], path: Path) -> dict[str, Any]:
         try:
             description = UPGRADES[version](description)
         except NOT_A_MODEL as error:
-            raise ModelFormatError(f"{path} describes no model: {error}") from error
+            raise ModelFormatError(f"{path} describes no model: {error}.") from error
         version += 1
     return description
 

@@ -5,37 +5,26 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from persona_affect import estimators, faces
+from persona_affect._device import resolve_loaded_device
 from persona_affect._sklearn import check_params, check_step_names, output_container
-from persona_affect.estimators import (
-    FaceEmbedder,
-    JointAffectEstimator,
-    KernelFeatures,
-    PersonDynamicsEncoder,
-    RAMRegressor,
-)
-from persona_affect.estimators._state import pack, unpack
-from persona_affect.faces import FaceAligner
 
-#: All that a file can name; whatever else it says, nothing else is ever called.
-CLASSES: Final[dict[str, type[BaseEstimator]]] = {
-    cls.__name__: cls
-    for cls in (
-        FaceAligner,
-        FaceEmbedder,
-        JointAffectEstimator,
-        KernelFeatures,
-        PersonDynamicsEncoder,
-        RAMRegressor,
-    )
+from ._descriptions import MAX_DEPTH, check_parameters, without_local
+
+#: All that a file can name; whatever else it says, nothing else is ever called. Those public
+#: estimators that can give their state and take it back: see ``estimators/_state.py``.
+CLASSES: Final[dict[str, Any]] = {
+    name: cls
+    for room in (estimators, faces)
+    for name, cls in vars(room).items()
+    if name in room.__all__ and hasattr(cls, "_set_state")
 }
-
-#: Parameters that a file neither keeps nor brings: folders that would be written to.
-_OF_THIS_MACHINE: Final = ("cache",)
 
 _CONTAINERS: Final = (None, "default", "pandas", "polars")
 
@@ -76,6 +65,8 @@ def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "")
     ValueError
         If something cannot be described so.
     """
+    if prefix.count(".") > MAX_DEPTH:
+        raise ValueError(f"Pipelines that are nested deeper than {MAX_DEPTH} cannot be saved.")
     if isinstance(model, Pipeline):
         return {"class": "Pipeline", "steps": _describe_steps(model.steps, tensors, prefix)}
     if isinstance(model, FeatureUnion):
@@ -83,6 +74,8 @@ def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "")
         weights = {k: _plain(v, k) for k, v in (model.transformer_weights or {}).items()}
         return {"class": "FeatureUnion", "steps": steps, "weights": weights}
     name = type(model).__name__
+    if hasattr(model, "_why_not_saved"):
+        raise ValueError(f"{name} cannot be saved: {model._why_not_saved}.")
     if CLASSES.get(name) is not type(model):
         what = repr(model) if isinstance(model, str) else name
         raise ValueError(
@@ -90,17 +83,13 @@ def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "")
             "unions of them can. joblib.dump saves any."
         )
     check_is_fitted(model)
-    facts: dict[str, Any] = {}
-    if not isinstance(model, FaceAligner):
-        facts, own = pack(model)
-        tensors.update({f"{prefix}{key}": tensor for key, tensor in own.items()})
-    parameters = model.get_params(deep=False)
+    facts, own = model._get_state()
+    tensors.update({f"{prefix}{k}": v.detach().cpu().contiguous() for k, v in own.items()})
     return {
         "class": name,
         "parameters": {
             key: _plain(value, f"{name}({key}=)")
-            for key, value in parameters.items()
-            if key not in _OF_THIS_MACHINE
+            for key, value in without_local(model.get_params(deep=False)).items()
         },
         "facts": facts,
         "output": output_container(model),
@@ -146,17 +135,19 @@ def rebuild(node: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> BaseE
         # Names that scikit-learn would refuse are refused now.
         check_step_names(composed, [name for name, _ in steps])
         return composed
-    if any(key in node["parameters"] for key in _OF_THIS_MACHINE):
-        raise ValueError(f"a file may not say where to write, with one of {_OF_THIS_MACHINE}")
     if node["class"] not in CLASSES:
         raise ValueError(f"class {node['class']!r} is none of {sorted(CLASSES)}")
+    check_parameters(node["parameters"])
     model = CLASSES[node["class"]](**node["parameters"])
     check_params(model)
-    if isinstance(model, FaceAligner):
-        model.fit()
-    else:
-        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        unpack(model, node["facts"], own)
+    if hasattr(model, "device"):
+        model.device = resolve_loaded_device(model.device)
+    own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    # Networks are built with random weights, which those of the file replace.
+    with torch.random.fork_rng(devices=[]):
+        model._set_state(node["facts"], own)
+    if own:
+        raise ValueError(f"nothing takes the tensors {sorted(own)}")
     if node["output"] not in _CONTAINERS:
         raise ValueError(f"output {node['output']!r} is none of {_CONTAINERS}")
     if node["output"] is not None:

@@ -1,5 +1,8 @@
 """What must not change a prediction: order, company, containers, memory layout, workers."""
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import joblib
 import numpy as np
 import pytest
@@ -41,6 +44,19 @@ def test_batch_size_of_prediction_does_not_matter(case, monkeypatch):
     for size in ("_FACES_PER_CPU_PASS", "_FRAMES_PER_PASS"):
         monkeypatch.setattr(f"persona_affect.estimators._inference.{size}", 3)
     assert_close(case.run(fitted), expected)
+
+
+@pytest.mark.filterwarnings("ignore::persona_affect.exceptions.NoFaceWarning")
+def test_eight_threads_share_a_fitted_model(case):
+    fitted = case.fit()
+    before = pickle.dumps(fitted)
+    expected = case.run(fitted)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: case.run(fitted), range(16)))
+    for run in found:
+        for a, b in zip(run, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert pickle.dumps(fitted) == before
 
 
 @pytest.mark.cases("aligner")

@@ -1,0 +1,122 @@
+"""What a fitted joint network knows: kept by `fit`, written to a file and read back."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import nn
+
+from persona_affect._device import resolve_device
+from persona_affect.networks import EmbeddingAdapter
+from persona_affect.objectives import PersEmoNLoss
+
+from ._assembly import make_network
+from ._backbone_params import BackboneParams
+from ._state import (
+    Facts,
+    Tensors,
+    add_prefix,
+    check_names,
+    fill_network,
+    pack_inputs,
+    pack_scaler,
+    pack_table,
+    take,
+    unpack_inputs,
+    unpack_scaler,
+    unpack_table,
+)
+from ._targets import Targets, TargetScaler
+from ._training import AffectNet, settle
+
+
+class JointState(BackboneParams):
+    """The fitted attributes of :class:`JointAffectEstimator`."""
+
+    adapter_rank: int
+    batch_size: int
+    device: str
+    loss: str
+    precision: str
+    net_: AffectNet
+    history_: pd.DataFrame
+    target_names_: list[str]
+    personality_names_: list[str]
+    emotion_names_: list[str]
+    target_means_: NDArray[np.float64]
+    target_stds_: NDArray[np.float64]
+    _scaler: TargetScaler
+    _one_dimensional: bool
+
+    def _keep(
+        self, net: AffectNet, history: pd.DataFrame, targets: Targets, scaler: TargetScaler
+    ) -> None:
+        """Set the fitted attributes; of `targets` the names alone count."""
+        self.net_ = net
+        self.history_ = history
+        self.n_iter_ = len(history)
+        self.target_names_ = targets.names
+        self.personality_names_, self.emotion_names_ = targets.personality, targets.emotion
+        self._scaler = scaler
+        self._one_dimensional = targets.one_dimensional
+        internal = [*targets.personality, *targets.emotion]
+        self._order = [internal.index(name) for name in targets.names]
+        self.target_means_ = scaler.mean[self._order]
+        self.target_stds_ = scaler.std[self._order]
+        self._n_features_out = net.module_.fem.n_features
+
+    def _get_state(self) -> tuple[Facts, Tensors]:
+        network, losses = self.net_.module_, self.net_.criterion_.weights
+        facts = {
+            "target_names": self.target_names_,
+            "personality": self.personality_names_,
+            "emotion": self.emotion_names_,
+            "one_dimensional": self._one_dimensional,
+            "lambdas": {f"lambda_{term}": weight for term, weight in losses.items()},
+            "n_features": None if network.fem.input_size is not None else network.fem.n_features,
+            "history": list(self.history_.columns),
+            **pack_inputs(self),
+        }
+        tensors = {
+            **add_prefix("network", network.state_dict()),
+            **add_prefix("targets", pack_scaler(self._scaler)),
+            **add_prefix("history", pack_table(self.history_)),
+        }
+        return facts, tensors
+
+    def _set_state(self, facts: Facts, tensors: Tensors) -> None:
+        personality, emotion = check_names(facts["personality"]), check_names(facts["emotion"])
+        names = check_names(facts["target_names"])
+        if sorted(names) != sorted(personality + emotion):
+            raise ValueError(f"the targets {names} are not {personality} and {emotion}")
+        targets = Targets(
+            np.empty((0, len(names))), personality, emotion, names, bool(facts["one_dimensional"])
+        )
+        lambdas = {name: float(weight) for name, weight in facts["lambdas"].items()}
+        width = facts["n_features"]
+
+        def build() -> nn.Module:
+            on_faces = width is None
+            backbone = (
+                self._make_backbone(None)
+                if on_faces
+                else EmbeddingAdapter(width, self.adapter_rank)
+            )
+            return make_network(self, backbone, targets, lambdas)[0]
+
+        net = AffectNet(
+            fill_network(build, take("network", tensors)),
+            PersEmoNLoss(**lambdas, regression=self.loss),
+            batch_size=self.batch_size,
+            precision=self.precision,
+            device=resolve_device(self.device),
+            train_split=None,
+            verbose=0,
+            callbacks__print_log=None,
+        ).initialize()
+        settle(net)
+        scaler = unpack_scaler(take("targets", tensors), len(names))
+        history: Any = unpack_table(facts["history"], take("history", tensors))
+        self._keep(net, history, targets, scaler)
+        unpack_inputs(self, facts, width)

@@ -1,0 +1,127 @@
+"""What the description in a model's file may say, checked before anything is built from it."""
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+#: Far above real models: what a file states decides how much time and memory it takes.
+MAX_DEPTH: Final = 6
+MAX_STEPS: Final = 50
+_MAX_ITEMS: Final = 10_000
+_MAX_INTEGER: Final = 10**6
+#: Each costs the work of a frame in every clip, however short the clip is.
+_MAX_FRAMES: Final = 10_000
+_COUNTS_OF_FRAMES: Final = ("n_frames", "n_segments")
+#: Parameters whose integers are no sizes.
+_NO_SIZES: Final = ("random_state",)
+
+#: Parameters that belong to one machine, and those of their values that mean the same on all. A
+#: file neither keeps nor sets the others: a later fit would read or write at a path, or start as
+#: many processes as it says.
+_LOCAL: Final[dict[str, tuple[Any, ...]]] = {
+    "cache": (None,),
+    "checkpoint": (None,),
+    "n_jobs": (None, 1),
+    "weights": (None, "pretrained"),
+}
+_TABLES_OF_TEXT: Final = ("polarity", "notes", "libraries", "backbones")
+
+
+def check_description(description: Any) -> None:
+    """Check the types of a description, how deep its pipelines go, and its characters.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Saying what is wrong.
+    """
+    if not isinstance(description, dict):
+        raise TypeError("its description is no table")
+    for key in _TABLES_OF_TEXT:
+        table = description.get(key, {})
+        if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
+            raise TypeError(f"{key} is no table of texts")
+    check_names(description.get("target_names", []))
+    _check_node(description.get("model"))
+    for text in _flatten(description):
+        if isinstance(text, str):
+            check_text(text)
+
+
+def check_names(names: Any) -> None:
+    """Check that `names` is a list of texts."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{names!r} is no list of names")
+
+
+def check_text(text: str) -> None:
+    """Refuse control characters: a terminal that shows the text would obey them."""
+    if any(unicodedata.category(c) == "Cc" and c not in "\n\t" for c in text):
+        raise ValueError(f"control characters in {text!r}")
+
+
+def check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Check that parameters neither belong to one machine nor ask for absurd sizes.
+
+    Raises
+    ------
+    ValueError
+        Naming the parameter.
+    """
+    local = parameters.keys() - without_local(parameters).keys()
+    if local:
+        raise ValueError(f"a file may not set {sorted(local)}, which belong to a machine")
+    if parameters.get("callbacks") is not None:
+        raise ValueError("a file may not set callbacks, which are code")
+    for name in parameters.keys() - set(_NO_SIZES):
+        items = list(_flatten(parameters[name]))
+        if len(items) > _MAX_ITEMS:
+            raise ValueError(f"{name} has {len(items):,} items, more than {_MAX_ITEMS:,}")
+        limit = _MAX_FRAMES if name in _COUNTS_OF_FRAMES else _MAX_INTEGER
+        for item in items:
+            if isinstance(item, int) and abs(item) > limit:
+                raise ValueError(f"{name} holds {item:.3g}, which is beyond {limit:,}")
+
+
+def without_local(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out parameters that belong to the machine where the model was fitted."""
+    return {
+        name: value
+        for name, value in parameters.items()
+        if name not in _LOCAL or value in _LOCAL[name]
+    }
+
+
+def _check_node(node: Any, depth: int = 0) -> int:
+    """Check the shape of a model's description; return how many estimators are in it."""
+    if not isinstance(node, dict) or not isinstance(node.get("class"), str):
+        raise TypeError("it describes no model")
+    if depth > MAX_DEPTH:
+        raise ValueError(f"pipelines are nested deeper than {MAX_DEPTH}")
+    if node["class"] not in ("Pipeline", "FeatureUnion"):
+        for key in ("parameters", "facts"):
+            if not isinstance(node.get(key), dict):
+                raise TypeError(f"{node['class']} has no table of {key}")
+        return 1
+    if not isinstance(node.get("steps"), list):
+        raise TypeError(f"{node['class']} has no list of steps")
+    count = 0
+    for step in node["steps"]:
+        if not isinstance(step, list) or len(step) != 2 or not isinstance(step[0], str):
+            raise TypeError(f"a step of {node['class']} is no name with a model")
+        count += _check_node(step[1], depth + 1)
+    if count > MAX_STEPS:
+        raise ValueError(f"it has more than {MAX_STEPS} steps")
+    return count
+
+
+def _flatten(value: Any) -> Iterator[Any]:
+    """Yield the numbers, texts and keys in what JSON knows."""
+    if isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _flatten(item)
+    else:
+        yield value
