@@ -1,9 +1,9 @@
-"""Annotate a 720p talking head with the bundled model: frames a second, and where the time goes.
+"""Annotate a 720p clip of a speaker with the bundled model: frames a second, and a profile.
 
     PERSONA_AFFECT_DATA=... python benchmarks/annotate.py --threads 2
 
 The clips of GRID (25 frames a second) are enlarged to 1280 x 720 and joined, with their sound. Each
-setting runs in a process of its own, so that its peak memory is its own; loading is not counted.
+setting runs in a new process, so that its peak memory is measured alone; loading is not counted.
 """
 
 from __future__ import annotations

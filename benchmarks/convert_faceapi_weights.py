@@ -1,11 +1,11 @@
-"""Make ``persona_affect/models/faceapi.safetensors`` of the weights that face-api.js released.
+"""Make ``persona_affect/models/faceapi.safetensors`` from the weights released by face-api.js.
 
     npm pack @vladmandic/face-api@1.7.15 && tar xzf vladmandic-face-api-1.7.15.tgz
     python benchmarks/convert_faceapi_weights.py package/model
 
-A model there is a JSON list of tensors, in the order of the layers, and one file of their values,
-most of them bytes that stand for ``minimum + scale * byte``. Ours has the same layers in the same
-order; their last, fully connected ones are left out.
+A released model is a JSON list of tensors, in the order of the layers, and one file of their
+values, most of them bytes that mean ``minimum + scale * byte``. Our networks have the same layers
+in the same order, without the last, fully connected ones.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Run one face detector in its own environment, for `faces.py`.
 
-A line of JSON on standard input names images (``.npy`` files) and how often to time them; a line on
-standard output gives the faces, the best time in seconds, by the clock and of the processor, and
-this process's peak memory.
+A line of JSON on standard input names images (``.npy`` files) and how often to time them. A line on
+standard output has the faces, the best wall-clock and processor times in seconds, and the peak
+memory of this process.
 """
 
 from __future__ import annotations

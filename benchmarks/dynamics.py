@@ -1,14 +1,14 @@
-"""What person-specific dynamics are worth: ranking, recognition, traits, tasks, speed.
+"""Evaluate person-specific dynamics: ranking, recognition, traits, tasks, speed.
 
     python benchmarks/dynamics.py --seeds 5 --out benchmarks/results/dynamics.md
     python benchmarks/dynamics.py --parts speed --seeds 1
     PERSONA_AFFECT_DATA=... python benchmarks/dynamics.py --parts grid --seeds 1
 
-A seed renders its own persons (`make_dynamic_clips`): unlabelled ones to train the generic network,
-others with traits, some of one look, some in three tasks. Clips are shrunk to half size to fit in
-memory. Traits are regressed by standardised ridge in five folds by person, for every descriptor
-alike. Intervals are 95 %, Student's t over seeds. Seeds can run apart (`--first-seed`): results
-are kept in `--cache`, and a last call tabulates them.
+Each seed renders its own persons (`make_dynamic_clips`): unlabelled ones to train the generic
+network, others with traits, some of whom look the same, some in three tasks. Clips have half the
+size, to fit in memory. For every descriptor, traits are regressed by a ridge on standardised
+features in five folds by person. Intervals are 95 %, Student's t over seeds. Seeds can run
+separately (`--first-seed`): results are kept in `--cache`, and a last call tabulates them.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""What can be known of the clips of `make_dynamic_clips`, by who sees the movement itself.
+"""The best results that are possible on `make_dynamic_clips`, if the movement itself is known.
 
     python benchmarks/dynamics_ceiling.py
 
-No pixels: the drive x(t) of the upper and the lower face is given. Two ceilings for
-`benchmarks/dynamics.py`: how well the frames of a window can be ranked by who sees the drive at
-three of them, neighbours or further apart, and what 75 frames say of a person's styles to
-statistics that were made for them and a regression that learns from 3,000 persons. Two minutes on
-one core.
+There are no pixels: the drive x(t) of the upper and the lower face is given. Two ceilings for
+`benchmarks/dynamics.py`: how well the frames of a window can be ranked from the drive at three of
+them, neighbours or further apart; and how well a person's styles can be predicted from 75 frames,
+by statistics made for them and a regression that learns from 3,000 persons. Two minutes on one
+core.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
-"""Photos with one to ten faces, made the same way on every machine, for benchmarks and tests.
+"""Photos with one to ten faces, the same on every machine, for benchmarks and tests.
 
 Real faces come from the folder named by ``PERSONA_AFFECT_DATA`` (OMI portraits, GRID clips) and,
-where scikit-image is installed, from its photo of an astronaut; drawn ones from
+if scikit-image is installed, from its photo of an astronaut; rendered faces come from
 `persona_affect.datasets.make_affect_faces`.
 """
 

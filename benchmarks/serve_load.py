@@ -1,9 +1,9 @@
-"""Load on the web page's server: fifty programs at once, five hundred photos, none lost.
+"""Load test of the web page's server: fifty clients at once, five hundred photos.
 
     python benchmarks/serve_load.py --clients 50 --requests 500
 
-Server and clients share this machine's processor cores. Every request uploads a rendered photo of
-480 x 480 pixels with one face, waits for its turn, and checks the answer.
+Server and clients share the processor cores of this machine. Every request uploads a rendered photo
+of 480 x 480 pixels with one face, waits in the queue, and checks the answer.
 """
 
 import argparse

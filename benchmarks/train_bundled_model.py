@@ -2,8 +2,8 @@
 
     PERSONA_AFFECT_DATA=folder python benchmarks/train_bundled_model.py
 
-Writes ``persona_affect/models/impressions.safetensors``. What to expect of it on portraits that it
-was not trained on is what ``omi_cross_validation.py`` prints; ``docs/model_card.md`` has it.
+Writes ``persona_affect/models/impressions.safetensors``. ``omi_cross_validation.py`` measures the
+same recipe on portraits that it was not trained on; ``docs/model_card.md`` has the figures.
 """
 
 from pathlib import Path

@@ -1,10 +1,10 @@
-"""How many predictions a second the web page's webcam reaches, in a real browser.
+"""Measure the predictions a second of the web page's webcam, in a real browser.
 
     python benchmarks/webcam.py [--seconds 30]
 
 `persona-affect serve` with the bundled model, and headless Chromium whose camera is a rendered
-person who moves, 640 x 480 at 30 frames a second; server and browser share the machine. Prints the
-rate that the page shows, once a second, after ten seconds of warming up.
+person who moves, 640 x 480 at 30 frames a second; server and browser share the machine. After ten
+seconds of warm-up, prints once a second the rate that the page shows.
 """
 
 import argparse

@@ -1,11 +1,12 @@
-"""Learn targets of your own from few faces: how accuracy grows with their number.
+"""Learn your own targets from few faces: how accuracy grows with the number of faces.
 
     PERSONA_AFFECT_DATA=folder python examples/finetune_on_your_faces.py [CURVE.png]
 
-The feature extractor of the bundled model stays as it is; only the heads learn, on 50, 200 and 600
-of the portraits in ``folder/omi``, four attributes that the bundled model does not know. They are
-compared with a ridge on pixels, and measured on the same faces, which no fit has seen. For faces of
-your own, let `read` return paths of photos and a DataFrame of ratings. Two minutes on one core.
+The feature extractor of the bundled model is not changed. Only the heads are trained, on 50, 200
+and 600 portraits in ``folder/omi``, for four attributes that the bundled model does not predict.
+They are compared with a ridge on pixels, on faces that are in no training set. To use your own
+faces, let `read` return paths of photos and a DataFrame of ratings. It takes two minutes on one
+core.
 """
 
 import os
@@ -43,7 +44,7 @@ def shrink(photo):
 
 def main():
     photos, ratings = read()
-    # Computed once: nothing before the heads learns.
+    # Computed once: only the heads are trained.
     features = load_model()[:-1].transform(photos)
     pixels = np.array([shrink(photo) for photo in photos])
     order = np.random.default_rng(0).permutation(len(photos))

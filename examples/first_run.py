@@ -2,10 +2,10 @@
 
     python examples/first_run.py [PHOTO]
 
-Training needs no data: persons are rendered. One half are clips rated on the Big Five, the other
-half photos of other persons rated on arousal and valence, seen by another camera. One ``fit`` takes
-both; about three minutes on two cores. The model that comes with the package, learnt from ratings
-of 804 portraits, then looks at your photo, or at scikit-image's portrait of an astronaut.
+Training needs no data: persons are rendered. One half is clips rated on the Big Five, the other
+half photos of other persons, with another camera, rated on arousal and valence. One ``fit`` takes
+both; it takes about three minutes on two cores. Then the model that comes with the package, trained
+on ratings of 804 portraits, predicts your photo, or scikit-image's portrait of an astronaut.
 """
 
 import sys
@@ -39,8 +39,8 @@ def main() -> None:
     print("(The baseline is the mean label, whose CCC and Pearson r are 0.)")
 
     print(
-        "(Rendered persons with made-up traits: the machinery works, and nothing is said about\n"
-        "anybody. What follows was learnt from real ratings.)"
+        "(These persons are rendered and their traits invented: the table shows that the method\n"
+        "works, and says nothing about anybody. The next model was trained on real ratings.)"
     )
 
     photo, name = astronaut() if len(sys.argv) == 1 else (sys.argv[1], sys.argv[1])

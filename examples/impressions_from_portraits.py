@@ -1,11 +1,11 @@
-"""First light on real ratings: impressions from portraits, learnt from two half-labelled sets.
+"""Impressions from portraits, with real ratings, learned from two half-labelled sets.
 
     PERSONA_AFFECT_DATA=folder python examples/impressions_from_portraits.py [MODEL.joblib]
 
 Reads the One Million Impressions portraits from ``folder/omi``. Half of the training faces keep
 only their personality columns, the other half only their emotion columns. Trains for about eight
-minutes on two cores, compares with baselines on a fixed held-out fifth, and saves the model; when
-MODEL.joblib is there already, it is loaded and predicts.
+minutes on two cores, compares with baselines on a fixed held-out fifth, and saves the model. If
+MODEL.joblib exists already, it is loaded instead of trained.
 
 Peterson, Uddenberg, Griffiths, Todorov, Suchow, "Deep models of superficial face judgments", PNAS
 2022. The ratings are impressions that faces make on raters, not what people are.
@@ -53,7 +53,7 @@ def ridge_on_pixels(train, y, test):
 
 
 def load(folder):
-    """Give paths of portraits, ratings in [0, 1], and a number drawn from each stimulus' name."""
+    """Return paths of portraits, ratings in [0, 1], and a hash of each stimulus' name."""
     ratings = pd.read_csv(folder / "ratings.csv", index_col="stimulus")
     paths = [str(folder / "images" / f"{stimulus}.jpg") for stimulus in ratings.index]
     draw = np.array([zlib.crc32(str(stimulus).encode()) for stimulus in ratings.index])
@@ -92,7 +92,7 @@ def main() -> None:
 
     aligner = model[0]
     portraits = [open_photo(path) for path in paths]
-    # A photo without a face would stop here, by name: the comparison is on the same faces.
+    # A photo without a face would be an error here: all models are compared on the same faces.
     faces = [clip[0] for clip in aligner.transform(paths)]
     rows, others = np.flatnonzero(held_out), np.flatnonzero(~held_out)
     predictions = {

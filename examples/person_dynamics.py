@@ -1,12 +1,12 @@
-"""Describe persons by how they move: a course through the stages, with pictures.
+"""Describe persons by how they move: all stages, with pictures.
 
     python examples/person_dynamics.py --persons 60 --out dynamics.png
 
-How people move tells something that no single frame does. A network learns from unlabelled clips to
-tell the order of frames in time; then filters inserted into it learn from one person's clips alone,
-and their weights describe how that person moves. Every person here is rendered, and the traits are
-made up: each follows one style of movement, none the look of the face. Some minutes on two cores;
-with fewer persons the regression has too little to learn from.
+How people move contains information that no single frame has. A network learns from unlabelled
+clips to find the order of frames in time. Then filters are inserted into it and learn from the
+clips of one person; their weights describe how that person moves. All persons here are rendered,
+and the traits are invented: each follows one style of movement, none the look of the face. It takes
+a few minutes on two cores. With fewer persons, the regression has too little training data.
 """
 
 import argparse
@@ -39,11 +39,11 @@ def main() -> None:
 
     # %%
     # Stage 1: a generic U-net learns the order of frames from unlabelled clips of strangers. At
-    # scale k it ranks the 2k + 1 frames around a face; the accuracy leaves out what it was shown.
+    # scale k it ranks the 2k + 1 frames around a face; the accuracy ignores the input frames.
     encoder = PersonDynamicsEncoder(max_epochs=options.epochs, random_state=0, verbose=1)
     encoder.fit(strangers.data)
     accuracy = encoder.ranking_accuracy(persons.data[:20]).mean(axis=0)
-    # At scale 1 it was shown all there is to rank.
+    # At scale 1 all ranked frames are input frames.
     for scale, share in list(zip(encoder.scales, accuracy, strict=True))[1:]:
         print(f"scale {scale}: {share:.2f} of the pairs of unseen frames in order")
 

@@ -1,13 +1,14 @@
-"""Search the weights of the joint loss, and draw the validation surface.
+"""Search the weights of the joint loss, and plot the validation scores.
 
     python examples/search_loss_weights.py [PICTURE.png]
 
-Needs no data: 800 faces are rendered, half of them rated on the Big Five, the other half, of other
-persons seen by another camera, on arousal and valence. The extra ``pretrained`` gives the features.
+It needs no data: 800 faces are rendered. Half of them are rated on the Big Five; the other half,
+other persons with another camera, on arousal and valence. The features need the extra
+``pretrained``.
 
-A pipeline's ``memory=`` caches what its steps are fitted on, but not what they make of a
-validation fold, which is new to every candidate. The aligner and the embedder learn nothing from
-the data, so here they run once, before the search, and what is left to search is cheap: 27
+A pipeline's ``memory=`` caches the results of `fit_transform` on training folds, but not those of
+`transform` on validation folds, which every candidate computes again. The aligner and the embedder
+learn nothing from the data. Therefore they run once, before the search, and the search is cheap: 27
 combinations of weights in 3 folds, then a random search that gives most candidates few epochs.
 """
 
@@ -47,7 +48,7 @@ def main() -> None:
         embeddings = Memory(folder, verbose=0).cache(front.fit_transform)(faces.data)
     print(f"{len(embeddings)} faces embedded in {perf_counter() - started:.0f} s")
 
-    # Features can move only through the adapter; without one, coherence has nothing to act on.
+    # Only the adapter can change the features; without it, coherence would have no effect.
     model = JointAffectEstimator(adapter_rank=8, max_epochs=10, random_state=0)
     # Persons stay in one fold, and both kinds of label are in every fold.
     folds = AffectGroupKFold(3)
