@@ -1,4 +1,4 @@
-"""The options of a backbone as parameters of the estimator that takes it."""
+"""Options of a backbone as parameters of an estimator."""
 
 from collections.abc import Callable, Mapping
 from os import PathLike
@@ -14,7 +14,7 @@ from persona_affect.networks import (
     make_backbone,
 )
 
-#: What `backbone=` may be. A view: one that is registered later is among them.
+#: Values that `backbone=` may have, also names that are registered later.
 BACKBONE_CONSTRAINT: Final[list[Any]] = [StrOptions(BACKBONES.keys()), callable]
 
 _PREFIX: Final = "backbone__"
@@ -23,7 +23,7 @@ _PREFIX: Final = "backbone__"
 class BackboneParams(BaseEstimator):
     """Lets ``backbone__option`` address one of `backbone_params`, as in a search.
 
-    The dictionary that was given is never changed: a new one takes its place.
+    The caller's dictionary is never changed: a new one replaces it.
     """
 
     backbone: str | Callable[..., Backbone]

@@ -1,4 +1,4 @@
-"""Face clips in every shape that users hold them, read one way; and which frames to read."""
+"""Reading face clips from all forms of X, and the choice of frames."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persona_affect.exceptions import InvalidImageError
+from persona_affect.media import segment_centres
 
 _KINDS: Final = (
     "an array of face clips (as FaceAligner returns), a uint8 array (n, H, W, 3) or "
@@ -15,7 +16,7 @@ _KINDS: Final = (
 
 
 def holds_faces(X: Any) -> bool:
-    """Tell whether `X` holds pictures; if not, it is to be read as a matrix of embeddings."""
+    """Return whether `X` holds pictures; if not, it is a matrix of embeddings."""
     if isinstance(X, np.ndarray) and not np.issubdtype(X.dtype, np.object_):
         return X.ndim in (4, 5)
     if not isinstance(X, (list, tuple)) and not (isinstance(X, np.ndarray) and X.ndim == 1):
@@ -31,7 +32,7 @@ def check_face_clips(X: Any, input_size: tuple[int, int] | None) -> Sequence[NDA
     X : array-like
         1-D array or list of clips (T, H, W, 3), a 4-D array of photos or a 5-D array of clips.
     input_size : tuple of (H, W) or None
-        What the backbone takes.
+        Size that the backbone takes.
 
     Returns
     -------
@@ -41,7 +42,7 @@ def check_face_clips(X: Any, input_size: tuple[int, int] | None) -> Sequence[NDA
     Raises
     ------
     InvalidImageError
-        Naming the first sample that is not a clip of the right size and type.
+        If a sample is not a clip of the right size and type; the message names the first.
     """
     if isinstance(X, np.ndarray) and X.ndim == 4:
         X = X[:, None]
@@ -69,7 +70,7 @@ def check_embeddings(X: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     Raises
     ------
     ValueError
-        Naming the first row of which a part is missing.
+        If a row is partly missing; the message names the first.
     """
     missing = np.isnan(X)
     faceless = np.asarray(missing.all(1))
@@ -84,15 +85,14 @@ def check_embeddings(X: NDArray[np.float32]) -> list[NDArray[np.float32]]:
 
 
 def centre_frames(n_frames: int, n_segments: int) -> NDArray[np.intp]:
-    """Index the centre frame of each of `n_segments` equal segments; all frames if there are fewer.
+    """Return the centre frame of each of `n_segments` equal segments, or all frames if fewer.
 
     Examples
     --------
     >>> centre_frames(9, 3)
     array([1, 4, 7])
     """
-    n_segments = min(n_segments, n_frames)
-    return ((np.arange(n_segments) + 0.5) * n_frames / max(n_segments, 1)).astype(np.intp)
+    return segment_centres(n_frames, min(n_segments, n_frames))
 
 
 def random_frames(n_frames: int, n_segments: int, rng: np.random.RandomState) -> NDArray[np.intp]:

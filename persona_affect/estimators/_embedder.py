@@ -1,4 +1,4 @@
-"""Faces as embeddings, by a feature extractor alone."""
+"""Embeddings of faces, by a feature extractor alone."""
 
 from collections.abc import Callable
 from numbers import Integral
@@ -23,9 +23,9 @@ from ._state import Facts, Tensors, add_prefix, fill_network, take
 
 
 class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackboneParams):
-    """Turn face clips into embeddings with a pretrained feature extractor (FEM).
+    """Embed face clips with a pretrained feature extractor (FEM).
 
-    In the cached part of a pipeline it leaves a search over the heads' settings nothing to do but
+    Put it into the cached part of a pipeline: a search over settings of the heads then trains only
     the heads.
 
     Parameters
@@ -39,25 +39,26 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackbonePa
         ``"pretrained"`` takes the weights of the ResNet29 from the extra ``pretrained``, and those
         of face-api's networks from this package; a SphereFace needs a path, a function None.
     backbone_params : dict, default=None
-        Options of the backbone. ``{"levels": "stage128"}`` takes earlier maps of the ResNet29,
-        which keep more of what a face expresses; ``{"crops": (1.0, 0.7)}`` concatenates what the
-        ResNet29 or face-api's networks see of central squares, given as shares of the face's side.
-        See the network's class, such as :class:`persona_affect.networks.ResNet29`. In a search,
-        ``backbone__levels`` sets one option.
+        Options of the backbone. ``{"levels": "stage128"}`` returns earlier maps of the ResNet29,
+        which have more information about the facial expression. ``{"crops": (1.0, 0.7)}``
+        concatenates the embeddings of central squares of the face, for the ResNet29 and face-api's
+        networks; crops are fractions of the side. See the class of the network, such as
+        :class:`persona_affect.networks.ResNet29`. In a search, ``backbone__levels`` sets one
+        option.
     mirror : bool, default=True
         Average the embeddings of each face and of its mirror image.
     n_segments : int or None, default=3
-        Average over the centre frames of that many segments of a clip; None for all frames.
+        Average over the centre frames of this many segments of a clip; None for all frames.
     device : str, default="auto"
-        ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where there is one.
+        ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU if there is one.
     verbose : int, default=0
         1 shows a progress bar.
 
     Attributes
     ----------
     network_ : persona_affect.networks.Backbone
-        The feature extractor, on the CPU: it is pickled, and loads anywhere. Where another device
-        computes, a copy of it does.
+        The feature extractor, on the CPU, so that a pickle of it loads on any machine. Other
+        devices compute with a copy.
 
     Examples
     --------
@@ -100,7 +101,7 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackbonePa
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Build the feature extractor; nothing is learnt from `X`.
+        """Build the feature extractor; it learns nothing from `X`.
 
         Parameters
         ----------
@@ -115,14 +116,14 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackbonePa
         Raises
         ------
         ValueError
-            If there are no weights: embeddings of a network that never learnt say nothing.
+            If there are no weights: embeddings of an untrained network have no meaning.
         InvalidImageError
-            If a sample is no face clip of the backbone's size.
+            If a sample is not a face clip of the backbone's size.
         """
         if self.weights is None and isinstance(self.backbone, str):
             raise ValueError(
-                f"FaceEmbedder(backbone={self.backbone!r}) needs weights=; a backbone that never "
-                "learnt embeds nothing."
+                f"FaceEmbedder(backbone={self.backbone!r}) needs weights=: embeddings of an "
+                "untrained backbone have no meaning."
             )
         network = self._make_backbone(self.weights).eval()
         check_face_clips(X, network.input_size)
@@ -130,7 +131,7 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackbonePa
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
-        """Embed.
+        """Embed face clips.
 
         Parameters
         ----------
@@ -146,7 +147,7 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackbonePa
         Warns
         -----
         NoFaceWarning
-            Naming samples without a face.
+            If samples have no face; the message names them.
         """
         check_is_fitted(self)
         clips = check_face_clips(X, self.network_.input_size)
@@ -159,7 +160,7 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackbonePa
             if not self.mirror:
                 embedding: torch.Tensor = network(frames)
                 return embedding
-            # A face passes with its mirror image, which is faster than one after the other.
+            # Faces and their mirror images pass together, which is faster than one by one.
             both = torch.cat([frames, frames.flip(2)]).split(size)
             return torch.cat([network(part) for part in both]).unflatten(0, (2, -1)).mean(0)
 
@@ -175,7 +176,7 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackbonePa
         self._keep(fill_network(lambda: self._make_backbone(None), take("network", tensors)))
 
     def _keep(self, network: Backbone) -> None:
-        # A fifth faster on a CPU, since frames come channels last.
+        # Frames are channels last, so that this is a fifth faster on a CPU.
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network_, self._n_features_out = network, network.n_features
 

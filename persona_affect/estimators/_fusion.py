@@ -1,4 +1,4 @@
-"""Several tasks of one person, fused early or late."""
+"""Fusion of several tasks of one person, early or late."""
 
 from typing import Any, ClassVar, Self
 
@@ -15,31 +15,31 @@ from persona_affect._sklearn import HasMethods, StrOptions, fit_context
 class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
     """Predict traits of persons recorded in several tasks, by any encoder and regressor.
 
-    Different tasks bring out different sides of a person. Early fusion concatenates the descriptors
-    of all tasks before one regression; late fusion averages the predictions of one regression a
-    task, and so can do without a task that a person was not recorded in.
+    Different tasks show different sides of a person. Early fusion concatenates the descriptors of
+    all tasks before one regression. Late fusion averages the predictions of one regression for each
+    task, so that a person may lack the recording of a task.
 
     Parameters
     ----------
     encoder : transformer or None
-        Fitted on the clips of all tasks together, then applied task by task. Wrap one that is
-        fitted already in :class:`sklearn.frozen.FrozenEstimator`. None where `X` holds descriptors.
+        Fitted on the clips of all tasks together, then applied to each task. Wrap an encoder that
+        is fitted already in :class:`sklearn.frozen.FrozenEstimator`. None if `X` holds descriptors.
     regressor : regressor
-        A copy of it predicts the traits; several targets at once if it can.
+        Copies of it predict the traits. For several targets it must support them.
     fusion : {"early", "late"}, default="early"
 
     Attributes
     ----------
     encoder_ : transformer or None
     regressors_ : list of regressors
-        One, or with late fusion one a task.
+        One, or one for each task with late fusion.
     n_tasks_ : int
 
     References
     ----------
     Song et al., "Self-supervised Learning of Person-specific Facial Dynamics for Automatic
-    Personality Recognition", IEEE TAC 2021: fusing tasks reaches the highest accuracy. How they
-    are fused is ours.
+    Personality Recognition", IEEE TAC 2021: fusing tasks gives the highest accuracy. The way
+    of fusing is ours.
 
     See Also
     --------
@@ -79,9 +79,10 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_tasks)
-            In each cell what the encoder takes for one sample: a face clip, or a list of clips. The
-            tasks are in one order for everybody; a clip of zero frames stands for a task that a
-            person was not recorded in. With ``encoder=None``, an array (n_samples, n_tasks, d).
+            Each cell holds what the encoder takes for one sample: a face clip, or a list of clips.
+            The order of the tasks is the same for all persons. A clip of zero frames means that the
+            person has no recording of the task. With ``encoder=None``, an array
+            (n_samples, n_tasks, d).
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
 
         Returns
@@ -144,7 +145,7 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         return np.asarray((np.sum(predictions, axis=0).T / counts).T)
 
     def _describe(self, tasks: list[Any]) -> list[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
-        """Descriptors to regress from, and which samples have them, by regressor."""
+        """Return the descriptors of each regressor, and which samples have them."""
         by_task = [
             np.stack([np.asarray(cell, np.float64) for cell in task])
             if self.encoder_ is None
@@ -163,11 +164,12 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
 
 
 def _columns(X: Any) -> list[NDArray[np.object_]]:
-    """Cut (n_samples, n_tasks) into tasks, each an array of cells."""
+    """Split (n_samples, n_tasks) into tasks, each an array of cells."""
     rows = [list(row) for row in X]
     widths = {len(row) for row in rows}
     if len(widths) != 1 or 0 in widths:
         raise ValueError(
-            f"X must hold as many tasks for each sample, 1 or more; found {sorted(widths)}."
+            "X must have the same number of tasks for each sample, at least 1; found "
+            f"{sorted(widths)}."
         )
     return [object_array([row[j] for row in rows]) for j in range(widths.pop())]

@@ -14,14 +14,14 @@ from persona_affect.exceptions import NoFaceWarning
 
 from ._clips import centre_frames
 
-#: Frames that pass a network together; bounds memory, and changes results by rounding alone.
+#: Frames that pass a network together. It limits the memory, and changes results by rounding only.
 _FRAMES_PER_PASS = 128
-#: Faces on a CPU: the maps of more outgrow the caches, and 128 take twice the time.
+#: Faces on a CPU: the maps of more do not fit into the caches; with 128, it takes twice the time.
 _FACES_PER_CPU_PASS = 16
 
 
 def pass_size(device: str, *, faces: bool = True) -> int:
-    """Choose how many frames, faces or embeddings, pass a network together on a device."""
+    """Choose how many frames (faces or embeddings) pass a network together on a device."""
     return _FACES_PER_CPU_PASS if faces and device.startswith("cpu") else _FRAMES_PER_PASS
 
 
@@ -38,20 +38,20 @@ def run_frames(
     Parameters
     ----------
     run : callable
-        From a batch of frames to a tensor (n_frames, d).
+        Maps a batch of frames to a tensor (n_frames, d).
     clips : sequence of ndarray of shape (T, ...)
-        Clips, of any number of frames each.
+        Clips with any number of frames.
     size : int
         Frames in a batch.
     n_segments : int or None
-        Centre frames of that many segments, or all frames.
+        Use the centre frames of this many segments, or all frames.
     verbose : bool
         Show a progress bar.
 
     Returns
     -------
     list of ndarray of shape (n_frames, d), float32
-        One a clip; n_frames is 0 for a clip without frames.
+        One for each clip; n_frames is 0 for a clip without frames.
     """
     picked = [
         np.arange(len(clip)) if n_segments is None else centre_frames(len(clip), n_segments)
@@ -71,7 +71,7 @@ def run_frames(
 
 
 def pool_frames(frames: Sequence[NDArray[np.float32]], width: int) -> NDArray[np.float64]:
-    """Average each clip's frames; a clip without frames is a NaN row, and one warning names all.
+    """Average the frames of each clip; clips without frames become NaN rows, with one warning.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def pool_frames(frames: Sequence[NDArray[np.float32]], width: int) -> NDArray[np
 
 
 def name_samples(samples: Sequence[int]) -> str:
-    """Say which samples, and not all of a thousand: "Samples 3, 5 (2 in all) have"."""
+    """Name samples, at most 20 of them: "Samples 3, 5 (2 in all) have"."""
     if len(samples) == 1:
         return f"Sample {samples[0]} has"
     shown = ", ".join(map(str, samples[:20])) + (", ..." if len(samples) > 20 else "")

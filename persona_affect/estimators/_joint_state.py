@@ -1,4 +1,4 @@
-"""What a fitted joint network knows: kept by `fit`, written to a file and read back."""
+"""The fitted state of the joint network: set by `fit`, saved to a file, and loaded."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ class JointState(BackboneParams):
     def _keep(
         self, net: AffectNet, history: pd.DataFrame, targets: Targets, scaler: TargetScaler
     ) -> None:
-        """Set the fitted attributes; of `targets` the names alone count."""
+        """Set the fitted attributes; only the names of `targets` are used."""
         self.net_ = net
         self.history_ = history
         self.n_iter_ = len(history)

@@ -1,4 +1,4 @@
-"""Embeddings beside features of a Gaussian kernel: linear heads on them are no longer linear."""
+"""Embeddings with features of a Gaussian kernel, so that linear heads become nonlinear."""
 
 from numbers import Integral, Real
 from typing import Any, ClassVar, Final, Self
@@ -28,24 +28,24 @@ _ARRAYS: Final = ("mean_", "components_", "centres_", "normalization_")
 class KernelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Append features of a Gaussian kernel to embeddings.
 
-    Ours, not the papers'. Embeddings are projected on their principal components, and Nyström's
-    method turns the kernel of these into features. Beside scikit-learn's `PCA` and `Nystroem` in a
-    row, which do the work, this keeps the embeddings, balances both parts, finds the kernel's
-    width, and lets samples without a face pass.
+    This method is ours, not from the papers. Embeddings are projected on their principal
+    components, and Nyström's method approximates the kernel of these by features. scikit-learn's
+    `PCA` and `Nystroem` do the computation. In addition, this class keeps the embeddings, balances
+    both parts, finds the width of the kernel, and accepts samples without a face.
 
     Parameters
     ----------
     n_components : int, default=512
-        Training samples that the kernel is evaluated at; all of them if there are fewer.
+        Number of training samples at which the kernel is evaluated, or all if there are fewer.
     rank : int, default=64
-        Principal components that the kernel sees.
+        Number of principal components that the kernel uses.
     gamma : float, default=0.35
-        Of the kernel ``exp(-gamma d^2)``, where ``d^2`` is in units of the mean squared distance
-        between training samples.
+        Width of the kernel ``exp(-gamma d^2)``, where ``d^2`` is in units of the mean squared
+        distance between training samples.
     weight : float, default=1.0
-        Variance of all appended features together, in units of that of the embeddings.
+        Variance of all appended features together, relative to that of the embeddings.
     random_state : int, RandomState instance or None, default=None
-        For the choice of the training samples.
+        Seed of the choice of training samples.
 
     Attributes
     ----------
@@ -53,11 +53,11 @@ class KernelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     components_ : ndarray of shape (rank, n_features)
         The principal components.
     centres_ : ndarray of shape (n_components, rank)
-        The training samples that were chosen, on the components.
+        The chosen training samples, projected on the components.
     normalization_ : ndarray of shape (n_components, n_components)
-        From kernel values to features, `weight` included.
+        Matrix from kernel values to features; it includes `weight`.
     gamma_ : float
-        In units of the components.
+        Width of the kernel, in units of the components.
     n_features_in_ : int
 
     References
@@ -98,7 +98,7 @@ class KernelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Find the components, the centres and the kernel's width.
+        """Fit the components, the centres and the width of the kernel.
 
         Parameters
         ----------
@@ -121,19 +121,19 @@ class KernelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             raise ValueError(f"KernelFeatures needs 2 samples with a face or more, not {len(X)}.")
         rng = check_random_state(self.random_state)
         with np.errstate(invalid="ignore"):
-            # Shares of variance, of samples that are all alike, are 0 / 0.
+            # If all samples are the same, the explained variance is 0 / 0.
             pca = PCA(min(self.rank, *X.shape), random_state=rng).fit(X)
         seen = pca.transform(X)
         # Twice the variance is the mean squared distance.
         spread = 2 * float(seen.var(0).sum())
-        # Of samples that are all alike any width will do.
+        # If all samples are the same, the width does not matter.
         self.gamma_ = self.gamma / spread if spread > 0 else 1.0
         nystroem = Nystroem(
             gamma=self.gamma_,
             n_components=min(self.n_components, len(X)),
             random_state=rng,
         ).fit(seen)
-        # In one order in memory, as a file gives them back: else sums differ in their last bits.
+        # Contiguous, as when loaded from a file: otherwise sums differ in their last bits.
         self.mean_, self.components_, self.centres_ = map(
             np.ascontiguousarray, (pca.mean_, pca.components_, nystroem.components_)
         )
@@ -164,9 +164,10 @@ class KernelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return result
 
     def _append(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Evaluate the kernel, by torch: NumPy's threads would stand in the way of the networks'.
+        """Evaluate the kernel with torch.
 
-        On two cores each of them waits for the other's, and the whole takes twice as long.
+        The threads of NumPy and those of torch, which the networks use, would wait for each other:
+        on two cores this takes twice as long.
         """
         mean, components, centres, normalization = (
             torch.from_numpy(array.astype(X.dtype, copy=False))

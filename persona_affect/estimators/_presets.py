@@ -1,4 +1,4 @@
-"""The papers' settings, and what closes the heads in each."""
+"""The settings of the papers, and the output activations of the heads in each."""
 
 from typing import Any, Final, Literal
 
@@ -71,7 +71,7 @@ _PRESETS: Final[dict[str, dict[str, Any]]] = {
 
 
 def persemon_params(preset: Literal["demo", "authors", "deeppersonality"]) -> dict[str, Any]:
-    """Give constructor parameters of :class:`JointAffectEstimator` for a published setting.
+    """Return the parameters of :class:`JointAffectEstimator` for a published setting.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ from ._training import history_table, seeded_torch, settle, standard_callbacks, 
 
 
 class _RAMNet(NeuralNet):
-    """Full batches: the module has a few hundred weights, and the relation is noisy."""
+    """A net that trains on full batches: the RAM has few weights, and the relation is noisy."""
 
     def get_iterator(self, dataset: Dataset, training: bool = False) -> list[tuple[Tensor, Tensor]]:
         return [(torch.from_numpy(dataset.X), torch.from_numpy(dataset.y))]
@@ -50,13 +50,13 @@ class _RAMNet(NeuralNet):
     def get_loss(
         self, y_pred: Tensor, y_true: Tensor, X: Any = None, training: bool = False
     ) -> Tensor:
-        # Sample weights travel as the last column of y.
+        # The last column of y holds the sample weights.
         y_true = y_true.to(y_pred)
         return masked_half_squared_error(y_pred, y_true[:, :-1], y_true[:, -1])
 
 
 def make_ram_net(network: RAM, **settings: Any) -> NeuralNet:
-    """Put a RAM into an uninitialised net that is trained without company."""
+    """Put a RAM into an uninitialised net, to train it without the joint network."""
     return _RAMNet(
         network,
         torch.nn.Identity,
@@ -71,22 +71,22 @@ def make_ram_net(network: RAM, **settings: Any) -> NeuralNet:
 class RAMRegressor(RegressorMixin, BaseEstimator):
     """Personality from emotion alone, by PersEmoN's relationship analysis module (RAM).
 
-    One hidden layer of rectified units between standardised emotion and standardised traits.
+    One hidden layer of ReLU units between standardised emotion and standardised traits.
 
     Parameters
     ----------
     hidden : int, default=32
-        Width of the hidden layer; 32 as the authors released it.
+        Width of the hidden layer; 32 in the network that the authors released.
     learning_rate : float, default=0.02
-        Peak rate of Adam with decoupled weight decay, on full batches.
+        Highest learning rate of AdamW, on full batches.
     weight_decay : float, default=0.1
-        Decay of the weights.
+        Weight decay of AdamW.
     max_epochs : int, default=200
-        Steps.
+        Number of steps, each on all samples.
     device : str, default="cpu"
-        ``"cpu"``, ``"cuda"`` or ``"auto"``. The module is too small for a GPU to pay.
+        ``"cpu"``, ``"cuda"`` or ``"auto"``. The module is too small for a GPU to be faster.
     random_state : int, RandomState instance or None, default=None
-        Seeds the initialisation. The same seed gives the same model, bit for bit, on one machine.
+        Seed of the initialisation. The same seed gives the same model, bit by bit, on one machine.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -99,7 +99,7 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
     history_ : pandas.DataFrame
         The training loss by epoch.
     n_features_in_ : int
-        Width of the emotion.
+        Number of emotion columns.
 
     References
     ----------
@@ -151,12 +151,12 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Learn the relation.
+        """Fit the relation.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_emotion)
-            Emotion: arousal and valence, or any others.
+            Emotion: arousal and valence, or other targets.
         y : array-like of shape (n_samples, n_personality) or (n_samples,)
             Traits, NaN where not rated.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -187,7 +187,7 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
         device = resolve_device(self.device)
         rng = check_random_state(self.random_state)
         with seeded_torch(rng.randint(2**31 - 1), device):
-            # In doubles: a weight of two and a sample twice then agree.
+            # In double precision, a sample weight of two equals the sample twice.
             network = RAM(X.shape[1], y.shape[1], self.hidden, "identity").double()
             self.net_ = make_ram_net(
                 network,
@@ -230,7 +230,7 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
         return y[:, 0] if self._one_dimensional else y
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Coefficient of determination over the observed labels, averaged over the traits.
+        """Return the coefficient of determination over observed labels, averaged over traits.
 
         Parameters
         ----------

@@ -1,16 +1,16 @@
-"""What a fitted estimator knows, as plain facts and named tensors: helpers for its own class.
+"""Helpers for the fitted state of estimators, as plain facts and named tensors.
 
-An estimator that can be saved has two methods, each other's inverse:
+An estimator that can be saved has two methods. Each is the inverse of the other:
 
 ``_get_state() -> (facts, tensors)``
-    Facts of what JSON knows, and tensors by name, on any device.
+    Facts that JSON can hold, and tensors by name, on any device.
 ``_set_state(facts, tensors)``
-    Fits an estimator whose parameters are set and checked. It removes from `tensors` all that it
-    takes. What it is given may come from a file that anyone wrote: it raises KeyError, TypeError,
-    ValueError or RuntimeError if facts, tensors and parameters do not belong together. Networks are
-    first built without memory, and their sizes compared with the tensors'.
+    Makes an estimator fitted whose parameters are set and checked. It removes from `tensors` those
+    that it uses. Its input may come from a file that is not trusted: it raises KeyError, TypeError,
+    ValueError or RuntimeError if facts, tensors and parameters do not fit each other. Networks are
+    first built without memory, and their sizes compared with those of the tensors.
 
-One that cannot be saved says why in ``_why_not_saved``.
+An estimator that cannot be saved says why in ``_why_not_saved``.
 """
 
 from collections.abc import Callable
@@ -36,13 +36,13 @@ def add_prefix(prefix: str, tensors: Tensors) -> Tensors:
 
 
 def take(prefix: str, tensors: Tensors) -> Tensors:
-    """Remove and return what is under a prefix."""
+    """Remove and return the tensors under a prefix."""
     names = [name for name in tensors if name.startswith(f"{prefix}.")]
     return {name.removeprefix(f"{prefix}."): tensors.pop(name) for name in names}
 
 
 def fill_network(build: Callable[[], Network], state: Tensors) -> Network:
-    """Build a network and give it its weights; sizes are compared before memory is taken."""
+    """Build a network with given weights; sizes are compared before memory is allocated."""
     with torch.device("meta"):
         expected = build().state_dict()
     for name in sorted(expected.keys() | state.keys()):
@@ -66,11 +66,11 @@ def fill_network(build: Callable[[], Network], state: Tensors) -> Network:
 def check_finite(name: str, tensor: Tensor) -> None:
     """Refuse NaN and infinity: predictions would be NaN, as those of samples without a face."""
     if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-        raise ValueError(f"{name} holds NaN or infinity")
+        raise ValueError(f"{name} contains NaN or infinity")
 
 
 def pack_scaler(scaler: TargetScaler) -> Tensors:
-    """Name what a scaler learnt."""
+    """Return the fitted numbers of a scaler by name."""
     return {
         "mean": torch.from_numpy(scaler.mean),
         "shift": torch.from_numpy(scaler.shift),
@@ -79,12 +79,12 @@ def pack_scaler(scaler: TargetScaler) -> Tensors:
 
 
 def unpack_scaler(tensors: Tensors, width: int) -> TargetScaler:
-    """Build a scaler of `width` columns from what `pack_scaler` named."""
+    """Build a scaler of `width` columns from the result of `pack_scaler`."""
     for name in ("mean", "shift", "scale"):
         if tensors[name].shape != (width,) or tensors[name].dtype != torch.float64:
             raise ValueError(f"{name} is {tuple(tensors[name].shape)}, not ({width},) doubles")
         if torch.isinf(tensors[name]).any():  # NaN is a target that was never rated
-            raise ValueError(f"{name} holds infinity")
+            raise ValueError(f"{name} contains infinity")
     scaler = TargetScaler.__new__(TargetScaler)
     scaler.mean, scaler.shift, scaler.scale = (
         copy_array(tensors.pop(name)) for name in ("mean", "shift", "scale")
@@ -93,29 +93,29 @@ def unpack_scaler(tensors: Tensors, width: int) -> TargetScaler:
 
 
 def pack_table(table: pd.DataFrame) -> Tensors:
-    """Name a table's columns."""
+    """Return the columns of a table by name."""
     return {name: torch.from_numpy(table[name].to_numpy(copy=True)) for name in table.columns}
 
 
 def unpack_table(names: Any, columns: Tensors) -> pd.DataFrame:
-    """Build a table of the columns that `names` lists."""
+    """Build a table from the columns that `names` lists."""
     return pd.DataFrame({name: copy_array(columns[name]) for name in check_names(names)})
 
 
 def copy_array(tensor: Tensor) -> NDArray[Any]:
-    """Copy a tensor: those of a file are views of its memory."""
+    """Copy a tensor to an array; tensors from a file are views of its memory."""
     return tensor.numpy().copy()
 
 
 def check_names(names: Any) -> list[str]:
     """Return `names` if it is a list of strings."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"{names!r} is no list of names")
+        raise TypeError(f"{names!r} is not a list of names")
     return names
 
 
 def pack_inputs(model: BaseEstimator) -> Facts:
-    """State how many features go in, and their names."""
+    """Return the number of input features, and their names."""
     names = getattr(model, "feature_names_in_", None)
     return {
         "n_features_in": getattr(model, "n_features_in_", None),
@@ -124,9 +124,9 @@ def pack_inputs(model: BaseEstimator) -> Facts:
 
 
 def unpack_inputs(model: BaseEstimator, facts: Facts, width: int | None) -> None:
-    """Set the features that go in, which must be `width`."""
+    """Set the input features, whose number must be `width`."""
     if facts["n_features_in"] != width:
-        raise ValueError(f"{facts['n_features_in']} features go in, but {width} are expected")
+        raise ValueError(f"n_features_in is {facts['n_features_in']}, but {width} is expected")
     if width is not None:
         model.n_features_in_ = width
     if facts["feature_names_in"] is not None:

@@ -229,7 +229,7 @@ def sample_frames(
 
 def segment_centres(n_frames: int, n_segments: int) -> npt.NDArray[np.intp]:
     """Return the index of the centre frame of each of `n_segments` equal parts of a clip."""
-    return ((np.arange(n_segments) + 0.5) * n_frames / n_segments).astype(np.intp)
+    return ((np.arange(n_segments) + 0.5) * n_frames / max(n_segments, 1)).astype(np.intp)
 
 
 def _sample_array(clip: npt.NDArray[Any], n_frames: int | None) -> Iterator[Frame]:
