@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -30,10 +29,8 @@ from persona_affect.datasets._ratings import (
     rate,
     trait_parts,
 )
+from persona_affect.datasets._recipe import HALVES, Halves, Recipe, check_number
 from persona_affect.datasets._render import render_face
-
-HALVES = ("personality", "emotion")
-Halves = Literal["both", "personality", "emotion"]
 
 
 def make_affect_faces(
@@ -143,7 +140,7 @@ def make_affect_faces(
     >>> faces.noise_ceiling.loc[("personality", "openness")].round(2).tolist()
     [0.95, 0.95, 0.7, 0.66]
     """
-    recipe = _Recipe(
+    recipe = Recipe(
         n_persons=n_persons,
         n_samples_per_person=n_faces_per_person,
         n_frames={"personality": 1, "emotion": 1},
@@ -216,7 +213,7 @@ random_state
     >>> both.domain.tolist()
     [0, 0, 0, 1, 1, 1]
     """
-    recipe = _Recipe(
+    recipe = Recipe(
         n_persons=n_persons,
         n_samples_per_person=n_clips_per_person,
         n_frames={"personality": n_frames, "emotion": 1},
@@ -227,44 +224,12 @@ random_state
         aligned=aligned,
     )
     recipe.check(samples="n_clips_per_person")
-    _check_number("n_frames", n_frames, 2, whole=True)
+    check_number("n_frames", n_frames, 2, whole=True)
     bunch = _make(recipe, random_state)
     if not aligned:
         for i in np.flatnonzero(bunch.domain == 1):
             bunch.data[i] = bunch.data[i][0]
     return bunch
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    """Checked parameters of a maker, by one set of names."""
-
-    n_persons: int
-    n_samples_per_person: int
-    n_frames: dict[str, int]
-    halves: str
-    domain_shift: float
-    weights: tuple[float, float, float]
-    image_size: int
-    aligned: bool
-
-    def check(self, samples: str) -> None:
-        _check_number("n_persons", self.n_persons, 1, whole=True)
-        _check_number(samples, self.n_samples_per_person, 1, whole=True)
-        _check_number("image_size", self.image_size, 48, whole=True)
-        _check_number("domain_shift", self.domain_shift, 0, 2)
-        for name, weight in zip(("static", "emotion", "noise"), self.weights, strict=True):
-            _check_number(f"{name}_weight", weight, 0)
-        if not any(self.weights):
-            raise ValueError("static_weight, emotion_weight and noise_weight must not all be 0.")
-        if self.halves not in ("both", *HALVES):
-            raise ValueError(
-                f"halves must be 'both', 'personality' or 'emotion'; got {self.halves!r}."
-            )
-
-    @property
-    def chosen(self) -> tuple[str, ...]:
-        return HALVES if self.halves == "both" else (self.halves,)
 
 
 @dataclass(frozen=True)
@@ -279,7 +244,7 @@ class _Sample:
     noise: NDArray[np.float64]
 
 
-def _make(recipe: _Recipe, random_state: int | np.random.RandomState | None) -> Bunch:
+def _make(recipe: Recipe, random_state: int | np.random.RandomState | None) -> Bunch:
     rng = check_random_state(random_state)
     samples = list(_draw_samples(recipe, rng))
     data = np.empty(len(samples), dtype=object)
@@ -323,7 +288,7 @@ def _make(recipe: _Recipe, random_state: int | np.random.RandomState | None) -> 
     )
 
 
-def _draw_samples(recipe: _Recipe, rng: np.random.RandomState) -> Iterator[_Sample]:
+def _draw_samples(recipe: Recipe, rng: np.random.RandomState) -> Iterator[_Sample]:
     """Draw everything but the camera's noise; the shift and the weights cost no random number."""
     person = 0
     for half in recipe.chosen:
@@ -357,7 +322,7 @@ def _move(scene: FaceScene, wave: NDArray[np.float64]) -> list[FaceScene]:
 
 
 def _render_sample(
-    sample: _Sample, recipe: _Recipe, rng: np.random.RandomState
+    sample: _Sample, recipe: Recipe, rng: np.random.RandomState
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     shift = recipe.domain_shift if sample.half == "emotion" else 0.0
     frames, landmarks = [], []
@@ -381,7 +346,7 @@ def _causes(samples: list[_Sample]) -> pd.DataFrame:
     return causes
 
 
-def _describe(recipe: _Recipe, n_samples: int) -> str:
+def _describe(recipe: Recipe, n_samples: int) -> str:
     static, emotion, noise = recipe.weights
     return (
         f"{n_samples} rendered samples of {recipe.n_persons * len(recipe.chosen)} persons "
@@ -391,14 +356,3 @@ def _describe(recipe: _Recipe, n_samples: int) -> str:
         "the shape of the face and its expression, chosen at will, none on skin or hair, and say "
         "nothing about people."
     )
-
-
-def _check_number(
-    name: str, value: Any, low: float, high: float = np.inf, *, whole: bool = False
-) -> None:
-    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-    right_kind = isinstance(value, kinds) and not isinstance(value, bool)
-    if not (right_kind and np.isfinite(value) and low <= value <= high):
-        kind = "an int" if whole else "a number"
-        span = f"{low} or more" if np.isinf(high) else f"from {low} to {high}"
-        raise ValueError(f"{name} must be {kind}, {span}; got {value!r}.")
