@@ -1,4 +1,4 @@
-"""Synthetic persons whose traits are in how they move, not in how they look."""
+"""Synthetic persons whose traits follow from how they move, not from how they look."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,29 +17,30 @@ from persona_affect.datasets._face_parameters import (
     draw_identity,
     draw_scene,
 )
-from persona_affect.datasets._ratings import TRAIT_NAMES
+from persona_affect.datasets._ratings import rate_traits
+from persona_affect.datasets._recipe import check_number
 from persona_affect.datasets._render import render_face
+from persona_affect.metrics import PERSONALITY_NAMES
 
-#: The five styles of movement, each in about [-1, 1], in the order of the traits they drive.
+#: The five styles of movement, each in about [-1, 1], in the order of the traits that follow them.
 STYLE_NAMES: Final = ("tempo", "lead", "pauses", "asymmetry", "amplitude")
 
-#: What each task shows of a style: 1 is all of it, 0 nothing (everybody moves alike), with the
-#: shares of the drive that the upper and the lower face follow.
+#: How much of a style each task shows: 1 is all, 0 is nothing (everybody moves in the same way);
+#: and the fractions of the drive that the upper and the lower face follow.
 TASKS: Final = pd.DataFrame(
     {
         "free": dict.fromkeys(STYLE_NAMES, 1.0) | {"upper": 1.0, "lower": 1.0},
-        # The text sets the pace; how much the mouth moves, and how suddenly, is one's own.
+        # The text sets the pace; how far and how suddenly the mouth moves is personal.
         "reading": {"asymmetry": 1.0, "amplitude": 1.0, "upper": 0.3, "lower": 1.0},
-        # Taking turns: the pace and the pauses are one's own, the rest is politeness.
+        # The pace and the pauses are personal, the rest is politeness.
         "talking": {"tempo": 1.0, "pauses": 1.0, "upper": 0.6, "lower": 1.0},
-        # Startled or amused, the whole face answers, some parts before others.
+        # In surprise or amusement the whole face moves, some parts before others.
         "reacting": {"lead": 1.0, "tempo": 0.5, "amplitude": 0.5, "upper": 1.0, "lower": 1.0},
     }
 ).fillna(0.0)
 
 # Styles are uniform in [-1, 1] over persons, so that their variance is 1/3.
 _STYLE_VARIANCE = 1 / 3
-_TRAIT_MEAN, _TRAIT_SPREAD = 0.5, 0.15
 
 
 def make_dynamic_clips(
@@ -54,11 +55,11 @@ def make_dynamic_clips(
     image_size: int = 96,
     random_state: int | np.random.RandomState | None = None,
 ) -> Bunch:
-    r"""Render face clips of persons whose traits drive how they move.
+    r"""Render face clips of persons whose traits follow from how they move.
 
-    A drive x(t) rises and falls between random levels, and brows, eyes and mouth follow it, each as
-    far as a random repertoire of the person lets it. Five styles shape the drive's course in time,
-    one a trait:
+    A drive x(t) rises and falls between random levels. Brows, eyes and mouth follow it; how far
+    each of them moves is random for each person. Five styles, one for each trait, shape how the
+    drive changes over time:
 
     ============ ================= =============================================================
     style        trait             at -1, 0 and 1
@@ -70,8 +71,8 @@ def make_dynamic_clips(
     amplitude    openness          levels within +-0.33, 0.5 and 0.75
     ============ ================= =============================================================
 
-    Tempo, pauses, asymmetry and the sign of the lead leave the distribution of single frames as it
-    is. Amplitude does not: the spread of the frames of a clip shows it, though none alone does.
+    Tempo, pauses, asymmetry and the sign of the lead do not change the distribution of single
+    frames. Amplitude does: the spread of a clip's frames shows it, but a single frame does not.
 
     A trait of a person is :math:`0.5 + 0.15 z`, limited to [0, 1], with
     :math:`z = (s + w_n n) / \sqrt{1 + w_n^2}`, where :math:`s` is the person's style and :math:`n`
@@ -84,16 +85,16 @@ def make_dynamic_clips(
     n_clips_per_person : int, default=2
         Clips of each person in each task.
     n_frames : int, default=75
-        Frames of a clip; styles are stated in frames, at 25 a second say.
+        Frames of a clip; the table above counts in frames.
     tasks : sequence of {"free", "reading", "talking", "reacting"}, default=("free",)
-        What the clips are recorded in. ``"free"`` shows every style; ``"reading"`` asymmetry and
-        amplitude, mostly in the lower face; ``"talking"`` tempo and pauses; ``"reacting"`` the
+        Tasks in which the clips are recorded. ``"free"`` shows every style; ``"reading"`` asymmetry
+        and amplitude, mostly in the lower face; ``"talking"`` tempo and pauses; ``"reacting"`` the
         lead, and half of tempo and amplitude. A style that a task does not show is 0 in it.
     same_look : bool, default=False
-        Give everybody one face and one repertoire, so that persons differ in style alone. Light and
-        place vary from clip to clip either way, whoever the person is.
+        Give all persons the same face and range of movement, so that they differ only in style.
+        Light and position always vary from clip to clip.
     session_jitter : float, default=0.2
-        Standard deviation of a clip's styles about the person's, 0 or more.
+        Standard deviation of the styles of a clip around those of the person, 0 or more.
     noise_weight : float, default=0.3
         The weight :math:`w_n` of the noise in the traits, 0 or more.
     image_size : int, default=96
@@ -119,10 +120,10 @@ def make_dynamic_clips(
             x(t) of every frame, (n_frames, 2), of the upper and the lower face.
         noise_ceiling : DataFrame of shape (n_tasks + 1, 5)
             Highest correlation with a trait that any predictor can reach from `n_clips_per_person`
-            endlessly long clips in a task, and (last row) from one such clip in every task fused.
-            Clips that end show less.
+            infinitely long clips in a task, and (last row) from one such clip in each task, fused.
+            Real clips show less.
         target_names, DESCR : list of str, str
-            Names of the traits, and this data set in words.
+            Names of the traits, and a description of this data set.
 
     Raises
     ------
@@ -147,7 +148,7 @@ def make_dynamic_clips(
     styles = rng.uniform(-1, 1, (n_persons, len(STYLE_NAMES)))
     noise = rng.standard_normal(styles.shape)
     z = (styles / np.sqrt(_STYLE_VARIANCE) + noise_weight * noise) / np.hypot(1, noise_weight)
-    traits = (_TRAIT_MEAN + _TRAIT_SPREAD * z).clip(0, 1)
+    traits = rate_traits(pd.DataFrame(z, columns=list(PERSONALITY_NAMES)))
 
     data, drives, shown, labels, groups = [], [], [], [], []
     look = _Look.draw(rng)
@@ -166,25 +167,25 @@ def make_dynamic_clips(
     owner = np.array(groups)
     return Bunch(
         data=object_array(data),
-        target=pd.DataFrame(traits[owner], columns=list(TRAIT_NAMES)),
+        target=traits.iloc[owner].reset_index(drop=True),
         groups=owner,
         tasks=np.array(labels),
         styles=pd.DataFrame(styles[owner], columns=list(STYLE_NAMES)),
         clip_styles=pd.DataFrame(shown, columns=list(STYLE_NAMES)),
         drive=object_array(drives),
         noise_ceiling=_noise_ceiling(tasks, n_clips_per_person, session_jitter, noise_weight),
-        target_names=list(TRAIT_NAMES),
+        target_names=list(PERSONALITY_NAMES),
         DESCR=(
             f"{len(data)} rendered face clips of {n_persons} persons in the tasks "
-            f"{', '.join(tasks)}. The traits are made up: each follows one style of movement, none "
-            "the look of the face, and says nothing about people."
+            f"{', '.join(tasks)}. The traits are invented: each follows one style of movement, "
+            "none the look of the face. They say nothing about people."
         ),
     )
 
 
 @dataclass(frozen=True)
 class _Look:
-    """What says nothing about a person's traits: the face, the scene, and what moves how far."""
+    """What does not depend on a person's traits: the face, and how far its parts move."""
 
     identity: FaceIdentity
     base: NDArray[np.float64]
@@ -209,11 +210,11 @@ class _Look:
 def _draw_drive(
     style: NDArray[np.float64], n_frames: int, rng: np.random.RandomState
 ) -> NDArray[np.float64]:
-    """Draw the course of one clip, (n_frames, 2): of the upper and the lower face.
+    """Draw the drive of one clip, (n_frames, 2), for the upper and the lower face.
 
-    Time runs on an inner clock that stops in pauses. Between levels the drive moves along one
-    smooth step, stretched to the movement's duration, so that neither tempo nor asymmetry changes
-    how long it spends at each level; pauses begin at any moment of the clock, so neither do they.
+    Time runs on an inner clock that stops in pauses. Between levels the drive follows one smooth
+    step, stretched to the duration of the movement, so that tempo and asymmetry do not change how
+    long it is at each level. Pauses begin at any moment of the clock, and do not change it either.
     """
     tempo, lead, pauses, asymmetry, amplitude = style
     period = 18 * 1.9**-tempo
@@ -225,7 +226,7 @@ def _draw_drive(
     clock = _draw_clock(n_frames + 2 * margin, held, rng)
     n_cycles = int(clock[-1] / period) + 2
     lengths = period * np.column_stack([np.full(n_cycles, onset), np.full(n_cycles, 1 - onset)])
-    # Cycles vary in length about the period; the first one begins anywhere.
+    # The length of cycles varies around the period; the first one begins at a random point.
     lengths *= rng.uniform(0.7, 1.3, (n_cycles, 1))
     times = np.concatenate([[0.0], lengths.ravel().cumsum()]) - rng.uniform() * lengths[0].sum()
     levels = rng.uniform(0.5, 1.0, 2 * n_cycles + 1) * np.resize([-1, 1], 2 * n_cycles + 1)
@@ -240,7 +241,7 @@ def _draw_drive(
 
 
 def _draw_clock(n_frames: int, held: float, rng: np.random.RandomState) -> NDArray[np.float64]:
-    """Draw an inner clock that stands still in a share `held` of the frames, 8 or so at a time."""
+    """Draw an inner clock that stops for a fraction `held` of the frames, about 8 at a time."""
     mean_pause = 8.0
     begin = min(held / (1 - held) / mean_pause, 1.0)
     stopped = np.empty(n_frames, bool)
@@ -281,7 +282,7 @@ def _noise_ceiling(
     with np.errstate(divide="ignore"):
         explained = _STYLE_VARIANCE / (_STYLE_VARIANCE + session_jitter**2 / n)
     ceiling = np.where(n > 0, np.sqrt(np.nan_to_num(explained) / (1 + noise_weight**2)), 0.0)
-    return pd.DataFrame(ceiling, index=list(rows), columns=list(TRAIT_NAMES))
+    return pd.DataFrame(ceiling, index=list(rows), columns=list(PERSONALITY_NAMES))
 
 
 def _check(
@@ -293,18 +294,12 @@ def _check(
     noise_weight: float,
     image_size: int,
 ) -> None:
-    whole = {
-        "n_persons": (n_persons, 1),
-        "n_clips_per_person": (n_clips_per_person, 1),
-        "n_frames": (n_frames, 2),
-        "image_size": (image_size, 48),
-    }
-    for name, (value, low) in whole.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-            raise ValueError(f"{name} must be an int, {low} or more; got {value!r}.")
-    for name, number in {"session_jitter": session_jitter, "noise_weight": noise_weight}.items():
-        if not (np.isreal(number) and np.isfinite(number) and number >= 0):
-            raise ValueError(f"{name} must be a number, 0 or more; got {number!r}.")
+    check_number("n_persons", n_persons, 1, whole=True)
+    check_number("n_clips_per_person", n_clips_per_person, 1, whole=True)
+    check_number("n_frames", n_frames, 2, whole=True)
+    check_number("image_size", image_size, 48, whole=True)
+    check_number("session_jitter", session_jitter, 0)
+    check_number("noise_weight", noise_weight, 0)
     unknown = [task for task in tasks if task not in TASKS.columns]
     if isinstance(tasks, str) or unknown or len(tasks) == 0:
         raise ValueError(

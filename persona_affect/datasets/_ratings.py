@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from persona_affect.datasets._face_parameters import GEOMETRY_NAMES
+from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
 
-TRAIT_NAMES = ("extraversion", "agreeableness", "conscientiousness", "neuroticism", "openness")
-EMOTION_NAMES = ("arousal", "valence")
-
-# Traits in [0, 1] are 0.5 + 0.15 z; a spread like that of the public personality set.
+# The spread of traits is like that of ChaLearn First Impressions.
 _TRAIT_MEAN, _TRAIT_SPREAD = 0.5, 0.15
 
 # Ranges of arousal and valence: of a person's mean, of samples around it, of frames in a clip.
@@ -46,6 +44,11 @@ EMOTION_WEIGHTS = pd.DataFrame(
 EMOTION_WEIGHTS /= np.sqrt((EMOTION_WEIGHTS**2).sum())
 
 
+def rate_traits(z: pd.DataFrame) -> pd.DataFrame:
+    """Turn scores of variance 1 into traits, 0.5 + 0.15 z, limited to [0, 1]."""
+    return (_TRAIT_MEAN + _TRAIT_SPREAD * z).clip(0, 1)
+
+
 def trait_parts(
     geometry: NDArray[np.float64], emotion: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> Bunch:
@@ -54,7 +57,7 @@ def trait_parts(
     static = np.hstack([np.sqrt(3) * geometry, np.sqrt(5) / 2 * (3 * geometry**2 - 1)])
     scaled = emotion / np.sqrt(_SAMPLE_VARIANCE)
     felt = np.column_stack([scaled, scaled.prod(axis=1)])
-    traits = list(TRAIT_NAMES)
+    traits = list(PERSONALITY_NAMES)
     return Bunch(
         static=pd.DataFrame(static @ STATIC_WEIGHTS.to_numpy(), columns=traits),
         emotion=pd.DataFrame(felt @ EMOTION_WEIGHTS.to_numpy(), columns=traits),
@@ -67,8 +70,7 @@ def rate(
 ) -> pd.DataFrame:
     """Rate samples on all seven targets."""
     static, felt, noise = np.array(weights) / np.linalg.norm(weights)
-    z = static * parts.static + felt * parts.emotion + noise * parts.noise
-    traits = (_TRAIT_MEAN + _TRAIT_SPREAD * z).clip(0, 1)
+    traits = rate_traits(static * parts.static + felt * parts.emotion + noise * parts.noise)
     return traits.join(pd.DataFrame(emotion, columns=list(EMOTION_NAMES)))
 
 
@@ -84,7 +86,7 @@ def noise_ceiling(weights: tuple[float, float, float], n_frames: dict[str, int])
         ratio = 1.0 if length > 1 else _FRAME_VARIANCE / _SAMPLE_VARIANCE
         felt = emotion * (np.array([ratio, ratio, ratio**2]) @ EMOTION_WEIGHTS.to_numpy() ** 2)
         total = static + felt + noise
-        for k, trait in enumerate(TRAIT_NAMES):
+        for k, trait in enumerate(PERSONALITY_NAMES):
             from_pixels, from_emotion = (static + felt[k]) / total[k], felt[k] / total[k]
             rows[half, trait] = (*_r_and_ccc(from_pixels), *_r_and_ccc(from_emotion))
         for name in EMOTION_NAMES:

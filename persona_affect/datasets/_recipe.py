@@ -1,4 +1,4 @@
-"""What synthetic persons are made by: parameters of the makers, checked, by one set of names."""
+"""Parameters of the functions that make synthetic persons, and their checks."""
 
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
@@ -23,7 +23,7 @@ class Recipe:
     aligned: bool
 
     def check(self, samples: str) -> None:
-        """Raise ValueError if one is out of range; `samples` names that of samples a person."""
+        """Raise ValueError if one is out of range; `samples` names `n_samples_per_person`."""
         check_number("n_persons", self.n_persons, 1, whole=True)
         check_number(samples, self.n_samples_per_person, 1, whole=True)
         check_number("image_size", self.image_size, 48, whole=True)

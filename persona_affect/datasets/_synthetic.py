@@ -1,4 +1,4 @@
-"""Synthetic persons, rated on apparent personality or on emotion, from causes that are stated."""
+"""Synthetic persons, rated on apparent personality or on emotion, with known causes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,19 +18,18 @@ from persona_affect.datasets._face_parameters import (
     expression_from_emotion,
 )
 from persona_affect.datasets._ratings import (
-    EMOTION_NAMES,
     EMOTION_WEIGHTS,
     MOVEMENT,
     PERSON_RANGE,
     SAMPLE_RANGE,
     STATIC_WEIGHTS,
-    TRAIT_NAMES,
     noise_ceiling,
     rate,
     trait_parts,
 )
 from persona_affect.datasets._recipe import HALVES, Halves, Recipe, check_number
 from persona_affect.datasets._render import render_face
+from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
 
 
 def make_affect_faces(
@@ -58,25 +57,25 @@ def make_affect_faces(
     Parameters
     ----------
     n_persons : int, default=200
-        Persons in each half. The halves share nobody.
+        Persons in each half. No person is in both halves.
     n_faces_per_person : int, default=1
         Photos of each person.
     halves : {"both", "personality", "emotion"}, default="both"
         Which halves to make. The personality half is rated on the five traits only, the emotion
         half on arousal and valence only.
     domain_shift : float, default=1.0
-        How much the pictures of the emotion half differ, 0 (both halves have one distribution) to
-        2. At strength d their contrast is divided by 1 + 0.5 d, red is multiplied by exp(0.12 d)
-        and blue by exp(-0.18 d), a Gaussian of standard deviation 0.7 d pixels (at a side of 128)
-        blurs them, and the face is 1 + 0.15 d times smaller and 0.02 d of the side lower.
-        The persons, their expressions and their ratings do not depend on it.
+        How much the pictures of the emotion half differ, from 0 (both halves have the same
+        distribution) to 2. At strength d their contrast is divided by 1 + 0.5 d, red is multiplied
+        by exp(0.12 d) and blue by exp(-0.18 d), a Gaussian of standard deviation 0.7 d pixels (at a
+        side of 128) blurs them, and the face is 1 + 0.15 d times smaller and 0.02 d of the side
+        lower. The persons, their expressions and their ratings do not depend on it.
     static_weight, emotion_weight, noise_weight : float, default=1.0, 1.0, 0.5
         The weights :math:`w_s, w_e, w_n` above, 0 or more, not all 0.
     image_size : int, default=128
         Side of the square photos in pixels, 48 or more.
     aligned : bool, default=False
         Whether to return aligned faces (112 x 96 pixels, as `FaceAligner` makes them) in place of
-        photos. They are warped by the landmarks as rendered: no detector is involved.
+        photos. They are aligned by their true landmarks, without a detector.
     random_state : int, RandomState instance or None, default=None
         Pass an int for the same data in every call.
 
@@ -90,7 +89,8 @@ def make_affect_faces(
         target : DataFrame of shape (n_samples, 7)
             Five traits in [0, 1], arousal and valence in [-1, 1]; NaN where a half is not rated.
         truth : DataFrame of shape (n_samples, 7)
-            The ratings without the gaps, with their noise: to see how well a half's task transfers.
+            The ratings of all samples on all targets, with their noise, to measure transfer between
+            the halves.
         groups : ndarray of shape (n_samples,), int
             The person of each sample.
         domain : ndarray of shape (n_samples,), int
@@ -110,15 +110,16 @@ def make_affect_faces(
             `emotion_terms`: DataFrames with one column a trait, the weights that make :math:`s` and
             :math:`e` from terms of variance 1.
         noise_ceiling : DataFrame
-            What no predictor can beat in the long run, by half and target. `r`: the correlation
-            with the ratings of the best prediction from pixels; also the highest CCC, reached
-            when the predictions are stretched to the spread of the ratings. `ccc`: the CCC of the
-            conditional mean, :math:`2 r^2 / (1 + r^2)`, where a perfect fit by least squares ends.
+            The highest scores that any predictor can reach with infinite data, by half and target.
+            `r`: the correlation with the ratings of the best prediction from pixels; also the
+            highest CCC, if the predictions are scaled to the spread of the ratings. `ccc`: the CCC
+            of the conditional mean, :math:`2 r^2 / (1 + r^2)`, the result of a perfect fit by least
+            squares.
             `r_from_emotion` and `ccc_from_emotion`: the same for predictions of the traits from
-            the true mean arousal and valence alone, as a RAM makes them. Emotion is rated without
+            the true mean arousal and valence alone, as by a RAM. Emotion is rated without
             noise, so its ceilings are 1.
         target_names, DESCR : list of str, str
-            Names of the targets, and this data set in words.
+            Names of the targets, and a description of this data set.
 
     Raises
     ------
@@ -175,13 +176,13 @@ def make_affect_clips(
 
     The two halves that `JointAffectEstimator` is made for: a personality half of clips, in each of
     which the emotion varies over time around the clip's mean, and an emotion half of photos. Traits
-    depend on the mean emotion over all frames of a clip, so a model that samples some of the frames
-    ends a little below the stated ceilings.
+    depend on the mean emotion over all frames of a clip, so that a model that samples some of the
+    frames ends a little below the ceilings.
 
     Parameters
     ----------
     n_persons : int, default=100
-        Persons in each half. The halves share nobody.
+        Persons in each half. No person is in both halves.
     n_clips_per_person : int, default=1
         Clips of each person in the personality half; photos of each in the emotion half.
     n_frames : int, default=9
@@ -264,7 +265,7 @@ def _make(recipe: Recipe, random_state: int | np.random.RandomState | None) -> B
     domain = np.array([HALVES.index(sample.half) for sample in samples])
     target = truth.copy()
     target.loc[domain == 0, list(EMOTION_NAMES)] = np.nan
-    target.loc[domain == 1, list(TRAIT_NAMES)] = np.nan
+    target.loc[domain == 1, list(PERSONALITY_NAMES)] = np.nan
     return Bunch(
         data=data,
         target=target,
@@ -283,13 +284,13 @@ def _make(recipe: Recipe, random_state: int | np.random.RandomState | None) -> B
         noise_ceiling=noise_ceiling(
             recipe.weights, {half: recipe.n_frames[half] for half in recipe.chosen}
         ),
-        target_names=[*TRAIT_NAMES, *EMOTION_NAMES],
+        target_names=[*PERSONALITY_NAMES, *EMOTION_NAMES],
         DESCR=_describe(recipe, len(samples)),
     )
 
 
 def _draw_samples(recipe: Recipe, rng: np.random.RandomState) -> Iterator[_Sample]:
-    """Draw everything but the camera's noise; the shift and the weights cost no random number."""
+    """Draw everything except camera noise; shift and weights do not change the random numbers."""
     person = 0
     for half in recipe.chosen:
         for _ in range(recipe.n_persons):
@@ -308,13 +309,13 @@ def _draw_samples(recipe: Recipe, rng: np.random.RandomState) -> Iterator[_Sampl
                     identity=identity,
                     emotions=mean + MOVEMENT * wave[:, :2],
                     scenes=_move(draw_scene(rng), wave[:, 2:]),
-                    noise=rng.standard_normal(len(TRAIT_NAMES)),
+                    noise=rng.standard_normal(len(PERSONALITY_NAMES)),
                 )
             person += 1
 
 
 def _move(scene: FaceScene, wave: NDArray[np.float64]) -> list[FaceScene]:
-    """Let the head of a clip sway about its place."""
+    """Let the head move a little around its position."""
     return [
         replace(scene, roll=scene.roll + 2 * roll, x=scene.x + 0.01 * x, y=scene.y + 0.01 * y)
         for roll, x, y in wave
@@ -352,7 +353,7 @@ def _describe(recipe: Recipe, n_samples: int) -> str:
         f"{n_samples} rendered samples of {recipe.n_persons * len(recipe.chosen)} persons "
         f"({' and '.join(recipe.chosen)} half). Traits weigh the static look by {static:g}, the "
         f"emotion shown by {emotion:g} and noise by {noise:g}; the pictures of the emotion half "
-        f"are shifted by {recipe.domain_shift:g}. The traits are made up: they follow weights on "
-        "the shape of the face and its expression, chosen at will, none on skin or hair, and say "
+        f"are shifted by {recipe.domain_shift:g}. The traits are invented: they follow arbitrary "
+        "weights of the shape and the expression of the face, not of skin or hair. They say "
         "nothing about people."
     )
