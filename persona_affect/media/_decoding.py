@@ -9,16 +9,20 @@ from __future__ import annotations
 import io
 import os
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import av
+from av.video.frame import PictureType
 
 from ..exceptions import InvalidImageError, MediaLimitError, MediaReadError
 from ._formats import SIGNATURE_SIZE, name_photo_format
+from ._geometry import pixel_aspect
 from ._photos import advise, check_file, reason
 
 # Containers that hold videos. FFmpeg knows more formats, some of which (playlists, scripts, text
@@ -28,63 +32,139 @@ _CONTAINERS = (
     "mpegvideo,mxf,nut,ogg,rm,wtv"
 )
 
-# Containers without an index: after a jump, frames come with the times of their neighbours.
-_INEXACT = frozenset({"mpeg", "mpegts"})
+#: Seconds at most between frames whose times do not rise, which is half of what they last.
+_SHORTEST: Final = 0.02
 
-#: Index, seconds from the first frame, frame.
-TimedFrame = tuple[int, float, av.VideoFrame]
+# Containers that can be searched by time, and the codecs whose key frames depend on no frame before
+# them. In all others a jump may land elsewhere or show damaged frames, so they are read in order.
+_SEEKABLE_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
+_SEEKABLE_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedFrame:
+    """A frame as the decoder gives it.
+
+    Attributes
+    ----------
+    index : int
+        Its place in the video.
+    seconds : float
+        From the first frame.
+    picture : av.VideoFrame
+    aspect : float
+        Width of its pixels, by their height.
+    """
+
+    index: int
+    seconds: float
+    picture: av.VideoFrame
+    aspect: float
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The frames of a video, read from its packets without decoding them.
+    """When the frames of a video are shown.
 
     Attributes
     ----------
-    times : list of int
-        When each frame is shown, rising, in the stream's unit; their numbers where `timed` is
-        false, because the packets carry no times (raw streams, some AVI files).
+    times : list of float
+        Rising; in units of `tick`.
+    tick : float
+        Seconds.
     keys : list of int
-        Those of the times at which decoding may start.
-    timed : bool
+        Those of the times at which decoding may start, where the video may be searched by time;
+        empty where it is read in order.
     """
 
-    times: list[int]
+    times: list[float]
+    tick: float
     keys: list[int]
-    timed: bool
 
 
 def read_timeline(source: Any, max_pixels: int, max_duration: float, notes: list[str]) -> Timeline:
-    """Read which frames there are, which costs little; headers are often silent on it, or wrong."""
+    """Read which frames there are from the packets, without decoding them.
+
+    This costs little; headers often do not say it, or are wrong. Where packets have no times (raw
+    streams, some AVI files), they are counted.
+    """
     times: list[int | None] = []
-    keys: list[int | None] = []
+    keys: list[int] = []
     with _open_video(source, max_pixels, max_duration) as (container, stream):
+        tick = float(stream.time_base or 1)
         for packet in _packets(container, stream, notes, whole=True):
             if packet.size == 0 or packet.is_discard:
                 continue
             times.append(packet.pts)
-            if packet.is_keyframe:
-                keys.append(packet.pts)
-            if packet.pts is not None and times[0] is not None:
-                _check_duration((packet.pts - times[0]) * _tick(stream), max_duration)
+            if packet.pts is not None:
+                if packet.is_keyframe:
+                    keys.append(packet.pts)
+                if times[0] is not None:
+                    _check_duration((packet.pts - times[0]) * tick, max_duration)
+        searchable = (
+            container.format.name in _SEEKABLE_CONTAINERS
+            and stream.codec_context.codec.canonical_name in _SEEKABLE_CODECS
+        )
+        rate = _rate(stream)
     known = sorted({time for time in times if time is not None})
     if len(known) == len(times):
-        return Timeline(known, sorted({key for key in keys if key is not None}), timed=True)
-    return Timeline(list(range(len(times))), [], timed=False)
+        return Timeline(list(known), tick, sorted(keys) if searchable else [])
+    return Timeline(list(range(len(times))), 1 / rate, [])
+
+
+def find_frames(source: Any, max_pixels: int, max_duration: float, notes: list[str]) -> Timeline:
+    """Find when the frames that decoding gives are shown.
+
+    From the packets where these can be relied on; otherwise every frame is decoded once for it.
+    """
+    timeline = read_timeline(source, max_pixels, max_duration, notes)
+    if timeline.keys:
+        return timeline
+    # What breaks off is noticed both times.
+    frames = decode_all(source, max_pixels, max_duration, [] if notes else notes)
+    return Timeline([frame.seconds for frame in frames], 1.0, [])
 
 
 def decode_all(
     source: Any, max_pixels: int, max_duration: float, notes: list[str]
-) -> Iterator[TimedFrame]:
-    """Decode every frame, up to the end or to the first damage."""
+) -> Iterator[DecodedFrame]:
+    """Decode every frame, up to the end or to the first damage; their times rise."""
     with _open_video(source, max_pixels, max_duration) as (container, stream):
-        rate = float(stream.average_rate or stream.base_rate or 25)
-        start: float | None = None
+        aspect = pixel_aspect(stream)
+        start, last = 0.0, -inf
+        rate = _rate(stream)
+        shortest = min(0.5 / rate, _SHORTEST)
         for index, frame in enumerate(_frames(container, stream, notes, whole=True)):
             time = index / rate if frame.time is None else frame.time
-            start = time if start is None else start
+            start = time if index == 0 else start
             _check_duration(time - start, max_duration)
-            yield index, time - start, frame
+            # Damaged files, and AVI files with B-frames, repeat times or go back.
+            last = time - start if time - start > last else last + shortest
+            yield DecodedFrame(index, last, frame, aspect)
+
+
+def decode_at(
+    source: Any, timeline: Timeline, targets: list[int], max_pixels: int, notes: list[str]
+) -> Iterator[DecodedFrame]:
+    """Decode the frames of the given numbers, which rise, searching where that skips work."""
+    if not timeline.keys:
+        wanted = Counter(targets)
+        # What is wrong with the file was noted when its frames were counted.
+        for frame in decode_all(source, max_pixels, float("inf"), []):
+            yield from [frame] * wanted[frame.index]
+            if frame.index == targets[-1]:
+                return
+        return
+    with _open_video(source, max_pixels, float("inf")) as (container, stream):
+        seeker, aspect = _Seeker(container, stream, timeline, notes), pixel_aspect(stream)
+        for place, target in enumerate(targets):
+            picture = seeker.frame_at(timeline.times[target])
+            if picture is None:
+                if not notes:
+                    notes.append(f"the video breaks off: {place} of {len(targets)} frames found.")
+                return
+            seconds = (timeline.times[target] - timeline.times[0]) * timeline.tick
+            yield DecodedFrame(target, seconds, picture, aspect)
 
 
 def read_clock(source: Any, max_pixels: int) -> tuple[float, float]:
@@ -92,28 +172,11 @@ def read_clock(source: Any, max_pixels: int) -> tuple[float, float]:
     with _open_video(source, max_pixels, float("inf")) as (container, stream):
         first = next(_frames(container, stream, []), None)
         start = 0.0 if first is None or first.time is None else first.time
-        return start, float(stream.average_rate or stream.base_rate or 25)
+        return start, _rate(stream)
 
 
-def decode_at(
-    source: Any, timeline: Timeline, targets: list[int], max_pixels: int, notes: list[str]
-) -> Iterator[TimedFrame]:
-    """Decode the frames of the given numbers, which rise, seeking where that skips work."""
-    with _open_video(source, max_pixels, float("inf")) as (container, stream):
-        exact = timeline.timed and container.format.name not in _INEXACT
-        reader = (_Seeker if exact else _Counter)(container, stream, timeline, notes)
-        unit = _tick(stream) if timeline.timed else 1 / float(stream.average_rate or 25)
-        for place, target in enumerate(targets):
-            frame = reader.frame_at(target)
-            if frame is None:
-                if not notes:
-                    notes.append(f"the video breaks off: {place} of {len(targets)} frames found.")
-                return
-            yield target, (timeline.times[target] - timeline.times[0]) * unit, frame
-
-
-class _Counter:
-    """Walks through the frames and counts them."""
+class _Seeker:
+    """Finds frames by their times, jumping to a key frame where one lies ahead."""
 
     def __init__(
         self,
@@ -126,47 +189,42 @@ class _Counter:
         self._timeline, self._notes = timeline, notes
         self._frames = _frames(container, stream, notes)
         self._current: av.VideoFrame | None = None
-        self._now = -1
+        self._next: av.VideoFrame | None = None
+        self._reached = self._due = -inf
 
-    def frame_at(self, target: int) -> av.VideoFrame | None:
-        """Return frame number `target`, or None if the video ends before it."""
-        while self._now < target:
-            self._current = next(self._frames, None)
-            if self._current is None:
-                return None
-            self._now += 1
-        return self._current
-
-
-class _Seeker(_Counter):
-    """Finds frames by their times, jumping to a key frame where one lies ahead."""
-
-    def frame_at(self, target: int) -> av.VideoFrame | None:
-        """Return frame number `target`, or None if the video ends before it."""
-        times, keys = self._timeline.times, self._timeline.keys
-        time = times[target]
+    def frame_at(self, time: float) -> av.VideoFrame | None:
+        """Return the frame that is shown at a time of the timeline; None if there is none left."""
+        keys = self._timeline.keys
         place = bisect_right(keys, time) - 1
-        fresh = self._current is None
-        if place > 0 and (fresh or self._now < keys[place]):
-            # Should that land one key frame late, ask for an earlier one.
-            second = int(1 / _tick(self._stream))
-            for goal in (keys[place], keys[place - 1], times[0] - second):
+        if self._due == -inf:
+            self._step()
+        if place > 0 and self._due < keys[place]:
+            # Should that land one key frame late, ask for an earlier one; or else start again. A
+            # picture that needs others is no key frame (x264's periodic refresh only claims it).
+            second = int(1 / self._timeline.tick)
+            for goal in (keys[place], keys[place - 1], int(self._timeline.times[0]) - second):
                 self._container.seek(goal, stream=self._stream)
                 self._frames = _frames(self._container, self._stream, self._notes)
+                self._current, self._next, self._due = None, None, -inf
                 self._step()
-                if self._current is None or self._now <= time:
+                if self._next is not None and (
+                    self._due <= time and self._next.pict_type == PictureType.I
+                ):
                     break
-        elif fresh:
+        while self._due <= time:
             self._step()
-        while self._current is not None and self._now < time:
-            self._step()
+        if self._due == inf and self._notes and self._reached < time:
+            return None
         return self._current
 
     def _step(self) -> None:
-        """Go on to the next frame that has a time."""
-        self._current = next((frame for frame in self._frames if frame.pts is not None), None)
-        if self._current is not None and self._current.pts is not None:
-            self._now = self._current.pts
+        """Go on to the next frame that has a time; one at infinity ends the video."""
+        self._current, self._reached = self._next, self._due
+        self._next, self._due = None, inf
+        for frame in self._frames:
+            if frame.pts is not None:
+                self._next, self._due = frame, frame.pts
+                return
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
@@ -233,9 +291,10 @@ def _open_video(
         context = stream.codec_context
         if context is None:
             raise MediaReadError("the video's codec is unknown.")
-        if context.width * context.height > max_pixels:
+        width = round(context.width * max(pixel_aspect(stream), 1))
+        if width * context.height > max_pixels:
             raise MediaLimitError(
-                f"the video's frames have {context.width} x {context.height} pixels, more than "
+                f"the video's frames have {width} x {context.height} pixels, more than "
                 f"max_pixels={max_pixels:,}."
             )
         if container.duration is not None:
@@ -279,12 +338,23 @@ def _frames(
         try:
             frames = packet.decode()
         except (av.FFmpegError, ValueError, OSError) as error:
-            notes.append(f"the video is damaged after {count} frames: {reason(error)}.")
+            frames = _remaining(stream)
+            n_good = count + len(frames)
+            notes.append(f"the video is damaged after {n_good} frames: {reason(error)}.")
+            yield from frames
             return
         for frame in frames:
             if isinstance(frame, av.VideoFrame):
                 count += 1
                 yield frame
+
+
+def _remaining(stream: av.VideoStream) -> list[av.VideoFrame]:
+    """Take the frames that a decoder still holds when it meets damage."""
+    try:
+        return stream.codec_context.decode(None)
+    except (av.FFmpegError, ValueError, OSError):
+        return []
 
 
 def _check_duration(seconds: float, max_duration: float) -> None:
@@ -294,6 +364,6 @@ def _check_duration(seconds: float, max_duration: float) -> None:
         )
 
 
-def _tick(stream: av.VideoStream) -> float:
-    """Return the unit of the stream's times, in seconds."""
-    return float(stream.time_base or 1)
+def _rate(stream: av.VideoStream) -> float:
+    """Return frames a second, as the header says."""
+    return float(stream.average_rate or stream.base_rate or 25)

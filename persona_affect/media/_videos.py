@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import av
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -15,7 +14,15 @@ from PIL import Image
 from .._warnings import warn_user
 from ..exceptions import InvalidImageError, MediaLimitError, MediaReadError, MediaWarning
 from ._arrays import check_depth, check_pixels, to_rgb
-from ._decoding import decode_all, decode_at, read_clock, read_timeline
+from ._decoding import (
+    DecodedFrame,
+    decode_all,
+    decode_at,
+    find_frames,
+    read_clock,
+    read_timeline,
+)
+from ._geometry import display_matrix, shown_size, upright
 from ._photos import open_photo
 from ._samples import FrameSequence
 
@@ -215,13 +222,11 @@ def sample_frames(
     else:
         frames = _decode_centres(source, n_frames, max_pixels, max_duration, notes)
     size: tuple[int, int] | None = None
-    for index, seconds, frame in frames:
+    for frame in frames:
         # Should the size change on the way, later frames are brought to that of the first.
-        size = size or (frame.width, frame.height)
-        image = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
-        yield Frame(
-            index, seconds, np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
-        )
+        size = size or shown_size(frame.picture, frame.aspect)
+        image = frame.picture.to_ndarray(format="rgb24", width=size[0], height=size[1])
+        yield Frame(frame.index, frame.seconds, upright(image, display_matrix(frame.picture)))
     if size is None:
         reason = f": {notes[0]}" if notes else "."
         raise MediaReadError(f"no frame of the video can be decoded{reason}")
@@ -269,15 +274,16 @@ def _sample_files(
 
 def _decode_centres(
     source: Any, n_frames: int, max_pixels: int, max_duration: float, notes: list[str]
-) -> Iterator[tuple[int, float, av.VideoFrame]]:
+) -> Iterator[DecodedFrame]:
     """Yield the frames shown at the centres of `n_frames` segments of equal duration."""
-    timeline = read_timeline(source, max_pixels, max_duration, notes)
+    timeline = find_frames(source, max_pixels, max_duration, notes)
     times = timeline.times
     if not times:
         return
     # The last frame is shown as long as the others are on average.
     duration = (times[-1] - times[0]) * len(times) / max(len(times) - 1, 1)
     centres = times[0] + (np.arange(n_frames) + 0.5) * duration / n_frames
-    # A hair later, lest rounding miss a frame that begins right at a centre.
-    targets = [max(bisect_right(times, centre + 1e-6) - 1, 0) for centre in centres]
+    # A little later, so that rounding does not miss a frame that begins right at a centre.
+    later = 1e-9 / timeline.tick
+    targets = [max(bisect_right(times, centre + later) - 1, 0) for centre in centres]
     yield from decode_at(source, timeline, targets, max_pixels, notes)
