@@ -26,7 +26,8 @@ SPLITS: Final = ("train", "val", "test")
 #: Archives unpack into folders in folders; no data set is deeper than this.
 _MAX_DEPTH: Final = 6
 _SHOWN: Final = 10
-PHOTO_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
+#: Of the images that the public data sets publish; `media.PHOTO_SUFFIXES` has all that we read.
+IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
 
 
 def check_root(root: str | PathLike[str], expected: str) -> Path:

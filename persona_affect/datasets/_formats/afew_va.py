@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.utils import Bunch
 
 from persona_affect.datasets._folders import (
-    PHOTO_SUFFIXES,
+    IMAGE_SUFFIXES,
     Check,
     LeftOut,
     check_files,
@@ -109,7 +109,7 @@ def load_afew_va(
             n_clips += 1
             below.clear()
             rows += _read_clip(here, set(files), every, n_frames, left_out)
-        elif here.name.isdigit() and any(Path(file).suffix in PHOTO_SUFFIXES for file in files):
+        elif here.name.isdigit() and any(Path(file).suffix in IMAGE_SUFFIXES for file in files):
             left_out.add(here / name, "there is no such annotation beside its frames.")
     if not n_clips:
         raise layout_error(folder, _LAYOUT)
@@ -144,7 +144,7 @@ def _read_clip(
     for name in (names[i] for i in choose_frames(len(names), every, n_frames)):
         label = _read_label(frames[name])
         image = next(
-            (name + suffix for suffix in PHOTO_SUFFIXES[::-1] if name + suffix in files), ""
+            (name + suffix for suffix in IMAGE_SUFFIXES[::-1] if name + suffix in files), ""
         )
         if label is None:
             left_out.add(path, f"frame {name}: no arousal and valence from -10 to 10.")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from persona_affect.datasets._folders import (
-    PHOTO_SUFFIXES,
+    IMAGE_SUFFIXES,
     SPLITS,
     Check,
     LeftOut,
@@ -235,7 +235,7 @@ def _number_files(folder: Path | None, left_out: LeftOut) -> dict[int, str] | No
     return {
         int(stem): name
         for stem, name in stems
-        if stem.isdecimal() and Path(name).suffix.lower() in PHOTO_SUFFIXES
+        if stem.isdecimal() and Path(name).suffix.lower() in IMAGE_SUFFIXES
     }
 
 

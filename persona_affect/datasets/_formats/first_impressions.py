@@ -13,7 +13,7 @@ from sklearn.utils import Bunch
 
 from persona_affect.datasets._annotations import dump_as_python2, read_ratings
 from persona_affect.datasets._folders import (
-    PHOTO_SUFFIXES,
+    IMAGE_SUFFIXES,
     SPLITS,
     Check,
     LeftOut,
@@ -270,7 +270,7 @@ def _sequence(folder: Path, check: Check, left_out: LeftOut) -> FrameSequence | 
         return (int(digits[-1]) if digits else -1, path.name)
 
     files = map(folder.joinpath, list_files(folder, left_out))
-    images = [path for path in files if path.suffix.lower() in PHOTO_SUFFIXES]
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     paths = [str(path) for path in sorted(images, key=order)]
     good = check_files(paths, check, left_out)
     kept = tuple(path for path, is_good in zip(paths, good, strict=True) if is_good)

@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.utils import Bunch
 
 from persona_affect.datasets._folders import (
-    PHOTO_SUFFIXES,
+    IMAGE_SUFFIXES,
     Check,
     LeftOut,
     check_files,
@@ -128,7 +128,7 @@ def load_omi(
             left_out.add(image, "there is no such file.")
     listed = set(images)
     for image in map(folder.joinpath, list_files(folder, left_out)):
-        if image.suffix.lower() in PHOTO_SUFFIXES and image not in listed:
+        if image.suffix.lower() in IMAGE_SUFFIXES and image not in listed:
             left_out.add(image, "there is no rating of this portrait.")
     rated = ratings.notna().any(axis=1).to_numpy()
     rows = [i for i, image in enumerate(images) if rated[i] and image.exists()]
@@ -160,7 +160,7 @@ def _in_range(
 def _find_image(folder: Path, stimulus: str) -> Path:
     # A name from the file must not point outside the folder.
     name = Path(stimulus).name
-    candidates = [folder / f"{name}{suffix}" for suffix in PHOTO_SUFFIXES]
+    candidates = [folder / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
     return next((path for path in candidates if path.exists()), candidates[0])
 
 
