@@ -1,4 +1,4 @@
-"""Arrays as pictures: which are taken, and their numbers as eight bits of red, green and blue."""
+"""Arrays as pictures: checks, and conversion to 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy.typing as npt
 from .._warnings import warn_user
 from ..exceptions import InvalidImageError, MediaWarning
 
-# Sixteen bits of which so few are used are not sixteen bits: read as such, they would be black.
+# Numbers of 16 bits below this are not really 16 bits: read as such, they would be black.
 _FEWEST: Final = 2**12
-# Cameras of 14 bits fill a quarter of the range, as dark photos may.
+# Cameras of 14 bits use a quarter of the range, as dark photos may do.
 _FEW: Final = 2**14
 
 
@@ -58,19 +58,19 @@ def to_8_bits(
     array : ndarray of int
         Of type uint8, or with numbers from 0 to 65535.
     what : str
-        What messages call it.
+        Name of the array in messages.
     n_bits : int, optional
-        How many of the 16 bits are used, the lower ones, where the source says so.
+        How many of the 16 bits are used, the lower ones, if the source says so.
 
     Raises
     ------
     InvalidImageError
-        If the numbers stay below 4096 though the source does not say that it has fewer bits.
+        If all numbers are below 4096, and the source does not declare fewer bits.
 
     Warns
     -----
     MediaWarning
-        If they stay below 16384, so that the picture is dark, or of 14 bits.
+        If all numbers are below 16384, so that the picture is dark, or has 14 bits.
     """
     if array.dtype == np.uint8:
         return array
@@ -83,7 +83,7 @@ def to_8_bits(
 
 
 def check_depth(highest: int, what: str) -> None:
-    """Raise or warn where numbers of 16 bits use only the lower ones; as `to_8_bits`."""
+    """Raise or warn if numbers of 16 bits use only the lower bits; see `to_8_bits`."""
     if 0 < highest < _FEWEST:
         advice = (
             "convert an array with array.astype(np.uint8), or save a file with 8 bits"
@@ -103,7 +103,7 @@ def check_depth(highest: int, what: str) -> None:
 
 
 def to_rgb(array: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Turn (..., 1), (..., 3) or (..., 4) pixels into RGB; transparency is laid over white."""
+    """Turn (..., 1), (..., 3) or (..., 4) pixels into RGB; transparency becomes white."""
     if array.shape[-1] == 1:
         array = np.repeat(array, 3, axis=-1)
     elif array.shape[-1] == 4:

@@ -1,4 +1,4 @@
-"""Can a file be read? A look at its beginning and end, or all of it."""
+"""Checks whether a file can be read: its beginning and end, or all of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ._photos import MAX_PHOTO_PIXELS, check_file, open_photo, reason
 from ._samples import is_clip
 from ._videos import MAX_DURATION, MAX_FRAME_PIXELS, sample_frames
 
-#: What a whole file ends in, by Pillow's name of the format; some writers add a few bytes.
+#: The end of a complete file, by Pillow's name of the format; some writers add a few bytes.
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 _TAIL = 1024
 
@@ -27,14 +27,14 @@ def check_media(source: str | os.PathLike[str], *, decode: bool = False) -> None
     ----------
     source : path-like
     decode : bool, default=False
-        Decode the photo, or the video's middle frame. Otherwise a photo is opened, and its end
-        looked for, and the packets of a video are counted: what breaks off or is something else
-        is noticed, damage within the picture is not.
+        Decode the photo, or the video's middle frame. Otherwise a photo is opened, its end is
+        searched for, and the packets of a video are counted: this finds files that are truncated
+        or of another kind, but not damage inside the picture.
 
     Raises
     ------
     MediaReadError, MediaLimitError, InvalidImageError
-        As for :func:`open_photo` and :func:`open_clip`; a video that breaks off raises too.
+        As for :func:`open_photo` and :func:`open_clip`; also if a video is truncated.
     """
     path = check_file(source)
     if is_clip(source):

@@ -1,4 +1,4 @@
-"""Photos of any colour space as sRGB."""
+"""Conversion of photos from other colour spaces to sRGB."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from .._warnings import warn_user
 from ..exceptions import InvalidImageError, MediaWarning
 from ._arrays import check_depth, to_8_bits, to_rgb
 
-#: Profiles that change no colour by more than this many of 255 levels are taken for sRGB.
+#: Profiles that change no colour by more than this, of 255, are treated as sRGB.
 _SAME: Final = 3
-# What Pillow calls pictures in the colour spaces of ICC profiles.
+# Pillow's modes for the colour spaces of ICC profiles.
 _MODES: Final = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 
 
 def photo_to_srgb(
     image: Image.Image, n_bits: int | None = None, *, deep: bool = False
 ) -> npt.NDArray[np.uint8]:
-    """Turn the pixels of a decoded picture into sRGB, over white where it is transparent.
+    """Convert a decoded picture to sRGB; transparency becomes white.
 
     Parameters
     ----------
     image : PIL.Image.Image
         Decoded.
     n_bits : int, optional
-        How many of 16 bits are used, where the file says so.
+        How many of 16 bits are used, if the file says so.
     deep : bool, default=False
-        Pillow has cut the file's 16 bits a channel down to the upper eight.
+        Pillow has reduced the 16 bits a channel of the file to the upper eight.
 
     Returns
     -------
@@ -46,13 +46,13 @@ def photo_to_srgb(
     Warns
     -----
     MediaWarning
-        If the colour profile is damaged: the colours are then taken for sRGB.
+        If the colour profile is damaged: the colours are then treated as sRGB.
     """
     profile = image.info.get("icc_profile")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = Image.fromarray(_grey_8_bits(image, n_bits))
     elif deep:
-        # The lower eight bits are gone: black may have been any number below 256.
+        # The lower eight bits are lost: black may have been any number below 256.
         check_depth(int(np.asarray(image.convert("RGB")).max()) * 255 or 255, "photo")
     alpha: Image.Image | None = None
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
@@ -67,7 +67,7 @@ def photo_to_srgb(
 
 def _grey_8_bits(image: Image.Image, n_bits: int | None) -> npt.NDArray[np.uint8]:
     grey = np.asarray(image)
-    # Older Pillows open PNGs of 16 bits as mode I.
+    # Older versions of Pillow open 16-bit PNGs as mode I.
     if image.mode == "F" or grey.min() < 0 or grey.max() > 65535:
         raise InvalidImageError(
             f"the photo holds 32-bit numbers ({grey.min():g} to {grey.max():g}) of unknown "
@@ -85,7 +85,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
             transform = _transform_of(profile, image.mode)
         except (ImageCms.PyCMSError, OSError, ValueError) as error:
             warn_user(
-                f"a photo's colour profile is damaged, its colours are taken for sRGB: {error}.",
+                f"the photo's colour profile is damaged; its colours are treated as sRGB: {error}.",
                 MediaWarning,
             )
     return image.convert("RGB") if transform is None else transform.apply(image)
@@ -93,9 +93,9 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @lru_cache(maxsize=32)
 def _transform_of(profile: bytes | None, mode: str) -> Any:
-    """Return the transform from a profile to sRGB; None where it would change nothing.
+    """Return the transform from a profile to sRGB; None if it would change nothing.
 
-    A profile of another kind of colours than the picture's is none of it, as in browsers.
+    Like browsers, this ignores a profile for another kind of colours than those of the picture.
     """
     if mode == "LAB":
         source: Any = ImageCms.createProfile("LAB")

@@ -1,7 +1,7 @@
-"""Video files through FFmpeg: what is in them, and their frames in order.
+"""Video files read by FFmpeg: their properties, and their frames in order.
 
-A file that breaks off, or is damaged on the way, gives the frames before: what happened is appended
-to a list of notes, so that a batch can warn once. What cannot be opened at all raises.
+A file that is truncated or damaged gives the frames before the damage. The problem is appended to a
+list of notes, so that a batch can warn once. A file that cannot be opened raises an error.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ from ._geometry import pixel_aspect
 from ._photos import advise, check_file, reason
 
 # Containers that hold videos. FFmpeg knows more formats, some of which (playlists, scripts, text
-# drawn as pictures) open other files or take anything for a video.
+# drawn as pictures) open other files, or accept any file as a video.
 _CONTAINERS = (
     "asf,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts,"
     "mpegvideo,mxf,nut,ogg,rm,wtv"
 )
 
-#: Seconds at most between frames whose times do not rise, which is half of what they last.
+#: Frames whose times do not increase are put half a frame apart, at most this many seconds.
 _SHORTEST: Final = 0.02
 
-# Containers that can be searched by time, and the codecs whose key frames depend on no frame before
-# them. In all others a jump may land elsewhere or show damaged frames, so they are read in order.
+# Containers that support seeking by time, and codecs whose key frames depend on no frame before.
+# In all others, seeking may find another frame or damaged ones, so that they are read in order.
 _SEEKABLE_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 _SEEKABLE_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedFrame:
-    """A frame as the decoder gives it.
+    """A decoded frame.
 
     Attributes
     ----------
     index : int
-        Its place in the video.
+        Position in the video.
     seconds : float
         From the first frame.
     picture : av.VideoFrame
     aspect : float
-        Width of its pixels, by their height.
+        Width of a pixel divided by its height.
     """
 
     index: int
@@ -73,8 +73,8 @@ class Timeline:
     tick : float
         Seconds.
     keys : list of int
-        Those of the times at which decoding may start, where the video may be searched by time;
-        empty where it is read in order.
+        Those of the times at which decoding can start, if seeking is possible; empty if the video
+        is read in order.
     """
 
     times: list[float]
@@ -83,10 +83,10 @@ class Timeline:
 
 
 def read_timeline(source: Any, max_pixels: int, max_duration: float, notes: list[str]) -> Timeline:
-    """Read which frames there are from the packets, without decoding them.
+    """Read the times of all frames from the packets, without decoding them.
 
-    This costs little; headers often do not say it, or are wrong. Where packets have no times (raw
-    streams, some AVI files), they are counted.
+    This is fast; headers often do not have the number of frames, or it is wrong. If packets have no
+    times (raw streams, some AVI files), they are counted.
     """
     times: list[int | None] = []
     keys: list[int] = []
@@ -113,14 +113,14 @@ def read_timeline(source: Any, max_pixels: int, max_duration: float, notes: list
 
 
 def find_frames(source: Any, max_pixels: int, max_duration: float, notes: list[str]) -> Timeline:
-    """Find when the frames that decoding gives are shown.
+    """Find the times of the decoded frames.
 
-    From the packets where these can be relied on; otherwise every frame is decoded once for it.
+    They come from the packets if these are reliable; otherwise every frame is decoded once.
     """
     timeline = read_timeline(source, max_pixels, max_duration, notes)
     if timeline.keys:
         return timeline
-    # What breaks off is noticed both times.
+    # Both passes find the same damage.
     frames = decode_all(source, max_pixels, max_duration, [] if notes else notes)
     return Timeline([frame.seconds for frame in frames], 1.0, [])
 
@@ -128,7 +128,7 @@ def find_frames(source: Any, max_pixels: int, max_duration: float, notes: list[s
 def decode_all(
     source: Any, max_pixels: int, max_duration: float, notes: list[str]
 ) -> Iterator[DecodedFrame]:
-    """Decode every frame, up to the end or to the first damage; their times rise."""
+    """Decode every frame, up to the end or the first damage; their times increase."""
     with _open_video(source, max_pixels, max_duration) as (container, stream):
         aspect = pixel_aspect(stream)
         start, last = 0.0, -inf
@@ -332,7 +332,7 @@ def _frames(
     *,
     whole: bool = False,
 ) -> Iterator[av.VideoFrame]:
-    """Decode from here on, up to the first damage."""
+    """Decode from the current position up to the first damage."""
     count = 0
     for packet in _packets(container, stream, notes, whole=whole):
         try:
@@ -350,7 +350,7 @@ def _frames(
 
 
 def _remaining(stream: av.VideoStream) -> list[av.VideoFrame]:
-    """Take the frames that a decoder still holds when it meets damage."""
+    """Return the frames that a decoder still holds when it finds damage."""
     try:
         return stream.codec_context.decode(None)
     except (av.FFmpegError, ValueError, OSError):

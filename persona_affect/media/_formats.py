@@ -16,14 +16,14 @@ from ..exceptions import MediaLimitError, MediaReadError, MissingDependencyError
 PHOTO_FORMATS: Final = (
     "JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM",
 )  # fmt: skip
-#: How Pillow names what these decoders give.
+#: Formats of decoded images, by Pillow's names.
 DECODED_FORMATS: Final = frozenset({*PHOTO_FORMATS, "MPO", "HEIF"})
-#: Passes over the picture that a JPEG file may ask for; progressive files have about ten.
+#: Scans that a JPEG file may have; progressive files have about ten.
 MAX_JPEG_SCANS: Final = 100
 #: Header segments that a JPEG file may have.
 MAX_JPEG_SEGMENTS: Final = 2**16
 
-#: How many bytes tell what a file is.
+#: How many bytes are read to recognise the format of a file.
 SIGNATURE_SIZE: Final = 4096
 
 _HEIC_BRANDS = frozenset(
@@ -47,14 +47,14 @@ _REFUSED = {
     b"FUJIFILMCCD-RAW": "camera raw",
 }
 _ADVICE = "save it as JPEG or PNG"
-# Any marker of a JPEG stream but those that stand within a scan's data.
+# Any marker of a JPEG stream, except those inside the data of a scan.
 _MARKER = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
 
 
 def name_photo_format(head: bytes) -> str | None:
-    """Name the photo format of a file by its first bytes; None if it is no photo.
+    """Return the photo format of a file from its first bytes; None if it is not a photo.
 
-    Formats that are known, but not read, are named too.
+    It also knows formats that are not read, to name them in messages.
     """
     if head[4:8] == b"ftyp":
         return _name_by_brand(head)
@@ -68,7 +68,7 @@ def name_photo_format(head: bytes) -> str | None:
 
 
 def open_encoded(file: Any) -> Image.Image:
-    """Open an encoded photo, of which the header is read and no pixel.
+    """Open an encoded photo; this reads the header, but no pixels.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def open_encoded(file: Any) -> Image.Image:
     Raises
     ------
     MediaReadError
-        If it is no photo of the formats that are read.
+        If it is not a photo of a format that is read.
     Exception
         Decoders raise errors of any class for damaged files.
     """
@@ -102,7 +102,7 @@ def open_encoded(file: Any) -> Image.Image:
 
 
 def check_scans(data: bytes) -> None:
-    """Raise if a JPEG file asks for so many passes over its picture that decoding takes minutes.
+    """Raise if a JPEG file has so many scans that decoding takes minutes.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def check_scans(data: bytes) -> None:
     place, n_scans, n_segments = 2, 0, 0
     while (found := _MARKER.search(data, place)) is not None:
         kind, place = found[1][0], found.end()
-        if kind in (0xD8, 0xD9):  # The picture ends; what follows belongs to others.
+        if kind in (0xD8, 0xD9):  # The end of the picture; what follows is not part of it.
             return
         place += int.from_bytes(data[place : place + 2], "big")
         n_scans += kind == 0xDA
@@ -133,12 +133,12 @@ def _signatures() -> dict[str, Any]:
     """Return, for each format that is read, a function that recognises its first bytes."""
     Image.init()
     known = {name: Image.OPEN[name][1] for name in PHOTO_FORMATS if name in Image.OPEN}
-    # Pillow's own would take any text that begins like "Python".
+    # Pillow's own check accepts any text that begins with P, such as "Python".
     return known | {"PPM": re.compile(rb"P[1-6fy]\s").match}
 
 
 def _name_by_brand(head: bytes) -> str | None:
-    """Name a still picture of the family of MP4 containers; None for a video."""
+    """Return the format of a still picture in an MP4-like container; None for a video."""
     end = min(int.from_bytes(head[:4], "big"), len(head))
     brand, others = head[8:12], {head[i : i + 4] for i in range(16, end - 3, 4)}
     if brand in (b"mif1", b"msf1") and others & _AVIF_BRANDS:
@@ -159,7 +159,7 @@ def _open_heic(file: Any) -> Image.Image:
 
 
 def _is_raw(image: Image.Image) -> bool:
-    """Tell whether a TIFF file is a camera's raw file, of which Pillow shows a thumbnail."""
+    """Return whether a TIFF file is a camera's raw file; Pillow would read its thumbnail."""
     tags = getattr(image, "tag_v2", {})
     dng_version, subfile_type = 50706, 254
     return dng_version in tags or (tags.get(subfile_type) == 1 and 330 in tags)

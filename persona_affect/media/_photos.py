@@ -1,4 +1,4 @@
-"""Photos as RGB arrays, whatever they were stored as."""
+"""Photos of all kinds as RGB arrays."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def open_photo(source: Any, *, max_pixels: int = MAX_PHOTO_PIXELS) -> npt.NDArra
     source : str, os.PathLike, bytes, PIL.Image.Image or ndarray
         A path, the bytes of an encoded file, a PIL image, or an array: uint8 or uint16 of
         shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4). The EXIF orientation is applied. Grey,
-        palette, CMYK and 16-bit pictures become 8-bit RGB, transparency is laid over white, and
-        of an animation the first frame is taken.
+        palette, CMYK and 16-bit pictures become 8-bit RGB, transparency becomes white, and the
+        first frame of an animation is used.
     max_pixels : int, default=2**26
         Encoded photos that declare more pixels are refused before they are decoded.
 
     Returns
     -------
     ndarray of uint8, shape (H, W, 3)
-        Red, green, blue. It shares memory with `source` where that is such an array already.
+        Red, green, blue. It shares memory with `source` if that is such an array already.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def check_file(source: str | os.PathLike[str]) -> Path:
     Raises
     ------
     MediaReadError
-        Whose message leaves out folders that the caller did not name.
+        The message shows no folders that the caller did not name.
     """
     try:
         name = os.fspath(source)
@@ -99,7 +99,7 @@ def check_file(source: str | os.PathLike[str]) -> Path:
         if not path.exists():
             raise MediaReadError(f"there is no such file: {printable(name)}{_remedy(name)}")
         if not path.is_file():
-            # A pipe or a device could block for ever.
+            # Reading a pipe or a device may never end.
             raise MediaReadError("it is not a regular file.")
         if path.stat().st_size == 0:
             raise MediaReadError("the file is empty.")
@@ -112,7 +112,7 @@ def check_file(source: str | os.PathLike[str]) -> Path:
 
 
 def printable(name: str) -> str:
-    """Return a file's name as text that any terminal shows: no control characters, valid UTF-8."""
+    """Escape a file's name for messages: no control characters, valid UTF-8."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in name
@@ -120,12 +120,12 @@ def printable(name: str) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Say what went wrong in the words of the system or of FFmpeg, which name no path."""
+    """Return the message of the system or of FFmpeg, without a path."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def advise(source: Any) -> str:
-    """Say how to hand over what is no sample as it stands."""
+    """Say how to convert an object that is not a sample."""
     if hasattr(source, "read"):
         return "give its content, source.read(), as bytes."
     if type(source).__module__.partition(".")[0] in ("torch", "jax", "jaxlib", "tensorflow"):
@@ -151,16 +151,16 @@ def _read_file(path: Path) -> bytes:
                 f"the photo file has {size:,} bytes, more than {MAX_PHOTO_BYTES:,}."
             )
         with path.open("rb") as file:
-            # It may grow meanwhile.
+            # The file may grow while it is read.
             return file.read(MAX_PHOTO_BYTES)
     except OSError as error:
-        # No permission, gone since it was looked for, a medium that fails.
+        # No permission, deleted after the check, a disk that fails.
         raise MediaReadError(f"the file cannot be read: {reason(error)}.") from error
 
 
 @contextmanager
 def _named_errors() -> Iterator[None]:
-    """Give each error of a decoder a name."""
+    """Turn all errors of decoders into errors of this package."""
     try:
         yield
     except (PersonaAffectError, MediaWarning):
@@ -192,7 +192,7 @@ def _photo_from_pil(image: Image.Image, max_pixels: int) -> npt.NDArray[np.uint8
                 "image.convert('RGB')."
             )
         deep, n_bits = _is_deep(image), _declared_bits(image)
-    # Decoded first: Pillow turns a TIFF upright while it decodes it, and then forgets the tag.
+    # Decoded first: Pillow applies the orientation of a TIFF while decoding, and removes the tag.
     image.load()
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         image = ImageOps.exif_transpose(image)
@@ -200,7 +200,7 @@ def _photo_from_pil(image: Image.Image, max_pixels: int) -> npt.NDArray[np.uint8
 
 
 def _is_deep(image: ImageFile.ImageFile) -> bool:
-    """Tell whether a picture that is not decoded yet has more than 8 bits a channel."""
+    """Return whether a picture, before it is decoded, has more than 8 bits a channel."""
     return any(
         ";16" in str(tile[3])
         or (tile[0] in ("ppm", "ppm_plain") and isinstance(tile[3], tuple) and tile[3][1] > 255)
@@ -209,7 +209,7 @@ def _is_deep(image: ImageFile.ImageFile) -> bool:
 
 
 def _declared_bits(image: ImageFile.ImageFile) -> int | None:
-    """Read how many of 16 bits a file says that it uses, before it is decoded."""
+    """Read how many of 16 bits a file declares, before it is decoded."""
     if image.format == "TIFF":
         tags = getattr(image, "tag_v2", {})
         bits, highest = (int(np.max(tags.get(tag, 0))) for tag in (258, 281))
@@ -225,7 +225,7 @@ def _declared_bits(image: ImageFile.ImageFile) -> int | None:
 
 
 def _significant_bits(head: bytes) -> int | None:
-    """Find the chunk sBIT, which stands before the pixels of a PNG."""
+    """Read the chunk sBIT of a PNG, which comes before the pixels."""
     place = 8
     while place + 8 <= len(head):
         size, kind = struct.unpack_from(">I4s", head, place)

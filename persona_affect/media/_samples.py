@@ -1,4 +1,4 @@
-"""What a sample is: a photo or a clip."""
+"""Kinds of samples: photos and clips."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PHOTO_SUFFIXES = frozenset({
 
 @dataclass(frozen=True)
 class FrameSequence:
-    """A clip whose frames lie as image files: a reference, nothing is read before it is used.
+    """A clip whose frames are image files. It is a reference: files are read when they are used.
 
     Attributes
     ----------
@@ -42,14 +42,13 @@ class FrameSequence:
 
 
 def is_clip(source: Any) -> bool:
-    """Tell whether a sample is a clip rather than a photo.
+    """Return whether a sample is a clip or a photo.
 
     Parameters
     ----------
     source : str, os.PathLike, bytes, PIL.Image.Image, FrameSequence or ndarray
-        Arrays are told apart by their dimensions, files and bytes by their content. Animated
-        pictures count as photos. The suffix decides where the content is neither, or cannot be
-        read.
+        For arrays the number of dimensions decides, for files and bytes the content. Animated
+        pictures are photos. If the content is neither, or cannot be read, the suffix decides.
 
     Returns
     -------
@@ -88,7 +87,7 @@ def _is_clip_file(source: str | os.PathLike[str]) -> bool:
         with check_file(source).open("rb") as file:
             head = file.read(SIGNATURE_SIZE)
     except (MediaReadError, OSError) as error:
-        # `open_photo` and `open_clip` will say what is wrong, in their words.
+        # `open_photo` or `open_clip` will raise the error, with its own message.
         if known:
             return suffix in VIDEO_SUFFIXES
         if isinstance(error, MediaReadError):

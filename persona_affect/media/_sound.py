@@ -1,4 +1,4 @@
-"""The sound of one clip, carried over to another."""
+"""Copying the sound of one clip to another."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ._decoding import open_container, read_clock
 from ._photos import reason
 from ._videos import MAX_FRAME_PIXELS
 
-# What AAC can be sampled at; other sound is resampled.
+# Sample rates that AAC supports; other sound is resampled.
 _RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
 class Sound:
-    """The sound of a clip on its way into an MP4 file, as far as it was asked for.
+    """The sound of a clip, which is written to an MP4 file step by step.
 
-    AAC is copied as it is, to the packet (about 20 ms); other codecs are decoded and encoded.
+    AAC is copied packet by packet (about 20 ms each); other codecs are decoded and encoded.
 
     Parameters
     ----------
     clip : av.container.InputContainer
         With a sound stream.
     start : float
-        When the clip's first frame is shown, on the clock of its file.
+        Time of the clip's first frame, on the clock of its file.
     container : av.container.OutputContainer
-        Which has not begun to be written.
+        The file to write to, before anything is written.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Sound:
             packet.pts -= round(self._start / packet.time_base)
             packet.dts = packet.pts
             packet.stream = self._target
-            # One packet from before the start stays: the decoder needs it, and players skip it.
+            # One packet before the start is kept: the decoder needs it, and players skip it.
             if packet.pts + 2 * (packet.duration or 0) > 0:
                 yield float(packet.pts * packet.time_base), [packet]
 

@@ -1,4 +1,4 @@
-"""Frames of video files: a few, spread over the clip, or all of them one by one."""
+"""Frames of clips: a few, spread over the clip, or all of them one by one."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Frame:
     Attributes
     ----------
     index : int
-        Its place in the video, from 0.
+        Position in the video, from 0.
     time : float
-        Seconds from the first frame; NaN where the source has no clock (an array).
+        Seconds from the first frame; NaN if the source has no times (an array).
     image : ndarray of uint8, shape (H, W, 3)
         RGB, upright.
     """
@@ -63,15 +63,15 @@ def open_clip(
 ) -> npt.NDArray[np.uint8]:
     """Open a clip, or a few frames spread over it, as one RGB array.
 
-    The clip is cut into `n_frames` segments of equal duration, and the frame shown at the centre
-    of each is taken: always the same frames of the same clip. Only what is needed is decoded.
+    The clip is divided into `n_frames` segments of equal duration, and the frame at the centre of
+    each is returned: always the same frames of the same clip. Only what is needed is decoded.
 
     Parameters
     ----------
     source : str, os.PathLike, bytes, FrameSequence or ndarray
         A path, the bytes of a video file, image files, or a uint8 array (T, H, W, 3).
     n_frames : int or None, default=None
-        How many frames; None takes them all. A clip with fewer frames repeats some.
+        How many frames; None for all. If the clip has fewer frames, some are repeated.
     max_pixels : int, default=2**26
         Videos with larger frames are refused.
     max_duration : float, default=14400.0
@@ -82,8 +82,8 @@ def open_clip(
     Returns
     -------
     ndarray of uint8, shape (n_frames, H, W, 3)
-        RGB, upright (the rotation that phones record is applied). Fewer than `n_frames` where
-        the video breaks off; a `MediaWarning` says so.
+        RGB, upright (the rotation that phones record is applied). Fewer than `n_frames` if the
+        video is truncated, with a `MediaWarning`.
 
     Raises
     ------
@@ -138,8 +138,8 @@ def iter_frames(
     Raises
     ------
     MediaReadError, MediaLimitError, InvalidImageError
-        As for :func:`open_clip`. Where a video breaks off after at least one frame, the frames
-        before are yielded and a `MediaWarning` is issued at the end.
+        As for :func:`open_clip`. If a video is truncated after at least one frame, the frames
+        before are yielded, with a `MediaWarning` at the end.
     """
     notes: list[str] = []
     yield from sample_frames(source, None, notes, max_pixels=max_pixels, max_duration=max_duration)
@@ -161,7 +161,7 @@ def count_frames(
     Returns
     -------
     int
-        Of a video that breaks off, the frames before.
+        For a truncated video, the number of frames that can be read.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def frame_rate(source: Any) -> float:
     Returns
     -------
     float
-        25 where the file does not say.
+        25 if the file does not say.
 
     Raises
     ------
@@ -206,10 +206,9 @@ def sample_frames(
     max_pixels: int = MAX_FRAME_PIXELS,
     max_duration: float = MAX_DURATION,
 ) -> Iterator[Frame]:
-    """Yield `n_frames` segment centres of a clip, or every frame; append to `notes` what broke.
+    """Yield `n_frames` segment centres of a clip, or every frame; append problems to `notes`.
 
-    Batches use this: they hold no clip in memory, and gather the notes of many clips into one
-    warning.
+    For batches: no clip is held in memory, and the notes of many clips become one warning.
     """
     if isinstance(source, np.ndarray):
         yield from _sample_array(source, n_frames)
@@ -223,7 +222,7 @@ def sample_frames(
         frames = _decode_centres(source, n_frames, max_pixels, max_duration, notes)
     size: tuple[int, int] | None = None
     for frame in frames:
-        # Should the size change on the way, later frames are brought to that of the first.
+        # If the size changes within the video, later frames are resized to that of the first.
         size = size or shown_size(frame.picture, frame.aspect)
         image = frame.picture.to_ndarray(format="rgb24", width=size[0], height=size[1])
         yield Frame(frame.index, frame.seconds, upright(image, display_matrix(frame.picture)))
@@ -254,7 +253,7 @@ def _sample_array(clip: npt.NDArray[Any], n_frames: int | None) -> Iterator[Fram
 def _sample_files(
     clip: FrameSequence, n_frames: int | None, notes: list[str], max_pixels: int
 ) -> Iterator[Frame]:
-    """Yield frames that are files; one that cannot be read is noted, and costs no other."""
+    """Yield frames that are files; files that cannot be read are noted and skipped."""
     n = len(clip.paths)
     indices = range(n) if n_frames is None or n == 0 else segment_centres(n, n_frames)
     size: tuple[int, int] | None = None
@@ -283,7 +282,7 @@ def _decode_centres(
     # The last frame is shown as long as the others are on average.
     duration = (times[-1] - times[0]) * len(times) / max(len(times) - 1, 1)
     centres = times[0] + (np.arange(n_frames) + 0.5) * duration / n_frames
-    # A little later, so that rounding does not miss a frame that begins right at a centre.
+    # A little later, so that rounding does not miss a frame that begins exactly at a centre.
     later = 1e-9 / timeline.tick
     targets = [max(bisect_right(times, centre + later) - 1, 0) for centre in centres]
     yield from decode_at(source, timeline, targets, max_pixels, notes)

@@ -1,4 +1,4 @@
-"""Videos written frame by frame: H.264 in MP4, as browsers and players show it."""
+"""Writing videos frame by frame, as H.264 in MP4, which browsers can play."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _BT709 = 1
 
 
 class VideoWriter:
-    """Write a video frame by frame, in flat memory: H.264 (yuv420p, BT.709) in MP4.
+    """Write a video frame by frame, in constant memory: H.264 (yuv420p, BT.709) in MP4.
 
-    The index comes first in the file, so that it plays while it loads. The file gets its name when
-    it is whole; if the block ends with an error, there is none.
+    The index is at the beginning of the file, so that it plays while it loads. The file appears
+    when it is complete; if the block ends with an error, no file is left.
 
     Parameters
     ----------
@@ -40,13 +40,13 @@ class VideoWriter:
     rate : float
         Frames a second: the time of frames without one, and how long the last is shown.
     size : tuple of two ints
-        Width and height in pixels. H.264 wants even numbers, so an odd side gets one pixel more, a
+        Width and height in pixels. H.264 needs even numbers: an odd side gets one more pixel, a
         copy of its last.
     audio_from : path or bytes, optional
-        A clip whose sound is kept, in sync with its first frame, up to the end of the last frame
-        written. AAC is copied, to the packet; other sound is encoded as AAC.
+        A clip whose sound is added, in sync with its first frame, up to the end of the last
+        written frame. AAC is copied packet by packet; other sound is encoded as AAC.
     quality : int, default=20
-        x264's constant rate factor: 18 looks like the original, each 6 more halve the size.
+        x264's constant rate factor: 18 looks like the original; 6 more halve the file size.
 
     Raises
     ------
@@ -89,7 +89,7 @@ class VideoWriter:
     ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() != ".mp4":
-            raise MediaWriteError(f"{self.path} must end in .mp4, which is what is written.")
+            raise MediaWriteError(f"{self.path} must end in .mp4, the format that is written.")
         if not self.path.parent.is_dir():
             raise MediaWriteError(f"{self.path}: the folder {self.path.parent} does not exist.")
         if not rate > 0:
@@ -109,8 +109,8 @@ class VideoWriter:
             options = {"movflags": "faststart"}
             file = av.open(f"file:{draft}", "w", format="mp4", options=options)
             self._container = stack.enter_context(file)
-            # Frames in the order in which they are shown: with B-frames, MP4 loses how long the
-            # last ones of a video of variable frame rate last.
+            # No B-frames: with them, MP4 loses the duration of the last frames if the frame rate is
+            # variable.
             speed = {"preset": "veryfast", "bf": "0", "crf": str(self.quality)}
             self._stream = self._container.add_stream("libx264", options=speed)
             context = self._stream.codec_context
@@ -168,12 +168,12 @@ class VideoWriter:
         with self._named():
             self._mux(frame)
             if self._sound is not None:
-                # Together with the pictures, or the container would hold them back.
+                # In turns with the pictures: otherwise the container would buffer them.
                 self._sound.write_until(float(self._last * _TICK))
 
     def _mux(self, frame: av.VideoFrame | None) -> None:
         for packet in self._stream.encode(frame):
-            # That of the last frame counts; the others last until the next.
+            # Only the duration of the last frame matters; the others last until the next frame.
             packet.duration = round(1 / self.rate / _TICK)
             self._container.mux(packet)
 
