@@ -112,15 +112,18 @@ class FrameAnnotator:
             self.model, detect_every=self.detect_every, track=self.track, smooth=self.smooth
         )
 
-    def annotate(self, source: Any) -> Iterator[Row]:
+    def annotate(self, source: Any, *, rate: float | None = None) -> Iterator[Row]:
         """Annotate frame by frame.
 
         Parameters
         ----------
-        source : path, bytes, ndarray (T, H, W, 3), int, or iterable of frames
-            A clip; the index of a camera; or an iterable of RGB frames (H, W, 3), uint8. An array
-            has 25 frames a second; frames of a camera or an iterable bear the time at which they
-            came.
+        source : path, bytes, ndarray (T, H, W, 3), FrameSequence, int, or iterable
+            A clip; the index of a camera; or an iterable of RGB frames (H, W, 3), uint8, or of
+            pairs (seconds, frame), whose times rise. Frames of a camera have the time at which
+            they come.
+        rate : float, optional
+            Frames a second of a source that has no times: an array, image files, or an iterable
+            of frames alone. By default 25.
 
         Yields
         ------
@@ -132,19 +135,24 @@ class FrameAnnotator:
         Raises
         ------
         MediaReadError, MediaLimitError, InvalidImageError
-            As for :func:`persona_affect.media.iter_frames`; also if the camera does not open.
+            As for :func:`persona_affect.media.iter_frames`; also if the camera does not open, or
+            times do not rise.
+        ValueError
+            If `rate` is given for a source that has times.
         MissingDependencyError
             If `track` is set and the extra ``app`` is not installed.
         """
-        for _, rows in self.annotate_frames(source):
+        for _, rows in self.annotate_frames(source, rate=rate):
             yield from rows
 
-    def annotate_frames(self, source: Any) -> Iterator[tuple[Frame, list[Row]]]:
+    def annotate_frames(
+        self, source: Any, *, rate: float | None = None
+    ) -> Iterator[tuple[Frame, list[Row]]]:
         """Annotate frame by frame, and give the frames too.
 
         Parameters
         ----------
-        source
+        source, rate
             As for :meth:`annotate`.
 
         Yields
@@ -153,14 +161,14 @@ class FrameAnnotator:
         rows : list of dict
             As of :meth:`annotate`.
         """
-        return self._run(source, ())
+        return self._run(source, rate, ())
 
-    def to_dataframe(self, source: Any) -> pd.DataFrame:
+    def to_dataframe(self, source: Any, *, rate: float | None = None) -> pd.DataFrame:
         """Annotate a whole clip.
 
         Parameters
         ----------
-        source
+        source, rate
             As for :meth:`annotate`.
 
         Returns
@@ -168,9 +176,11 @@ class FrameAnnotator:
         pandas.DataFrame
             A row per frame and face.
         """
-        return pd.DataFrame(self.annotate(source), columns=self.columns)
+        return pd.DataFrame(self.annotate(source, rate=rate), columns=self.columns)
 
-    def to_video(self, source: Any, path: str | os.PathLike[str]) -> pd.DataFrame:
+    def to_video(
+        self, source: Any, path: str | os.PathLike[str], *, rate: float | None = None
+    ) -> pd.DataFrame:
         """Annotate a whole clip, and write it with its faces marked and with its sound.
 
         Parameters
@@ -180,6 +190,8 @@ class FrameAnnotator:
         path : path-like
             The MP4 file to make or replace: H.264, each frame at its time, with the sound of a
             source that is a file.
+        rate : float, optional
+            As for :meth:`annotate`.
 
         Returns
         -------
@@ -193,7 +205,7 @@ class FrameAnnotator:
         MediaReadError, MediaLimitError, InvalidImageError, MissingDependencyError
             As for :meth:`annotate`.
         """
-        frames = self._filmed(source, self.annotate_frames(source), path)
+        frames = self._filmed(source, rate, self.annotate_frames(source, rate=rate), path)
         return pd.DataFrame((row for _, rows in frames for row in rows), columns=self.columns)
 
     def to_file(
@@ -203,6 +215,7 @@ class FrameAnnotator:
         *,
         video: str | os.PathLike[str] | None = None,
         resume: bool = False,
+        rate: float | None = None,
     ) -> None:
         """Annotate a clip of any length into files, in flat memory.
 
@@ -226,6 +239,8 @@ class FrameAnnotator:
             tracks and smoothing go on as if nothing had happened, and the files are the same as
             those of a call without interruption, on the same machine to the bit. `video` is drawn
             and encoded from the start.
+        rate : float, optional
+            As for :meth:`annotate`.
 
         Raises
         ------
@@ -246,12 +261,13 @@ class FrameAnnotator:
             "track": self.track,
             "smooth": self.smooth,
             "batch_size": self.batch_size,
+            "rate": rate,
         }
         journal = Journal(paths[0], identify(source, self.model, settings), self.columns)
         earlier = journal.reopen(whole=self.batch_size) if resume else journal.start()
-        frames = self._run(source, earlier)
+        frames = self._run(source, rate, earlier)
         if video is not None:
-            frames = self._filmed(source, frames, video)
+            frames = self._filmed(source, rate, frames, video)
         journal.record(frames)
         for target in paths:
             with open_table(target, self._kinds()) as table:
@@ -259,11 +275,18 @@ class FrameAnnotator:
                     table.write(rows)
         journal.discard()
 
-    def _run(self, source: Any, earlier: Iterable[list[Row]]) -> Iterator[tuple[Frame, list[Row]]]:
+    def _run(
+        self, source: Any, rate: float | None, earlier: Iterable[list[Row]]
+    ) -> Iterator[tuple[Frame, list[Row]]]:
         """Annotate a source of whose first frames the rows are known."""
         session = self.session()
         frames = iter(
-            tqdm(read_frames(source), desc="Annotating", unit="frame", disable=not self.verbose)
+            tqdm(
+                read_frames(source, rate),
+                desc="Annotating",
+                unit="frame",
+                disable=not self.verbose,
+            )
         )
 
         def run() -> Iterator[tuple[Frame, list[Row]]]:
@@ -279,6 +302,7 @@ class FrameAnnotator:
     def _filmed(
         self,
         source: Any,
+        rate: float | None,
         frames: Iterator[tuple[Frame, list[Row]]],
         path: str | os.PathLike[str],
     ) -> Iterator[tuple[Frame, list[Row]]]:
@@ -291,7 +315,7 @@ class FrameAnnotator:
                     height, width = frame.image.shape[:2]
                     writer = VideoWriter(
                         path,
-                        rate=rate_of(source),
+                        rate=rate_of(source, rate),
                         size=(width, height),
                         audio_from=source if is_file(source) else None,
                     )

@@ -1,39 +1,65 @@
 """Frames with times, from a clip, a camera or any iterable."""
 
+import math
+import operator
 import os
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from numbers import Real
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from persona_affect.exceptions import MediaReadError
-from persona_affect.media import Frame, frame_rate, iter_frames, open_photo
+from persona_affect.exceptions import InvalidImageError, MediaReadError
+from persona_affect.media import Frame, FrameSequence, frame_rate, iter_frames, open_photo
 
-#: Frames a second of a clip that is an array; nominal for streams.
-ARRAY_RATE = 25.0
+#: Frames a second of a source that has no times of its own, where none are given.
+DEFAULT_RATE: Final = 25.0
+#: Seconds at least between two frames of a camera.
+_SHORTEST: Final = 1e-3
 
 
-def read_frames(source: Any) -> Iterator[Frame]:
-    """Read frames one by one, each with a time.
+def read_frames(source: Any, rate: float | None = None) -> Iterator[Frame]:
+    """Read frames one by one, each with a time; the times rise.
 
     Parameters
     ----------
-    source : path, bytes, ndarray (T, H, W, 3), int, or iterable of frames
+    source : path, bytes, ndarray, FrameSequence, int, or iterable
         As for :meth:`persona_affect.FrameAnnotator.annotate`.
+    rate : float, optional
+        Frames a second of a source that has no times; 25 by default.
 
     Yields
     ------
     Frame
+
+    Raises
+    ------
+    InvalidImageError
+        If the source is none of these, an item is no frame, or a time is not after the one before.
+    ValueError
+        If `rate` is not positive, or the source has times of its own.
     """
-    if isinstance(source, int):
-        return _timed(open_camera(source))
-    if isinstance(source, np.ndarray):
-        return (Frame(f.index, f.index / ARRAY_RATE, f.image) for f in iter_frames(source))
+    if rate is not None and not 0 < rate < math.inf:
+        raise ValueError(f"rate={rate!r} must be positive: frames a second.")
+    camera = _camera_index(source)
+    if rate is not None and (camera is not None or is_file(source)):
+        kind = "a camera" if camera is not None else "a video file"
+        raise ValueError(f"rate={rate!r} is for frames without times; {kind} has its own.")
+    if camera is not None:
+        return _timed_by_arrival(open_camera(camera))
     if is_file(source):
         return iter_frames(source)
-    return _timed(source)
+    if isinstance(source, np.ndarray | FrameSequence):
+        clip = iter_frames(source)
+        return (Frame(f.index, f.index / (rate or DEFAULT_RATE), f.image) for f in clip)
+    if not isinstance(source, Iterable):
+        raise InvalidImageError(
+            f"cannot read frames from {type(source).__name__}: give a path, bytes, an array "
+            "(T, H, W, 3), the index of a camera, or an iterable of frames."
+        )
+    return _checked(_handed_over(source, rate))
 
 
 def is_file(source: Any) -> bool:
@@ -41,9 +67,9 @@ def is_file(source: Any) -> bool:
     return isinstance(source, str | bytes | bytearray | memoryview | os.PathLike)
 
 
-def rate_of(source: Any) -> float:
+def rate_of(source: Any, rate: float | None = None) -> float:
     """Read how many frames a second a source has; nominal where it does not say."""
-    return frame_rate(source) if is_file(source) else ARRAY_RATE
+    return frame_rate(source) if is_file(source) else rate or DEFAULT_RATE
 
 
 def open_camera(index: int) -> Iterator[NDArray[np.uint8]]:
@@ -69,7 +95,52 @@ def open_camera(index: int) -> Iterator[NDArray[np.uint8]]:
         camera.release()
 
 
-def _timed(images: Iterable[NDArray[Any]]) -> Iterator[Frame]:
-    start = time.monotonic()
+def _camera_index(source: Any) -> int | None:
+    """Return a whole number as a Python int, also one of NumPy's."""
+    if isinstance(source, bool | np.bool_ | np.ndarray):
+        return None
+    try:
+        return operator.index(source)
+    except TypeError:
+        return None
+
+
+def _timed_by_arrival(images: Iterable[NDArray[Any]]) -> Iterator[Frame]:
+    start, last = time.monotonic(), -_SHORTEST
     for index, image in enumerate(images):
-        yield Frame(index, time.monotonic() - start, open_photo(image))
+        last = max(time.monotonic() - start, last + _SHORTEST)
+        yield Frame(index, last, open_photo(image))
+
+
+def _handed_over(items: Iterable[Any], rate: float | None) -> Iterator[Frame]:
+    """Read frames, pairs of a time and a frame, or `Frame` objects."""
+    for index, item in enumerate(items):
+        if isinstance(item, Frame):
+            seconds, image = item.time, item.image
+        elif isinstance(item, tuple | list) and len(item) == 2 and isinstance(item[0], Real):
+            seconds, image = float(item[0]), item[1]
+        else:
+            yield Frame(index, index / (rate or DEFAULT_RATE), _open(index, item))
+            continue
+        if rate is not None:
+            raise ValueError(f"rate={rate!r} is for frames without times; frame {index} has one.")
+        yield Frame(index, seconds, _open(index, image))
+
+
+def _open(index: int, image: Any) -> NDArray[np.uint8]:
+    try:
+        return open_photo(image)
+    except (InvalidImageError, MediaReadError) as error:
+        raise type(error)(f"frame {index}: {error}") from error
+
+
+def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
+    last = -math.inf
+    for frame in frames:
+        if not last < frame.time < math.inf:
+            raise InvalidImageError(
+                f"frame {frame.index}: its time, {frame.time} s, must be after that of the frame "
+                f"before, {last} s."
+            )
+        last = frame.time
+        yield frame

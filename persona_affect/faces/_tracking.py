@@ -1,10 +1,16 @@
 """Which face is which from frame to frame, by roboflow's trackers."""
 
+import math
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
 from .._optional import import_optional
 from ._mtcnn import Detections
+
+#: Seconds between two sightings of the same frame.
+_INSTANT: Final = 1e-4
 
 
 class FaceTracker:
@@ -41,6 +47,7 @@ class FaceTracker:
             minimum_consecutive_frames=1,
             high_conf_det_threshold=0.0,
         )
+        self._now = -math.inf
 
     def update(self, faces: Detections, time: float) -> npt.NDArray[np.intp]:
         """Give each face of the next frame its number.
@@ -63,11 +70,14 @@ class FaceTracker:
             confidence=np.asarray(faces.scores, dtype=np.float32),
             data={"row": np.arange(len(faces))},
         )
-        tracked = self._tracker.update(boxes, timestamp=time)
+        # The tracker leaves out frames that are not after the last, and numbers no face then.
+        self._now = max(time, self._now + _INSTANT)
+        tracked = self._tracker.update(boxes, timestamp=self._now)
         if -1 in np.asarray(tracked.tracker_id):
             # A new track has no number before it is confirmed by a second sighting: show the same
             # faces again, an instant later.
-            tracked = self._tracker.update(boxes, timestamp=time + 1e-4)
+            self._now += _INSTANT
+            tracked = self._tracker.update(boxes, timestamp=self._now)
         numbers = np.full(len(faces), -1, dtype=np.intp)
         if len(tracked):
             numbers[tracked.data["row"]] = np.asarray(tracked.tracker_id)
