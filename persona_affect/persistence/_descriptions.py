@@ -1,23 +1,23 @@
-"""What the description in a model's file may say, checked before anything is built from it."""
+"""Checks of the description in a model file, before anything is built from it."""
 
 import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-#: Far above real models: what a file states decides how much time and memory it takes.
+#: Limits far above real models: the file decides how much time and memory building takes.
 MAX_DEPTH: Final = 6
 MAX_STEPS: Final = 50
 _MAX_ITEMS: Final = 10_000
 _MAX_INTEGER: Final = 10**6
-#: Each costs the work of a frame in every clip, however short the clip is.
+#: Each frame takes time in every clip, even if the clip is shorter.
 _MAX_FRAMES: Final = 10_000
 _COUNTS_OF_FRAMES: Final = ("n_frames", "n_segments")
-#: Parameters whose integers are no sizes.
+#: Parameters whose integers are not sizes.
 _NO_SIZES: Final = ("random_state",)
 
-#: Parameters that belong to one machine, and those of their values that mean the same on all. A
-#: file neither keeps nor sets the others: a later fit would read or write at a path, or start as
-#: many processes as it says.
+#: Parameters that belong to one machine, and their values that mean the same on all machines. Other
+#: values are neither saved nor loaded: a later fit would read or write at a path of the file, or
+#: start as many processes as the file says.
 _LOCAL: Final[dict[str, tuple[Any, ...]]] = {
     "cache": (None,),
     "checkpoint": (None,),
@@ -33,14 +33,14 @@ def check_description(description: Any) -> None:
     Raises
     ------
     TypeError, ValueError
-        Saying what is wrong.
+        If the description is wrong; the message says how.
     """
     if not isinstance(description, dict):
-        raise TypeError("its description is no table")
+        raise TypeError("its description is not a table")
     for key in _TABLES_OF_TEXT:
         table = description.get(key, {})
         if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
-            raise TypeError(f"{key} is no table of texts")
+            raise TypeError(f"{key} is not a table of texts")
     check_names(description.get("target_names", []))
     _check_node(description.get("model"))
     for text in _flatten(description):
@@ -51,26 +51,26 @@ def check_description(description: Any) -> None:
 def check_names(names: Any) -> None:
     """Check that `names` is a list of texts."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"{names!r} is no list of names")
+        raise TypeError(f"{names!r} is not a list of names")
 
 
 def check_text(text: str) -> None:
-    """Refuse control characters: a terminal that shows the text would obey them."""
+    """Refuse control characters: a terminal that shows the text would execute them."""
     if any(unicodedata.category(c) == "Cc" and c not in "\n\t" for c in text):
         raise ValueError(f"control characters in {text!r}")
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Check that parameters neither belong to one machine nor ask for absurd sizes.
+    """Check that parameters do not belong to one machine, and do not set extreme sizes.
 
     Raises
     ------
     ValueError
-        Naming the parameter.
+        If a parameter is refused; the message names it.
     """
     local = parameters.keys() - without_local(parameters).keys()
     if local:
-        raise ValueError(f"a file may not set {sorted(local)}, which belong to a machine")
+        raise ValueError(f"a file may not set {sorted(local)}, which belong to one machine")
     if parameters.get("callbacks") is not None:
         raise ValueError("a file may not set callbacks, which are code")
     for name in parameters.keys() - set(_NO_SIZES):
@@ -95,7 +95,7 @@ def without_local(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def _check_node(node: Any, depth: int = 0) -> int:
     """Check the shape of a model's description; return how many estimators are in it."""
     if not isinstance(node, dict) or not isinstance(node.get("class"), str):
-        raise TypeError("it describes no model")
+        raise TypeError("it does not describe a model")
     if depth > MAX_DEPTH:
         raise ValueError(f"pipelines are nested deeper than {MAX_DEPTH}")
     if node["class"] not in ("Pipeline", "FeatureUnion"):
@@ -108,7 +108,7 @@ def _check_node(node: Any, depth: int = 0) -> int:
     count = 0
     for step in node["steps"]:
         if not isinstance(step, list) or len(step) != 2 or not isinstance(step[0], str):
-            raise TypeError(f"a step of {node['class']} is no name with a model")
+            raise TypeError(f"a step of {node['class']} is not a name with a model")
         count += _check_node(step[1], depth + 1)
     if count > MAX_STEPS:
         raise ValueError(f"it has more than {MAX_STEPS} steps")
@@ -116,7 +116,7 @@ def _check_node(node: Any, depth: int = 0) -> int:
 
 
 def _flatten(value: Any) -> Iterator[Any]:
-    """Yield the numbers, texts and keys in what JSON knows."""
+    """Yield the numbers, texts and keys of a JSON value."""
     if isinstance(value, dict):
         yield from value
         value = list(value.values())

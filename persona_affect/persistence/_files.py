@@ -1,4 +1,4 @@
-"""One safetensors file a model: its tensors, and its description as JSON in the header."""
+"""One safetensors file for each model: its tensors, and a description as JSON in the header."""
 
 import hashlib
 import json
@@ -16,19 +16,20 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from persona_affect._files import atomic_write
+from persona_affect._sklearn import final_step
 from persona_affect.exceptions import MissingDependencyError, ModelFormatError, WeightsError
 from persona_affect.networks import BACKBONES
 
 from ._descriptions import check_description, without_local
-from ._models import NOT_A_MODEL, describe, final_step, find_backbones, rebuild
+from ._models import NOT_A_MODEL, describe, find_backbones, rebuild
 
-#: Raised when an older version of this package could not read the files of this one.
-#: 2: `backbone_params` instead of `levels` and `crops`; the packages of backbones; nothing local.
+#: Increased when older versions of this package cannot read new files.
+#: 2: `backbone_params` instead of `levels` and `crops`; packages of backbones; no local settings.
 FORMAT_VERSION: Final = 2
 
 
 def _upgrade_format_1(description: dict[str, Any]) -> dict[str, Any]:
-    """Upgrade format 1: `levels` and `crops` are `backbone_params` now; what is local goes."""
+    """Upgrade format 1: `levels` and `crops` become `backbone_params`; drop local settings."""
 
     def upgrade(node: dict[str, Any]) -> dict[str, Any]:
         if "steps" in node:
@@ -44,10 +45,10 @@ def _upgrade_format_1(description: dict[str, Any]) -> dict[str, Any]:
     return {**description, "model": upgrade(description["model"])}
 
 
-#: By format version, what turns a description of that version into the next one's.
+#: By format version, the function that turns a description into one of the next version.
 UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _upgrade_format_1}
 
-#: Made by ``benchmarks/train_bundled_model.py``; under terms of its own, see LICENSE beside it.
+#: Made by ``benchmarks/train_bundled_model.py``; it has a licence of its own, see LICENSE there.
 BUNDLED: Final = Path(__file__).parents[1] / "models" / "impressions.safetensors"
 
 _LIBRARIES = ("persona-affect", "numpy", "safetensors", "scikit-learn", "skorch", "torch")
@@ -77,15 +78,15 @@ def save_model(
     ----------
     model : estimator
         A `JointAffectEstimator`, `RAMRegressor`, `FaceEmbedder`, `PersonDynamicsEncoder`,
-        `FaceAligner` or `Pipeline`, fitted; a pipeline's steps are of these classes. Of a
-        pipeline, `memory` and `verbose` are not part of the model.
+        `FaceAligner` or a `Pipeline` of these classes, fitted. The `memory` and `verbose` of a
+        pipeline are not saved.
     path : path-like
-        The file to make or replace; it is there in full, or not at all.
+        The file to create or replace; it is written completely or not at all.
     notes : mapping of str to str, optional
-        What users should know: where the labels come from, under what terms, what for.
+        What users should know: the source of the labels, the licence, the purpose.
     half : bool, default=False
-        Store the weights of convolutions in half precision: about half the size where a feature
-        extractor is most of the model. Predictions are then no longer those of `model` to the bit.
+        Store the weights of convolutions in half precision: about half the size if a feature
+        extractor is most of the model. Predictions then differ a little from those of `model`.
 
     Raises
     ------
@@ -93,7 +94,7 @@ def save_model(
         If the model, or a step, is not fitted.
     ValueError
         If a part cannot be stored without code: another class, a backbone given as a function,
-        callbacks, a random state that is no integer.
+        callbacks, a random state that is not an integer.
     OSError
         If the file cannot be written.
 
@@ -103,9 +104,9 @@ def save_model(
 
     Notes
     -----
-    Parameters are stored as given, but no paths: ``weights="/home/me/sphereface.pt"``,
-    ``checkpoint=`` and ``cache=`` are left out, and ``n_jobs=``. The weights themselves are in the
-    file. Set those parameters again before another fit.
+    Parameters are stored, except paths and ``n_jobs=``: ``weights="/home/me/sphereface.pt"``,
+    ``checkpoint=`` and ``cache=`` are left out. The weights themselves are in the file. Set these
+    parameters again before another fit.
 
     Examples
     --------
@@ -123,7 +124,7 @@ def save_model(
     tensors: dict[str, Tensor] = {}
     node = describe(model, tensors)
     if half:
-        # Their weights are of one size, a few hundredths; other numbers might be lost.
+        # The weights of convolutions are all small; half precision could lose other numbers.
         tensors = {
             name: tensor.half() if tensor.ndim == 4 and tensor.dtype == torch.float32 else tensor
             for name, tensor in tensors.items()
@@ -139,7 +140,7 @@ def save_model(
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in _LIBRARIES},
         },
-        # Not ours alone: whoever lacks a package is told what to import.
+        # With the packages that register them, so that loading can say what to import.
         "backbones": {name: BACKBONES[name].package for name in sorted(find_backbones(node))},
         "model": node,
     }
@@ -151,7 +152,7 @@ def save_model(
 
 
 def load_model(path: str | PathLike[str] | None = None) -> BaseEstimator:
-    """Load a model that :func:`save_model` wrote; whatever the file holds, no code of it is run.
+    """Load a model that :func:`save_model` wrote; loading never runs code from the file.
 
     Parameters
     ----------
@@ -161,15 +162,15 @@ def load_model(path: str | PathLike[str] | None = None) -> BaseEstimator:
     Returns
     -------
     estimator
-        Fitted; its predictions are those of the model saved, to the bit on the same machine
-        (unless saved with `half`). A model fitted on a GPU loads without one. Training starts anew
-        at each `fit`.
+        Fitted. On the same machine its predictions equal those of the saved model bit by bit
+        (unless saved with `half`). A model fitted on a GPU loads without one. Each `fit` starts
+        from the beginning.
 
     Raises
     ------
     ModelFormatError
-        If the file is no model, is damaged or altered, or of a format that this version does not
-        read; the message says what to do.
+        If the file is not a model, is damaged or altered, or has a format that this version does
+        not read; the message says what to do.
     MissingDependencyError
         If the model uses a backbone that another package registers; the message names what to
         import first.
@@ -192,7 +193,7 @@ def load_model(path: str | PathLike[str] | None = None) -> BaseEstimator:
 
 
 def read_model_info(path: str | PathLike[str] | None = None) -> dict[str, Any]:
-    """Read what a saved model says of itself.
+    """Read the description of a saved model.
 
     Parameters
     ----------
@@ -203,8 +204,8 @@ def read_model_info(path: str | PathLike[str] | None = None) -> dict[str, Any]:
     -------
     dict
         ``class``, ``target_names``, ``polarity`` and ``notes``, ``libraries`` with their versions
-        at the time, ``backbones`` with the modules that register them, ``format_version``, and
-        ``model``: classes, parameters and facts.
+        when it was saved, ``backbones`` with the modules that register them, ``format_version``,
+        and ``model``: classes, parameters and facts.
 
     Raises
     ------
@@ -215,7 +216,7 @@ def read_model_info(path: str | PathLike[str] | None = None) -> dict[str, Any]:
 
 
 def model_fingerprint(model: BaseEstimator) -> str:
-    """Sum up a fitted model: the same for the same parameters and tensors, and only for them.
+    """Compute a checksum of a fitted model, from its parameters and tensors.
 
     Parameters
     ----------
@@ -225,7 +226,7 @@ def model_fingerprint(model: BaseEstimator) -> str:
     Returns
     -------
     str
-        A SHA-256 sum.
+        A SHA-256 checksum, in hexadecimal digits.
 
     Raises
     ------
@@ -258,7 +259,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ModelFormatError(
-            f"{path} is damaged, or no model of this package: {error}. Get or save it again."
+            f"{path} is damaged, or not a model of this package: {error}. Get or save it again."
         ) from error
     if not {"persona_affect", "sha256"} <= header.keys():
         raise ModelFormatError(
@@ -290,7 +291,7 @@ def _upgraded(description: dict[str, Any], path: Path) -> dict[str, Any]:
         if version not in UPGRADES:
             raise ModelFormatError(
                 f"{path} has format {version}, which is no longer read. Load it with the version "
-                f"that wrote it, persona-affect {wrote}, and train or export anew."
+                f"that wrote it, persona-affect {wrote}, and train or export it again."
             )
         try:
             description = UPGRADES[version](description)
@@ -301,11 +302,11 @@ def _upgraded(description: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _require_backbones(description: dict[str, Any]) -> None:
-    """Say which module to import for a backbone that is not registered; nothing is imported."""
+    """Raise if a backbone is not registered; the message names the module to import."""
     for name in find_backbones(description["model"]) - BACKBONES.keys():
         package = description.get("backbones", {})[name]
         if not all(part.isidentifier() for part in package.split(".")):
-            raise ValueError(f"{package!r} is no name of a module")
+            raise ValueError(f"{package!r} is not the name of a module")
         raise MissingDependencyError(
             f"The model uses the backbone {name!r}, which the module {package} registers: "
             f"import {package}, then load the model again."
@@ -313,7 +314,7 @@ def _require_backbones(description: dict[str, Any]) -> None:
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """Sum up everything in the file: against accidents, not against an author of bad intent."""
+    """Compute a checksum of everything in the file, against accidents, not against attacks."""
     sum_ = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]

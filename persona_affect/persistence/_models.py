@@ -1,4 +1,4 @@
-"""Estimators and pipelines as JSON beside tensors, and back."""
+"""Conversion of estimators and pipelines to JSON and tensors, and back."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -17,18 +17,18 @@ from persona_affect._sklearn import check_params, check_step_names, output_conta
 
 from ._descriptions import MAX_DEPTH, check_parameters, without_local
 
-#: All that a file can name; whatever else it says, nothing else is ever called. Those public
-#: estimators that can give their state and take it back: see ``estimators/_state.py``.
+#: All classes that a file can name; nothing else is ever called. They are the public estimators
+#: that have ``_get_state`` and ``_set_state``: see ``estimators/_state.py``.
 CLASSES: Final[dict[str, Any]] = {
     name: cls
-    for room in (estimators, faces)
-    for name, cls in vars(room).items()
-    if name in room.__all__ and hasattr(cls, "_set_state")
+    for package in (estimators, faces)
+    for name, cls in vars(package).items()
+    if name in package.__all__ and hasattr(cls, "_set_state")
 }
 
 _CONTAINERS: Final = (None, "default", "pandas", "polars")
 
-#: What `rebuild` raises where a description does not hold together.
+#: What `rebuild` raises if the parts of a description do not fit each other.
 NOT_A_MODEL: Final = (
     ArithmeticError,
     AttributeError,
@@ -39,13 +39,8 @@ NOT_A_MODEL: Final = (
 )
 
 
-def final_step(model: BaseEstimator) -> BaseEstimator:
-    """Return the last step of a pipeline, or the model itself."""
-    return final_step(model.steps[-1][1]) if isinstance(model, Pipeline) else model
-
-
 def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "") -> dict[str, Any]:
-    """Describe a fitted model in what JSON knows.
+    """Describe a fitted model by values that JSON can hold.
 
     Parameters
     ----------
@@ -63,7 +58,7 @@ def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "")
     Raises
     ------
     ValueError
-        If something cannot be described so.
+        If a part cannot be described in this way.
     """
     if prefix.count(".") > MAX_DEPTH:
         raise ValueError(f"Pipelines that are nested deeper than {MAX_DEPTH} cannot be saved.")
@@ -99,7 +94,7 @@ def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "")
 def _describe_steps(
     steps: Iterable[tuple[str, BaseEstimator]], tensors: dict[str, Tensor], prefix: str
 ) -> list[list[Any]]:
-    # By number: names might begin alike.
+    # By number: a name may be the beginning of another one.
     return [
         [name, describe(step, tensors, f"{prefix}{i}.")] for i, (name, step) in enumerate(steps)
     ]
@@ -114,12 +109,12 @@ def find_backbones(node: Any) -> set[str]:
 
 
 def rebuild(node: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> BaseEstimator:
-    """Make the model that a description, which anyone may have written, describes.
+    """Build a model from its description, which is not trusted.
 
     Raises
     ------
     One of `NOT_A_MODEL`
-        If the description does not hold together.
+        If the parts of the description do not fit each other.
     """
     if node["class"] in ("Pipeline", "FeatureUnion"):
         steps = [
@@ -132,11 +127,11 @@ def rebuild(node: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> BaseE
         else:
             weights = {name: float(weight) for name, weight in node["weights"].items()}
             composed = FeatureUnion(steps, transformer_weights=weights or None)
-        # Names that scikit-learn would refuse are refused now.
+        # Names that scikit-learn refuses are refused here, not later.
         check_step_names(composed, [name for name, _ in steps])
         return composed
     if node["class"] not in CLASSES:
-        raise ValueError(f"class {node['class']!r} is none of {sorted(CLASSES)}")
+        raise ValueError(f"class {node['class']!r} is not one of {sorted(CLASSES)}")
     check_parameters(node["parameters"])
     model = CLASSES[node["class"]](**node["parameters"])
     check_params(model)
@@ -147,16 +142,16 @@ def rebuild(node: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> BaseE
     with torch.random.fork_rng(devices=[]):
         model._set_state(node["facts"], own)
     if own:
-        raise ValueError(f"nothing takes the tensors {sorted(own)}")
+        raise ValueError(f"the tensors {sorted(own)} are unknown")
     if node["output"] not in _CONTAINERS:
-        raise ValueError(f"output {node['output']!r} is none of {_CONTAINERS}")
+        raise ValueError(f"output {node['output']!r} is not one of {_CONTAINERS}")
     if node["output"] is not None:
         model.set_output(transform=node["output"])
     return model
 
 
 def _plain(value: Any, where: str) -> Any:
-    """Turn a parameter into what JSON knows."""
+    """Convert a parameter to a value that JSON can hold."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
@@ -168,7 +163,7 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: _plain(item, where) for key, item in value.items()}
     hint = {
-        "callbacks": "They serve training alone: set_params(callbacks=None) first.",
+        "callbacks": "Only training needs them: set_params(callbacks=None) first.",
         "backbone": "Name one of persona_affect.networks.BACKBONES, or use joblib.dump.",
         "random_state": "Set an integer or None first.",
     }
