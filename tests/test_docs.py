@@ -1,5 +1,6 @@
 """What the documents say of the repository is so: paths, links, names, and the diagram."""
 
+import ast
 import importlib
 import itertools
 import re
@@ -63,6 +64,15 @@ def test_names_in_code_marks_exist(path):
             importlib.import_module(span)
         except ModuleNotFoundError:
             assert hasattr(importlib.import_module(module), name), span
+
+
+@per_document
+def test_imports_in_python_blocks_exist(path):
+    blocks = re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S)
+    for node in itertools.chain(*(ast.walk(ast.parse(block)) for block in blocks)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("persona_affect"):
+            module = importlib.import_module(node.module)
+            assert not [alias.name for alias in node.names if not hasattr(module, alias.name)]
 
 
 def test_the_table_of_benchmarks_has_each_script():
