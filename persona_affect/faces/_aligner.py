@@ -11,14 +11,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 from joblib import Parallel, delayed
-from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin
 from tqdm.auto import tqdm
 
 from .._sklearn import Interval, StrOptions, check_params
 from .._warnings import warn_user
 from ..exceptions import InvalidImageError, MediaWarning, PersonaAffectError
-from ..media import describe, is_clip, open_photo, sample_frames
+from ..media import describe, is_clip, list_samples, open_photo, sample_frames
 from ._alignment import TEMPLATES, align_face
 from ._mtcnn import Detections, detect_faces
 from ._mtcnn_networks import weights_digest
@@ -222,7 +221,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
             Names the samples read in part and, with ``on_error="warn"``, those not read at all.
         """
         template = TEMPLATES[self._check_parameters().template]
-        samples = _check_samples(X)
+        samples = list_samples(X)
         align = self._align if self.cache is None else self._align_through_store
         outcomes = align(samples)
         clips = np.empty(len(outcomes), dtype=object)
@@ -255,7 +254,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
             As for :meth:`transform`; also if a sample is a clip.
         """
         self._check_parameters()
-        samples = _check_samples(X)
+        samples = list_samples(X)
         outcomes = [
             outcome for _, outcome in self._run(samples, range(len(samples)), _detect_batch)
         ]
@@ -365,30 +364,6 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
             Itself.
         """
         return self
-
-
-def _check_samples(X: Any) -> Sequence[Any]:
-    """Return X as a sequence of samples, or say what it is instead."""
-    if isinstance(X, str | os.PathLike | bytes | bytearray | memoryview | Image.Image):
-        raise InvalidImageError(f"X is a single sample, {describe(X)!r}: put it into a list, [X].")
-    if isinstance(X, np.ndarray) and X.dtype != object and X.dtype.kind in "biuf":
-        if X.ndim in (2, 3):
-            raise InvalidImageError(
-                f"X is a single array of shape {X.shape}: put a photo into a list, [X]; several "
-                "photos of one size have shape (n, H, W, 3)."
-            )
-        if X.ndim not in (4, 5):
-            raise InvalidImageError(
-                "X as one array has shape (n, H, W, 3) for photos or (n, T, H, W, 3) for clips, "
-                f"not {X.shape}."
-            )
-        return list(X)
-    try:
-        return list(X)
-    except TypeError:
-        raise InvalidImageError(
-            f"X must be a sequence of photos and clips, not {type(X).__name__}."
-        ) from None
 
 
 def _stored(store: FaceStore, key: str) -> _Outcome:

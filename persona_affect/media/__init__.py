@@ -2,7 +2,7 @@
 
 from ._checks import check_media
 from ._photos import MAX_PHOTO_PIXELS, open_photo
-from ._samples import PHOTO_SUFFIXES, VIDEO_SUFFIXES, FrameSequence, describe, is_clip
+from ._samples import PHOTO_SUFFIXES, VIDEO_SUFFIXES, FrameSequence, describe, is_clip, list_samples
 from ._videos import (
     MAX_CLIP_BYTES,
     MAX_DURATION,
@@ -33,6 +33,7 @@ __all__ = [
     "frame_rate",
     "is_clip",
     "iter_frames",
+    "list_samples",
     "open_clip",
     "open_photo",
     "sample_frames",

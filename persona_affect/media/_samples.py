@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +97,77 @@ def _is_clip_file(source: str | os.PathLike[str]) -> bool:
     if name_photo_format(head) is not None:
         return False
     return suffix not in PHOTO_SUFFIXES or is_video(source)
+
+
+def list_samples(X: Any) -> list[Any]:
+    """Return a collection of samples as a list.
+
+    Parameters
+    ----------
+    X : sequence, Series, DataFrame or ndarray
+        Samples: a list, a column of a table, a table of one column (as a `ColumnTransformer` gives
+        it), an array of objects, or numbers of shape (n, H, W, 3) for photos and (n, T, H, W, 3)
+        for clips.
+
+    Returns
+    -------
+    list
+
+    Raises
+    ------
+    InvalidImageError
+        If X is a single sample, a table of several columns, or no collection.
+    """
+    single = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | FrameSequence
+    if isinstance(X, single) or hasattr(X, "read"):
+        raise InvalidImageError(f"X is a single sample, {describe(X)!r}: put it into a list, [X].")
+    if hasattr(X, "columns") and hasattr(X, "shape"):
+        return _only_column(X)
+    if isinstance(X, np.ndarray):
+        return _samples_of_array(X)
+    if isinstance(X, Mapping | Set):
+        raise InvalidImageError(
+            f"X is a {type(X).__name__}, which has no order: give a list of photos and clips."
+        )
+    try:
+        return list(X)
+    except TypeError:
+        raise InvalidImageError(
+            f"X must be a sequence of photos and clips, not {type(X).__name__}."
+        ) from None
+
+
+def _only_column(table: Any) -> list[Any]:
+    names = list(table.columns)
+    if len(names) != 1:
+        example = f"X[{str(names[0]) if names else 'path'!r}]"
+        raise InvalidImageError(
+            f"X is a table of {len(names)} columns: give the one that holds the photos and clips, "
+            f"such as {example}, or choose it in a ColumnTransformer: ('faces', "
+            "make_pipeline(FaceAligner(), FaceEmbedder()), 'path')."
+        )
+    return list(table[names[0]])
+
+
+def _samples_of_array(X: np.ndarray) -> list[Any]:
+    if X.dtype.kind in "biuf":
+        if X.ndim in (2, 3):
+            raise InvalidImageError(
+                f"X is a single array of shape {X.shape}: put a photo into a list, [X]; several "
+                "photos of one size have shape (n, H, W, 3)."
+            )
+        if X.ndim not in (4, 5):
+            raise InvalidImageError(
+                "X as one array has shape (n, H, W, 3) for photos or (n, T, H, W, 3) for clips, "
+                f"not {X.shape}."
+            )
+    elif X.ndim == 2 and X.shape[1] == 1:
+        return list(X[:, 0])
+    elif X.ndim != 1:
+        raise InvalidImageError(
+            f"X as an array of {X.dtype} has shape (n,) or (n, 1), a sample a row, not {X.shape}."
+        )
+    return list(X)
 
 
 def describe(source: Any) -> str:

@@ -4,11 +4,14 @@ import warnings
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from persona_affect import FaceAligner
 from persona_affect.exceptions import (
@@ -222,3 +225,23 @@ def test_errors_survive_another_process():
     error = pickle.loads(pickle.dumps(MediaReadError("sample 1: no")))
     assert isinstance(error, PersonaAffectError)
     assert str(error) == "sample 1: no"
+
+
+def test_a_column_of_paths_in_a_column_transformer(tmp_path, drawn_faces):
+    paths = []
+    for number, face in enumerate(drawn_faces[:2]):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Image.fromarray(face).save(paths[-1])
+    table = pd.DataFrame({"age": [30, 40], "path": paths}, index=[7, 3])
+    expected = [clip.shape for clip in FaceAligner().transform(paths)]
+    for column in ("path", ["path"]):
+        assert [c.shape for c in FaceAligner().transform(table[column])] == expected
+        mean = FunctionTransformer(lambda clips: np.array([[c.mean()] for c in clips]))
+        transformer = ColumnTransformer(
+            [("faces", make_pipeline(FaceAligner(), mean), column), ("age", "passthrough", ["age"])]
+        )
+        features = transformer.fit_transform(table)
+        assert features[:, 1].tolist() == [30, 40]
+        assert np.isfinite(features[:, 0]).all()
+    with pytest.raises(InvalidImageError, match="table of 2 columns"):
+        FaceAligner().transform(table)

@@ -1,9 +1,12 @@
+import io
+
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from persona_affect.exceptions import InvalidImageError, MediaReadError
-from persona_affect.media import describe, is_clip
+from persona_affect.media import FrameSequence, describe, is_clip, list_samples
 
 from .conftest import numbered_frames, write_video
 
@@ -46,3 +49,54 @@ def test_names_in_messages(tmp_path):
     assert describe(np.zeros((2, 3, 3), np.uint8)) == "array (2, 3, 3)"
     assert describe(b"abc") == "3 bytes"
     assert describe(Image.new("L", (1, 1))) == "Image"
+
+
+PATHS = ["a.jpg", "b.mp4"]
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        PATHS,
+        tuple(PATHS),
+        iter(PATHS),
+        pd.Series(PATHS, index=[7, 3], name="path"),
+        pd.Series(PATHS, dtype="string"),
+        pd.Series(PATHS, dtype="category"),
+        pd.Index(PATHS),
+        pd.DataFrame({"path": PATHS}, index=[7, 3]),
+        pd.DataFrame(PATHS),
+        np.array(PATHS),
+        np.array(PATHS, dtype=object),
+        np.array(PATHS)[:, None],
+        np.array(PATHS, dtype=object)[:, None],
+    ],
+    ids=lambda X: type(X).__name__,
+)
+def test_collections_of_samples(X):
+    assert list_samples(X) == PATHS
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (
+            pd.DataFrame({"path": PATHS, "age": [1, 2]}),
+            r"2 columns.*X\['path'\].*ColumnTransformer",
+        ),
+        (pd.DataFrame(index=[0, 1]), "0 columns"),
+        (np.array([PATHS, PATHS]), r"shape \(n,\) or \(n, 1\)"),
+        ({"path": PATHS}, "dict, which has no order"),
+        (set(PATHS), "set, which has no order"),
+        ("a.jpg", r"single sample, 'a\.jpg': put it into a list"),
+        (io.BytesIO(b"photo"), "single sample"),
+        (FrameSequence(("a.jpg",)), "single sample"),
+        (np.zeros((8, 8, 3), np.uint8), "single array"),
+        (None, "not NoneType"),
+        (3, "not int"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_no_collection_of_samples(X, message):
+    with pytest.raises(InvalidImageError, match=message):
+        list_samples(X)
