@@ -43,7 +43,8 @@ from persona_affect import (
     TaskFusion,
 )
 from persona_affect.datasets import make_dynamic_clips
-from persona_affect.estimators._dynamics_training import margin_frames, prepare_clip, spread_centres
+from persona_affect.estimators._dynamics_samples import prepare_clip
+from persona_affect.estimators._dynamics_windows import choose_centres
 from persona_affect.metrics import ccc_score
 from persona_affect.networks import PersonFilters, stack_context
 from persona_affect.objectives import rank_loss, window_scores
@@ -144,7 +145,7 @@ def generic_bag(encoder: PersonDynamicsEncoder, clips: NDArray) -> NDArray:
     net, rows = encoder.net_, []
     for clip in clips:
         frames = prepare_clip(clip, encoder.image_size)
-        centres = spread_centres(len(frames), margin_frames(net), None)
+        centres = choose_centres(len(frames), net.margin, None)
         seen: list[torch.Tensor] = []
 
         def keep(_: str, x: torch.Tensor, seen: list[torch.Tensor] = seen) -> torch.Tensor:
@@ -152,7 +153,7 @@ def generic_bag(encoder: PersonDynamicsEncoder, clips: NDArray) -> NDArray:
             return x
 
         with torch.no_grad():
-            for spacing in net.passes:
+            for spacing in net.scales_by_spacing:
                 net(stack_context(frames, centres, net.context, spacing), keep)
         pooled = torch.cat(seen, 1)
         rows.append(torch.cat([pooled.mean(0), pooled.std(0)]).numpy())
@@ -305,7 +306,7 @@ def measure_context(seed: int, options: argparse.Namespace) -> dict[str, float]:
             scales=(scale,), context=2 * scale + 1, max_epochs=options.epochs, random_state=seed
         ).set_params(device="cpu", early_stopping=False)
         whole.fit(gen["small"])
-        value = whole.ranking_accuracy(down["small"][:60], seen=(-1, 0, 1)).mean()
+        value = whole.ranking_accuracy(down["small"][:60], exclude=(-1, 0, 1)).mean()
         results[f"ranking, whole window, scale {scale}"] = value
     return results
 
@@ -356,10 +357,10 @@ def naive_descriptor(encoder: PersonDynamicsEncoder, clip: NDArray[np.uint8]) ->
     """Adapt one person as one would write it down: a scale and a window at a time, autograd."""
     net, levels = encoder.net_, list(encoder.filter_levels)
     frames = prepare_clip(clip, encoder.image_size)
-    centres = spread_centres(len(frames), margin_frames(net), encoder.n_windows)
+    centres = choose_centres(len(frames), net.margin, encoder.n_windows)
     rms = frames.square().mean().sqrt()
     means: dict[int, dict[str, torch.Tensor]] = {}
-    for spacing in net.passes:
+    for spacing in net.scales_by_spacing:
         means[spacing] = {}
 
         def add(level: str, x: torch.Tensor, own: dict = means[spacing]) -> torch.Tensor:

@@ -1,32 +1,21 @@
 """Person-specific facial dynamics as a scikit-learn transformer."""
 
-import copy
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted
-from tqdm.auto import tqdm
+from sklearn.utils import check_random_state
 
 from persona_affect._device import resolve_device
 from persona_affect._sklearn import Interval, StrOptions, fit_context
-from persona_affect.networks import LEVELS, DynamicsUNet
+from persona_affect.networks import UNET_LEVELS, DynamicsUNet
 
-from ._dynamics_adaptation import Whitening, Windows, adapt
-from ._dynamics_samples import check_shapes, hold_out, read_persons
-from ._dynamics_training import (
-    draw_maps,
-    margin_frames,
-    prepare_clip,
-    ranking_accuracy,
-    spread_centres,
-    train_generic,
-)
+from ._dynamics_adaptation import Whitening
+from ._dynamics_samples import check_sizes, hold_out, prepare_clip, read_persons
+from ._dynamics_training import train_generic
+from ._dynamics_transform import DynamicsTransform
 from ._state import (
     Facts,
     Tensors,
@@ -43,15 +32,15 @@ from ._training import seeded_torch
 _WHITENING_PERSONS = 64
 
 
-class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
+class PersonDynamicsEncoder(DynamicsTransform):
     r"""Describe persons by how they move: the weights that filters learn from their clips alone.
 
-    `fit` trains a generic U-net on unlabelled face clips to tell the order of frames in time, at
-    several temporal scales. `transform` freezes it, inserts filters, and lets them learn from one
-    person's clips by the same rank loss; the change of their weights is the descriptor. It never
-    sees labels, and serves self-reported and apparent traits alike.
+    `fit` trains a generic U-net on unlabelled face clips to recognise the order of frames in time,
+    at several temporal scales. `transform` freezes it, inserts filters, and trains them on one
+    person's clips by the same rank loss; the change of their weights is the descriptor. No labels
+    are used, so that descriptors serve self-reported and apparent traits alike.
 
-    Every sample is one person: a clip, or a list of clips (recorded in several tasks, say).
+    Each sample is one person: a clip, or a list of clips (of several tasks, for example).
 
     Parameters
     ----------
@@ -59,42 +48,42 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
         Temporal scales k: a window holds the k frames before its centre frame and the k after it.
     context : int, default=3
         Frames that the network sees, odd. The published 1 is a still; 3 adds its neighbours, and
-        with them the direction of motion, which a still seldom shows.
+        with them the direction of motion, which a still rarely shows.
     spacing : int or "scale", default=1
-        How far apart the frames are that the network sees; ``"scale"``: as far as the window of
-        each scale reaches, as dilated convolutions do, each scale in a pass of its own. Ours. It
+        Distance between the frames that the network sees. ``"scale"``: as far as the window of
+        each scale reaches, as in dilated convolutions, with one pass a scale. Not in the paper. It
         ranks frames far better at large scales, describes persons about as well, and takes longer.
     image_size : tuple of (height, width), default=(28, 24)
         Faces are shrunk to this size, and the clip's mean face is subtracted.
     widths : tuple of three int, default=(8, 16, 32)
         Channels of the U-net's levels, multiples of 8.
-    filter_levels : sequence of str, default=all of :data:`persona_affect.networks.LEVELS`
+    filter_levels : sequence of str, default=all of :data:`persona_affect.networks.UNET_LEVELS`
         After which levels person filters are inserted.
     n_steps : int, default=1
-        Steps that the filters learn for.
+        Training steps of the filters.
     step_size : float, default=1.0
-        What a step is multiplied by. With one step, the descriptor is.
+        Learning rate of the filters. With one step it only scales the descriptor.
     whiten : bool, default=True
         Whiten the filters' gradients by their spread over the persons of `fit`.
     filter_margin : float, default=10.0
         Margin of the rank loss of the filters. Where it exceeds all differences of scores, as the
-        default does, every pair of frames pulls; at a small margin only those out of order.
+        default does, every pair of frames counts; at a small margin only those out of order.
     n_windows : int or None, default=32
-        At most that many windows of a clip, evenly spaced, teach the filters; None for all.
+        Number of windows of a clip, evenly spaced, that the filters learn from; None for all.
     batch_persons : int, default=8
-        Persons adapted at once: bounds memory, and changes results by rounding alone. On a GPU more
+        Persons adapted at once: limits memory, and changes results by rounding only. On a GPU more
         is faster; on a CPU a few fit its caches better.
     margin : float, default=1.0
         Margin of the rank loss of the generic network.
     learning_rate, weight_decay : float, default=2e-3, 0.01
-        Of AdamW for the generic network; the rate falls along a cosine.
+        Of AdamW for the generic network; the rate decreases along a cosine.
     max_epochs : int, default=60
         Passes over the clips.
     batch_size, windows_per_clip : int, default=8, 8
         Clips in a training batch, and windows drawn from each.
     early_stopping : bool, default=True
-        Hold out `validation_fraction` of the samples, stop when the frames of theirs have not been
-        ranked better for `n_iter_no_change` epochs, and keep the best weights.
+        Hold out `validation_fraction` of the samples, stop when their frames have not been ranked
+        better for `n_iter_no_change` epochs, and keep the best weights.
     validation_fraction : float, default=0.1
         Share held out by `early_stopping`, one sample at least.
     n_iter_no_change : int, default=15
@@ -102,8 +91,8 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
     device : str, default="auto"
         ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where there is one.
     random_state : int, RandomState instance or None, default=None
-        Seeds initialisation and batches; the global generators are untouched. On a CPU the same
-        seed gives the same model, bit for bit, on one machine.
+        Seeds initialisation and batches. On a CPU the same seed gives the same model on one
+        machine, bit for bit.
     verbose : int, default=0
         1 shows progress bars, in training with the loss and the held-out accuracy.
 
@@ -112,7 +101,7 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
     net_ : DynamicsUNet
         The generic network, on the CPU.
     whitening_ : Whitening
-        What gradients are whitened by.
+        Statistics that whiten the gradients.
     history_ : pandas.DataFrame
         A row per epoch: `epoch`, `train_loss`, `valid_accuracy` and `seconds`.
     n_iter_ : int
@@ -120,11 +109,10 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    The method follows Song et al.; sizes, scores, the form of the filters and the rule by which
-    they learn are our reconstruction. The source resumes training of the filters with the person's
-    videos. Here its first step is all: from a common start, a whitened gradient over all windows
-    holds what a person's dynamics has that the generic network lacks. In our measurements 24 and
-    100 steps of Adam or SGD on the hinge with margin 1 made descriptors worse, not better.
+    The method follows Song et al.; sizes, scores, the form of the filters and their training rule
+    are our reconstruction. The paper trains the filters on the person's videos for many steps. By
+    default we take one step only: the whitened gradient, from zero, over all windows. In our
+    measurements 24 and 100 steps of Adam or SGD on the hinge with margin 1 made descriptors worse.
 
     References
     ----------
@@ -182,7 +170,7 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
         spacing: str | int = 1,
         image_size: tuple[int, int] = (28, 24),
         widths: tuple[int, int, int] = (8, 16, 32),
-        filter_levels: Sequence[str] = LEVELS,
+        filter_levels: Sequence[str] = UNET_LEVELS,
         n_steps: int = 1,
         step_size: float = 1.0,
         whiten: bool = True,
@@ -257,17 +245,19 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
         NoFaceWarning
             Naming samples without a face, which are left out.
         """
-        check_shapes(self)
+        self._check_sizes()
         rng = check_random_state(self.random_state)
         device = resolve_device(self.device)
         with seeded_torch(rng.randint(2**31 - 1), device):
-            net = DynamicsUNet(self.scales, self.context, self.widths, self.spacing).to(device)
+            net = self._make_network().to(device)
             persons = [
                 [prepare_clip(clip, self.image_size).to(device) for clip in clips]
-                for clips in read_persons(self, X, margin_frames(net), "left out of the training")
+                for clips in read_persons(X, net, self.image_size, "left out of the training")
                 if clips
             ]
-            train_set, held_out = hold_out(self, persons, rng)
+            train_set, held_out = hold_out(
+                persons, self.validation_fraction if self.early_stopping else None, rng
+            )
             self.history_ = train_generic(
                 net,
                 [clip for clips in train_set for clip in clips],
@@ -281,7 +271,8 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
                 patience=self.n_iter_no_change,
                 verbose=bool(self.verbose),
             )
-        net.requires_grad_(False)
+        # Copies and pickles need no gradients of the training.
+        net.requires_grad_(False).zero_grad()
         self.whitening_ = (
             Whitening.estimate(
                 net,
@@ -292,132 +283,23 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
                 device=device,
             )
             if self.whiten
-            else Whitening.none(net, self.filter_levels)
+            else Whitening.identity(net, self.filter_levels)
         )
         self.net_ = net.cpu()
         self.n_iter_ = len(self.history_)
         return self
 
-    def transform(self, X: Any) -> NDArray[np.float32]:
-        """Adapt filters to every person, and return the change of their weights.
-
-        Parameters
-        ----------
-        X : array-like of n_samples persons
-            As in `fit`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features), float32
-            A sample without a face is a row of NaN.
-
-        Raises
-        ------
-        InvalidImageError
-            As in `fit`.
-
-        Warns
-        -----
-        NoFaceWarning
-            Naming samples without a face.
-        """
-        check_is_fitted(self)
-        persons = read_persons(
-            self, X, margin_frames(self.net_), "described by missing values (NaN)"
+    def _check_sizes(self) -> None:
+        check_sizes(
+            scales=self.scales,
+            context=self.context,
+            image_size=self.image_size,
+            widths=self.widths,
+            filter_levels=self.filter_levels,
         )
-        device = resolve_device(self.device)
-        net = copy.deepcopy(self.net_).to(device)
-        descriptors = np.full((len(persons), len(self.get_feature_names_out())), np.nan, np.float32)
-        seen = [i for i, clips in enumerate(persons) if clips]
-        starts = range(0, len(seen), self.batch_persons)
-        for start in tqdm(starts, desc="Adapting", unit="batch", disable=not self.verbose):
-            batch = seen[start : start + self.batch_persons]
-            clips = [[prepare_clip(c, self.image_size) for c in persons[i]] for i in batch]
-            change = adapt(
-                net,
-                Windows.of(net, clips, self.n_windows, device),
-                self.whitening_,
-                list(self.filter_levels),
-                n_steps=self.n_steps,
-                learning_rate=self.step_size,
-                margin=self.filter_margin,
-            )
-            descriptors[batch] = change.cpu().numpy()
-        return descriptors
 
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Name the filter weights: scale, level, output and input channel.
-
-        Parameters
-        ----------
-        input_features : None
-            Ignored.
-
-        Returns
-        -------
-        ndarray of shape (n_features,), object
-            Such as ``"scale4_encoder2_out0_in15"``.
-        """
-        check_is_fitted(self)
-        names = [
-            f"scale{scale}_{level}_out{o}_in{i}"
-            for scale in self.net_.scales
-            for level in self.filter_levels
-            for o in range(self.net_.level_widths[level])
-            for i in range(self.net_.level_widths[level])
-        ]
-        return np.array(names, dtype=object)
-
-    def ranking_accuracy(self, X: Any, seen: Sequence[int] | None = None) -> NDArray[np.float64]:
-        """Share of pairs of frames that the generic network puts in their order in time.
-
-        Parameters
-        ----------
-        X : array-like of n_samples persons
-            As in `fit`.
-        seen : sequence of int, default=None
-            Frames of a window that do not count, from its centre: ``(-1, 0, 1)``, say. None for
-            those that the network sees, scale by scale.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_scales)
-            0.5 is chance. NaN for a scale of which fewer than two frames count, and for a
-            sample without a face.
-        """
-        check_is_fitted(self)
-        persons = read_persons(self, X, margin_frames(self.net_), "scored as missing (NaN)")
-        accuracy = np.full((len(persons), len(self.net_.scales)), np.nan)
-        for i, clips in enumerate(persons):
-            if clips:
-                prepared = [prepare_clip(clip, self.image_size) for clip in clips]
-                accuracy[i] = ranking_accuracy(self.net_, prepared, seen=seen).mean(0)
-        return accuracy
-
-    @torch.no_grad()
-    def dynamic_maps(self, clip: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-        """Draw the generic network's dynamic maps of a clip, to look at.
-
-        Parameters
-        ----------
-        clip : ndarray of shape (T, H, W, 3), uint8
-
-        Returns
-        -------
-        maps : ndarray of shape (n_windows, n_scales, height, width, 3), float32
-            What grows in time around each centre frame (positive) and what shrinks.
-        centres : ndarray of shape (n_windows,), int
-            The frame of each map.
-        """
-        check_is_fitted(self)
-        (clips,) = read_persons(self, [clip], margin_frames(self.net_), "without maps")
-        if not clips:
-            empty = (0, len(self.net_.scales), *self.image_size, 3)
-            return np.empty(empty, np.float32), np.empty(0, np.intp)
-        frames = prepare_clip(clips[0], self.image_size)
-        centres = spread_centres(len(frames), margin_frames(self.net_), self.n_windows)
-        maps = draw_maps(self.net_, [frames], [centres])
-        return maps.movedim(2, 4).numpy(), centres.numpy()
+    def _make_network(self) -> DynamicsUNet:
+        return DynamicsUNet(self.scales, self.context, self.widths, self.spacing)
 
     def _get_state(self) -> tuple[Facts, Tensors]:
         tensors = {
@@ -429,11 +311,8 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
         return {"history": list(self.history_.columns)}, tensors
 
     def _set_state(self, facts: Facts, tensors: Tensors) -> None:
-        check_shapes(self)
-        network = fill_network(
-            lambda: DynamicsUNet(self.scales, self.context, self.widths, self.spacing),
-            take("network", tensors),
-        )
+        self._check_sizes()
+        network = fill_network(self._make_network, take("network", tensors))
         before, after = take("before", tensors), take("after", tensors)
         for level in self.filter_levels:
             width = network.level_widths[level]
@@ -454,9 +333,3 @@ class PersonDynamicsEncoder(TransformerMixin, BaseEstimator):
         self.net_ = network.requires_grad_(False)
         self.history_ = unpack_table(facts["history"], take("history", tensors))
         self.n_iter_ = len(self.history_)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.transformer_tags.preserves_dtype = []
-        return tags

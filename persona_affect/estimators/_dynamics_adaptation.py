@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from persona_affect.networks import DynamicsUNet, PersonFilters, from_person_mean
-from persona_affect.objectives import rank_loss
 
-from ._dynamics_training import margin_frames, scale_scores, spread_centres, stack_all
+from ._dynamics_windows import Windows
 
 #: Filters or their gradients, by level; each (n_persons, channels, channels).
 ByLevel = dict[str, Tensor]
@@ -20,79 +19,16 @@ _DAMPING: Final = 0.1
 
 
 @dataclass(frozen=True)
-class Windows:
-    """All windows of a batch of persons.
-
-    Attributes
-    ----------
-    clips : list of torch.Tensor of shape (T, 3, H, W)
-    centres : list of torch.Tensor of shape (n_windows,), int64
-        Centre frames, a clip each.
-    person : torch.Tensor of shape (n_windows_in_all,), int64
-        Whose window each is.
-    n_persons : int
-    """
-
-    clips: list[Tensor]
-    centres: list[Tensor]
-    person: Tensor
-    n_persons: int
-
-    @classmethod
-    def of(
-        cls,
-        net: DynamicsUNet,
-        persons: Sequence[Sequence[Tensor]],
-        n_windows: int | None,
-        device: str,
-    ) -> "Windows":
-        """Choose the windows of persons, each given as clips: the same way for everybody."""
-        clips = [clip.to(device) for clips in persons for clip in clips]
-        centres = [
-            spread_centres(len(clip), margin_frames(net), n_windows).to(device) for clip in clips
-        ]
-        owners = [i for i, own in enumerate(persons) for _ in own]
-        counts = torch.tensor([len(at) for at in centres])
-        person = torch.tensor(owners).repeat_interleave(counts).to(device)
-        return cls(clips, centres, person, len(persons))
-
-    def stacks(self, net: DynamicsUNet, spacing: int) -> Tensor:
-        """Stack the network's input, all windows one after the other."""
-        return stack_all(net, self.clips, self.centres, spacing)
-
-    def losses(
-        self, net: DynamicsUNet, maps: Tensor, scales: Sequence[int], margin: float
-    ) -> Tensor:
-        """Rank loss of each person at scales' indices, mean over the windows; (n_persons, n).
-
-        Unlike the generic network's, these scores are relative to the deviation of the whole clip,
-        not of each window: a person's large and quick movements weigh more than the small and slow
-        ones, which is what asymmetry and amplitude are made of.
-        """
-        parts = maps.split([len(at) for at in self.centres])
-        rows = []
-        for part, clip, at in zip(parts, self.clips, self.centres, strict=True):
-            deviation = clip.square().mean().clamp_min(1e-12).sqrt()
-            scores = scale_scores(net, part, clip, at, scales=scales, deviation=deviation)
-            rows.append(torch.stack([rank_loss(s, margin) for s in scores], 1))
-        counts = torch.bincount(self.person, minlength=self.n_persons)
-        sums = maps.new_zeros(self.n_persons, len(scales)).index_add(
-            0, self.person, torch.cat(rows)
-        )
-        return sums / counts[:, None]
-
-
-@dataclass(frozen=True)
 class Whitening:
-    r"""Second moments of what the filters' gradients are made of, over the generic persons.
+    r"""Second moments of the factors of the filters' gradients, over the generic persons.
 
     The gradient of a filter is a sum of products :math:`\delta x^\top` of the loss's gradient after
     the filter and the features before it. At scale k, with :math:`A_k = E[x x^\top]` and
     :math:`B_k = E[\sum \delta \delta^\top]` (summed over pixels),
     :math:`B_k^{-1/2} G A_k^{-1/2}` of a single window has variance of about 1 in every direction:
-    features and maps that are loud in everybody do not drown the rest, and what differs more
-    between persons' means is signal. The factors are those of K-FAC (Martens and Grosse, ICML 2015;
-    Grosse and Martens, ICML 2016), here to the power -1/2.
+    features and maps that are large in everybody do not hide the rest, and what varies more
+    between the persons' means is signal. The factors are those of K-FAC (Martens and Grosse, ICML
+    2015; Grosse and Martens, ICML 2016), here to the power -1/2.
 
     Attributes
     ----------
@@ -106,7 +42,7 @@ class Whitening:
     after: ByLevel
 
     @classmethod
-    def none(cls, net: DynamicsUNet, levels: Iterable[str]) -> "Whitening":
+    def identity(cls, net: DynamicsUNet, levels: Iterable[str]) -> "Whitening":
         """Return gradients as they are."""
         # Tensors of their own, each: safetensors saves none that share memory.
         before, after = (
@@ -136,10 +72,10 @@ class Whitening:
             for _ in range(2)
         )
         for clips in persons:
-            windows = Windows.of(net, [clips], n_windows, device)
-            for spacing, scales in net.passes.items():
+            windows = Windows.choose(net, [clips], n_windows, device)
+            for spacing, scales in net.scales_by_spacing.items():
                 probe = _Probe(levels)
-                maps = net(windows.stacks(net, spacing), probe)
+                maps = net(windows.stack(net, spacing), probe)
                 losses = windows.losses(net, maps, scales, margin)
                 for level in levels:
                     departures = from_person_mean(probe.before[level], windows.person, 1)
@@ -204,7 +140,7 @@ def adapt(
     ]
     alone = [(spacing, [k]) for k, spacing in enumerate(net.spacings)]
     for step in range(n_steps):
-        passes = alone if step else list(net.passes.items())
+        passes = alone if step else list(net.scales_by_spacing.items())
         for spacing, scales in passes:
             own = partial(filters[scales[0]], person=windows.person) if step else None
             gradients = _gradients(net, windows, spacing, scales, _Probe(levels, own), margin)
@@ -218,7 +154,7 @@ def adapt(
 
 
 class _Probe:
-    """Put into the network, keeps what filters see, and tells what the loss wants after them.
+    """Inserted into the network: keep the filters' inputs, compute gradients at their outputs.
 
     Parameters
     ----------
@@ -247,7 +183,7 @@ class _Probe:
         return out
 
     def deltas(self, loss: Tensor) -> ByLevel:
-        """Gradients of a loss with respect to what comes out of each level's filters."""
+        """Compute the gradients of a loss with respect to the output of each level's filters."""
         outputs = [self.after[level] for level in self.levels]
         gradients = torch.autograd.grad(loss, outputs, retain_graph=True)
         return dict(zip(self.levels, gradients, strict=True))
@@ -262,7 +198,7 @@ def _gradients(
     margin: float,
 ) -> list[ByLevel]:
     """Gradients of each person's losses at scales that see the same frames, from one pass."""
-    maps = net(windows.stacks(net, spacing), probe)
+    maps = net(windows.stack(net, spacing), probe)
     losses = windows.losses(net, maps, scales, margin)
     departures = {
         level: from_person_mean(x, windows.person, windows.n_persons).flatten(2).mT

@@ -1,54 +1,70 @@
-"""What comes into the dynamics encoder: persons as clips, and parameters, checked."""
+"""What enters the dynamics encoder: persons as clips, checked, shrunk and without their look."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from sklearn.model_selection import ShuffleSplit
 from torch import Tensor
+from torch.nn import functional
 
 from persona_affect._warnings import warn_user
 from persona_affect.exceptions import InvalidImageError, NoFaceWarning
-from persona_affect.networks import LEVELS
+from persona_affect.networks import UNET_LEVELS, DynamicsUNet
 
 from ._inference import name_samples
 
-if TYPE_CHECKING:
-    from ._dynamics import PersonDynamicsEncoder
+Person = TypeVar("Person")
+
+#: Grey levels that count as one: departures from the mean face are a few tens at most.
+_UNIT: Final = 32.0
+_FRAMES_AT_ONCE: Final = 256
 
 
-def check_shapes(encoder: "PersonDynamicsEncoder") -> None:
-    """Check what names and intervals of the parameters alone do not say."""
-    scales, widths, image_size = encoder.scales, encoder.widths, encoder.image_size
-    if not _whole(scales, 1) or len(set(scales)) != len(scales):
+def check_sizes(
+    *,
+    scales: Sequence[int],
+    context: int,
+    image_size: Sequence[int],
+    widths: Sequence[int],
+    filter_levels: Sequence[str],
+) -> None:
+    """Check what the intervals of single parameters do not say.
+
+    Raises
+    ------
+    ValueError
+        Naming the parameter.
+    """
+    if not _are_ints(scales, 1) or len(set(scales)) != len(scales):
         raise ValueError(f"scales must be different ints, 1 or more; got {scales!r}.")
-    if encoder.context % 2 == 0:
-        raise ValueError(f"context must be odd; got {encoder.context}.")
-    if not _whole(image_size, 8) or len(image_size) != 2:
+    if context % 2 == 0:
+        raise ValueError(f"context must be odd; got {context}.")
+    if not _are_ints(image_size, 8) or len(image_size) != 2:
         raise ValueError(f"image_size must be two ints, 8 or more; got {image_size!r}.")
-    multiples = _whole(widths, 8) and not any(width % 8 for width in widths)
+    multiples = _are_ints(widths, 8) and not any(width % 8 for width in widths)
     if not multiples or len(widths) != 3:
         raise ValueError(f"widths must be three multiples of 8; got {widths!r}.")
-    unknown = [level for level in encoder.filter_levels if level not in LEVELS]
-    if unknown or not len(encoder.filter_levels):
-        raise ValueError(
-            f"filter_levels must be names among {LEVELS}; got {encoder.filter_levels!r}."
-        )
+    unknown = [level for level in filter_levels if level not in UNET_LEVELS]
+    if unknown or not len(filter_levels):
+        raise ValueError(f"filter_levels must be names among {UNET_LEVELS}; got {filter_levels!r}.")
 
 
 def read_persons(
-    encoder: "PersonDynamicsEncoder", X: Any, margin: int, outcome: str
+    X: Any, net: DynamicsUNet, image_size: tuple[int, int], outcome: str
 ) -> list[list[NDArray[np.uint8]]]:
     """Read samples as lists of clips with frames; warn of samples that have none.
 
     Parameters
     ----------
-    encoder : PersonDynamicsEncoder
-        Whose parameters the clips must fit.
     X : array-like of n_samples persons
         Each a clip or several.
-    margin : int
-        Frames that a window needs on either side of its centre.
+    net : DynamicsUNet
+        Its windows must fit into every clip.
+    image_size : tuple of (height, width)
+        Faces must be at least as large.
     outcome : str
         What becomes of samples without a face, for the warning.
 
@@ -66,39 +82,79 @@ def read_persons(
             f"X has shape {X.shape} and type {X.dtype}, not (n, T, H, W, 3) of uint8. Dynamics "
             "need clips: an array of face clips, as FaceAligner returns, or a 5-D array."
         )
-    persons = [list(_clips_of(encoder, sample, i, margin)) for i, sample in enumerate(X)]
+    persons = [list(_read_clips(sample, i, net, image_size)) for i, sample in enumerate(X)]
     faceless = [i for i, clips in enumerate(persons) if not clips]
     if faceless:
         warn_user(f"{name_samples(faceless)} no face; {outcome}.", NoFaceWarning)
     return persons
 
 
+def prepare_clip(clip: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
+    """Shrink faces, and subtract the clip's mean face.
+
+    What stays the same throughout a clip says nothing of its dynamics: the look, the light, the
+    background. With it, the network must learn from few persons to ignore it, and the filters'
+    gradients contain it.
+
+    Parameters
+    ----------
+    clip : ndarray of shape (T, H, W, 3), uint8
+    size : tuple of (h, w)
+        At most (H, W); faces are averaged over areas.
+
+    Returns
+    -------
+    torch.Tensor of shape (T, 3, h, w), float32
+        In units of 32 grey levels.
+    """
+    parts = [
+        functional.adaptive_avg_pool2d(
+            torch.from_numpy(clip[i : i + _FRAMES_AT_ONCE]).movedim(3, 1).float(), size
+        )
+        for i in range(0, len(clip), _FRAMES_AT_ONCE)
+    ]
+    frames = torch.cat(parts)
+    return (frames - frames.mean(0)) / _UNIT
+
+
 def hold_out(
-    encoder: "PersonDynamicsEncoder", persons: list[list[Tensor]], rng: np.random.RandomState
-) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
-    """Split persons for early stopping: those to train on, and those to judge by, if any."""
+    persons: list[Person], fraction: float | None, rng: np.random.RandomState
+) -> tuple[list[Person], list[Person]]:
+    """Split persons for early stopping: those to train on, and those to judge by.
+
+    Parameters
+    ----------
+    persons : list
+    fraction : float or None
+        Share to judge by, one person at least; None for nobody.
+    rng : RandomState
+
+    Raises
+    ------
+    ValueError
+        If a side would be empty.
+    """
     if not persons:
         raise ValueError("Nothing to train on: no sample has a face.")
-    if not encoder.early_stopping:
+    if fraction is None:
         return persons, []
     if len(persons) < 2:
         raise ValueError(
             "early_stopping holds out samples, but only 1 has a face; set early_stopping=False."
         )
-    n_held = min(max(1, round(encoder.validation_fraction * len(persons))), len(persons) - 1)
-    order = rng.permutation(len(persons))
-    held, kept = order[:n_held], np.sort(order[n_held:])
-    return [persons[i] for i in kept], [persons[i] for i in held]
+    n_held_out = min(max(1, round(fraction * len(persons))), len(persons) - 1)
+    splitter = ShuffleSplit(1, test_size=n_held_out, random_state=rng)
+    kept, held_out = next(splitter.split(persons))
+    return [persons[i] for i in np.sort(kept)], [persons[i] for i in held_out]
 
 
-def _clips_of(
-    encoder: "PersonDynamicsEncoder", sample: Any, index: int, margin: int
+def _read_clips(
+    sample: Any, index: int, net: DynamicsUNet, size: tuple[int, int]
 ) -> Iterator[NDArray[np.uint8]]:
     several = isinstance(sample, (list, tuple)) or (
         isinstance(sample, np.ndarray) and sample.dtype == np.object_
     )
-    needed = 2 * margin + 1
-    size = encoder.image_size
+    needed = 2 * net.margin + 1
     for clip in sample if several else [sample]:
         if not isinstance(clip, np.ndarray) or clip.dtype != np.uint8:
             what = getattr(clip, "dtype", type(clip).__name__)
@@ -114,8 +170,8 @@ def _clips_of(
             continue
         if len(clip) < needed:
             raise InvalidImageError(
-                f"Sample {index} has a clip of {len(clip)} frames; scales={tuple(encoder.scales)}, "
-                f"context={encoder.context} and spacing={encoder.spacing!r} need {needed} or more. "
+                f"Sample {index} has a clip of {len(clip)} frames; scales={net.scales}, "
+                f"context={net.context} and spacing={net.spacing!r} need {needed} or more. "
                 "Give longer clips, or leave out the largest scale."
             )
         if clip.shape[1] < size[0] or clip.shape[2] < size[1]:
@@ -126,7 +182,7 @@ def _clips_of(
         yield clip
 
 
-def _whole(values: Any, low: int) -> bool:
+def _are_ints(values: Any, low: int) -> bool:
     return len(values) > 0 and all(
         isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v >= low for v in values
     )

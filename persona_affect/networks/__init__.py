@@ -4,7 +4,7 @@ from importlib import import_module as _import_module
 from pkgutil import iter_modules as _iter_modules
 
 from ._backbone import Backbone, EmbeddingAdapter
-from ._dynamics_unet import LEVELS, DynamicsUNet, stack_context
+from ._dynamics_unet import UNET_LEVELS, DynamicsUNet, stack_context
 from ._faceapi import FaceApi
 from ._inception import InceptionResnetV1
 from ._persemon import (
@@ -36,11 +36,11 @@ from ._sphereface import (
 __all__ = [
     "BACKBONES",
     "HEADS",
-    "LEVELS",
     "RAM",
     "RELEASES",
     "RESNET29_LEVELS",
     "SPHEREFACE_UNITS",
+    "UNET_LEVELS",
     "Backbone",
     "BackboneSpec",
     "DynamicsUNet",

@@ -1,4 +1,4 @@
-"""The generic U-net of person-specific facial dynamics: a face in, a dynamic map per scale out."""
+"""The generic U-net of person-specific facial dynamics: from a face to a dynamic map a scale."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 #: Where person filters can sit: after each of these, in the order in which a face passes them.
-LEVELS: Final = (
+UNET_LEVELS: Final = (
     "encoder1",
     "encoder2",
     "encoder3",
@@ -25,27 +25,27 @@ class DynamicsUNet(nn.Module):
     """U-net from one face, or a few neighbouring ones, to a dynamic map a temporal scale.
 
     Three encoder levels and a bottleneck, each two 3x3 convolutions with group normalisation and
-    ReLU; averages halve the resolution between them. The decoder mirrors the encoder and takes its
-    features over; a last convolution draws the maps.
+    ReLU; average pooling halves the resolution between them. The decoder mirrors the encoder and
+    receives its features; a last convolution computes the maps.
 
     Parameters
     ----------
     scales : sequence of int, default=(1, 2, 4, 8)
         Temporal scales k; a map a scale.
     context : int, default=3
-        Frames in, odd: the published 1, or the centre frame with its neighbours.
+        Frames of the input, odd: the published 1, or the centre frame with its neighbours.
     widths : tuple of three int, default=(8, 16, 32)
         Channels of the levels, multiples of 8.
     spacing : int or "scale", default=1
-        How far apart the frames in are. ``"scale"``: as far as the window of the scale reaches
-        whose map is drawn, so that each scale needs a pass of its own.
+        Distance between the input's frames. ``"scale"``: as far as the window of each scale
+        reaches, so that each scale needs a pass of its own.
 
     Attributes
     ----------
     spacings : tuple of int
-        By scale, how far apart the frames are that its map is drawn from.
+        Distance between the input's frames, by scale.
     level_widths : dict of str to int
-        Channels after each of `LEVELS`.
+        Channels after each of `UNET_LEVELS`.
 
     References
     ----------
@@ -61,7 +61,7 @@ class DynamicsUNet(nn.Module):
         spacing: str | int = 1,
     ) -> None:
         super().__init__()
-        self.scales, self.context = tuple(scales), context
+        self.scales, self.context, self.spacing = tuple(scales), context, spacing
         self.spacings: tuple[int, ...]
         if isinstance(spacing, str):
             # A single frame has no neighbours to be near or far.
@@ -78,33 +78,39 @@ class DynamicsUNet(nn.Module):
         self.decoder1 = _block(middle + low, low)
         self.head = nn.Conv2d(low, 3 * len(self.scales), 3, padding=1)
         channels = (low, middle, high, high, high, middle, low)
-        self.level_widths = dict(zip(LEVELS, channels, strict=True))
+        self.level_widths = dict(zip(UNET_LEVELS, channels, strict=True))
 
     @property
-    def passes(self) -> dict[int, list[int]]:
-        """By spacing, the indices of the scales whose maps one pass draws."""
+    def scales_by_spacing(self) -> dict[int, list[int]]:
+        """Indices of the scales whose maps one pass computes, by spacing."""
         passes: dict[int, list[int]] = {}
         for k, spacing in enumerate(self.spacings):
             passes.setdefault(spacing, []).append(k)
         return passes
 
-    def seen(self, k: int) -> list[int]:
-        """Frames that the map of the scale at index `k` is drawn from, counted from its centre."""
+    @property
+    def margin(self) -> int:
+        """Frames at either end of a clip that are no centre: windows and input must fit in."""
+        return max(*self.scales, self.context // 2 * max(self.spacings))
+
+    def input_offsets(self, k: int) -> list[int]:
+        """Frames that the scale at index `k` gets, relative to the centre."""
         reach = self.context // 2
         return [self.spacings[k] * i for i in range(-reach, reach + 1)]
 
     def forward(
         self, stacks: Tensor, insert: Callable[[str, Tensor], Tensor] | None = None
     ) -> Tensor:
-        """Draw the dynamic maps.
+        """Compute the dynamic maps.
 
         Parameters
         ----------
         stacks : torch.Tensor of shape (n, 3 * context, H, W)
-            Frames one after the other, as `stack_context` makes them; H and W at least 8. Of the
-            maps, those of the scales of the stacks' spacing are meant (see `passes`).
+            Frames one after the other, as `stack_context` makes them; H and W at least 8. Only
+            the maps of the scales at the spacing of these stacks are valid (see
+            `scales_by_spacing`).
         insert : callable or None
-            ``(level, features) -> features`` of the same shape: what to put in after each level.
+            ``(level, features) -> features`` of the same shape: what to insert after each level.
 
         Returns
         -------
@@ -136,7 +142,7 @@ def stack_context(frames: Tensor, centres: Tensor, context: int, spacing: int = 
     context : int
         Odd.
     spacing : int, default=1
-        Every how manieth frame is taken.
+        Distance between neighbours, in frames.
 
     Returns
     -------

@@ -93,23 +93,23 @@ def rank_loss(scores: Tensor, margin: float = 1.0) -> Tensor:
     return functional.relu(margin - (scores[..., second] - scores[..., first])).mean(-1)
 
 
-def rank_accuracy(scores: Tensor, seen: Iterable[int] = ()) -> Tensor:
+def rank_accuracy(scores: Tensor, exclude: Iterable[int] = ()) -> Tensor:
     """Share of a window's pairs of frames whose scores are in their order in time.
 
     Parameters
     ----------
     scores : torch.Tensor of shape (..., T)
         T odd: the window's centre is in the middle.
-    seen : iterable of int, default=()
-        Frames to leave out of the pairs, counted from the centre: those that the network was shown.
+    exclude : iterable of int, default=()
+        Frames to leave out of the pairs, relative to the centre: the input of the network.
 
     Returns
     -------
     torch.Tensor of shape (...)
         In [0, 1]; a tie counts as half. NaN where fewer than two frames are left.
     """
-    reach, shown = scores.shape[-1] // 2, set(seen)
-    left = [reach + i for i in range(-reach, reach + 1) if i not in shown]
+    reach, excluded = scores.shape[-1] // 2, set(exclude)
+    left = [reach + i for i in range(-reach, reach + 1) if i not in excluded]
     first, second = torch.triu_indices(len(left), len(left), 1, device=scores.device)
     scores = scores[..., left]
     gaps = scores[..., second] - scores[..., first]

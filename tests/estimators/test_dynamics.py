@@ -1,4 +1,5 @@
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,15 +13,15 @@ from sklearn.pipeline import make_pipeline
 from persona_affect import PersonDynamicsEncoder
 from persona_affect.datasets import make_dynamic_clips
 from persona_affect.estimators._dynamics_adaptation import Whitening, _inverse_root
-from persona_affect.estimators._dynamics_training import (
-    draw_maps,
-    prepare_clip,
-    ranking_accuracy,
-    scale_scores,
-    spread_centres,
+from persona_affect.estimators._dynamics_samples import prepare_clip
+from persona_affect.estimators._dynamics_windows import (
+    choose_centres,
+    compute_maps,
+    measure_ranking,
+    score_windows,
 )
 from persona_affect.exceptions import InvalidImageError, NoFaceWarning, TrainingDivergedError
-from persona_affect.networks import LEVELS, DynamicsUNet
+from persona_affect.networks import UNET_LEVELS, DynamicsUNet
 from persona_affect.objectives import rank_loss, window_scores
 
 
@@ -55,7 +56,7 @@ def test_learns_the_order_of_frames(encoder, clips):
     # All frames of the windows of scale 1 are in the network's input.
     assert np.isnan(accuracy[:, 0]).all()
     assert accuracy[:, 1].mean() > 0.65
-    assert encoder.ranking_accuracy(strangers.data, seen=())[:, 0].mean() > 0.8
+    assert encoder.ranking_accuracy(strangers.data, exclude=())[:, 0].mean() > 0.8
 
 
 @pytest.mark.parametrize("spacing", ["scale", 2])
@@ -65,13 +66,13 @@ def test_a_map_depends_on_the_frames_that_its_scale_sees_and_on_no_others(spacin
         net = DynamicsUNet(scales=(1, 3), spacing=spacing)
         frames, other = torch.randn(2, 9, 3, 28, 24)
     centre = [torch.tensor([4])]
-    maps = draw_maps(net, [frames], centre)[0]
+    maps = compute_maps(net, [frames], centre)[0]
     for k, scale in enumerate(net.scales):
         seen = [4 + offset * (scale if spacing == "scale" else 2) for offset in (-1, 0, 1)]
         for t in range(9):
             changed = frames.clone()
             changed[t] = other[t]
-            same = torch.equal(draw_maps(net, [changed], centre)[0, k], maps[k])
+            same = torch.equal(compute_maps(net, [changed], centre)[0, k], maps[k])
             assert same == (t not in seen)
 
 
@@ -79,9 +80,9 @@ def test_pairs_that_count_leave_out_the_frames_seen():
     """Against a plain loop over the pairs of each window."""
     clip = torch.randn(12, 3, 28, 24, generator=torch.Generator().manual_seed(0))
     net = DynamicsUNet(scales=(1, 3), spacing="scale")
-    accuracy = ranking_accuracy(net, [clip])[0]
+    accuracy = measure_ranking(net, [clip])[0]
     at = torch.arange(3, 9)
-    scores = scale_scores(net, draw_maps(net, [clip], [at]).detach(), clip, at)[1]
+    scores = score_windows(net, compute_maps(net, [clip], [at]).detach(), clip, at)[1]
     unseen = [1, 2, 4, 5]
     right = [float(row[j] > row[i]) for row in scores for i in unseen for j in unseen if i < j]
     assert accuracy[1] == pytest.approx(np.mean(right))
@@ -99,7 +100,7 @@ def test_descriptor_is_the_gradient_of_the_rank_loss(clips, spacing, apart):
     frames = prepare_clip(clips.data[0], (28, 24))
     filters = torch.zeros(32, 32, requires_grad=True)
     seen = []
-    centres = spread_centres(len(frames), 3, 32)
+    centres = choose_centres(len(frames), 3, 32)
 
     def stack(t):
         return torch.cat([frames[t - apart], frames[t], frames[t + apart]])[None]
@@ -162,7 +163,7 @@ def test_whitening_undoes_the_spread_over_persons():
 def test_whitened_descriptor_is_the_plain_one_whitened(dilated, clips):
     names = dilated.get_feature_names_out()
     plain = pickle.loads(pickle.dumps(dilated))
-    plain.whitening_ = Whitening.none(plain.net_, LEVELS)
+    plain.whitening_ = Whitening.identity(plain.net_, UNET_LEVELS)
     at = [i for i, name in enumerate(names) if name.startswith("scale3_decoder2_")]
     change = plain.transform(clips.data[:1])[0, at].reshape(16, 16)
     moments = dilated.whitening_
@@ -231,6 +232,26 @@ def test_a_sample_of_several_clips_is_one_person(encoder, clips):
         encoder.transform([[second, first]]), both, atol=1e-4 * np.abs(both).max()
     )
     assert not np.allclose(both, encoder.transform([first]))
+
+
+def test_any_device_that_is_here(encoder, clips):
+    auto = pickle.loads(pickle.dumps(encoder)).set_params(device="auto")
+    np.testing.assert_allclose(
+        auto.transform(clips.data[:1]), encoder.transform(clips.data[:1]), rtol=1e-3, atol=1e-4
+    )
+    with pytest.raises(ValueError, match="cuda:99"):
+        auto.set_params(device="cuda:99").transform(clips.data[:1])
+
+
+def test_eight_threads_describe_as_one_does(encoder, clips):
+    def describe(i):
+        return encoder.transform(clips.data[i : i + 1])
+
+    serial = [describe(i) for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        threaded = list(pool.map(describe, range(8)))
+    np.testing.assert_array_equal(threaded, serial)
+    assert all(parameter.grad is None for parameter in encoder.net_.parameters())
 
 
 def test_samples_without_a_face(encoder, clips):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from persona_affect.networks import LEVELS, DynamicsUNet, stack_context
+from persona_affect.networks import UNET_LEVELS, DynamicsUNet, stack_context
 
 
 @pytest.fixture(autouse=True)
@@ -28,13 +28,13 @@ def test_filters_can_be_put_after_each_level_in_order():
     stacks = torch.randn(1, 9, 28, 24)
     torch.testing.assert_close(net(stacks, insert), net(stacks))
     assert seen == list(net.level_widths.items())
-    assert tuple(net.level_widths) == LEVELS
+    assert tuple(net.level_widths) == UNET_LEVELS
 
 
 def test_what_is_put_in_is_used():
     net = DynamicsUNet()
     stacks = torch.randn(1, 9, 28, 24)
-    for level in LEVELS:
+    for level in UNET_LEVELS:
         changed = net(stacks, lambda at, x, level=level: 2 * x if at == level else x)
         assert not torch.allclose(changed, net(stacks))
 
@@ -64,5 +64,5 @@ def test_stacks_of_frames_further_apart():
 )
 def test_frames_in_are_as_far_apart_as_the_scale_reaches(context, spacing, passes, seen):
     net = DynamicsUNet(scales=(2, 5), context=context, spacing=spacing)
-    assert net.passes == passes
-    assert net.seen(1) == seen
+    assert net.scales_by_spacing == passes
+    assert net.input_offsets(1) == seen

@@ -50,12 +50,12 @@ def test_rank_accuracy():
 def test_rank_accuracy_without_the_frames_that_the_network_saw():
     # Only the middle three are out of order: the pair of the outer two is not.
     scores = torch.tensor([0.0, 3.0, 2.0, 1.0, 4.0])
-    assert rank_accuracy(scores, seen=(-1, 0, 1)) == 1
-    assert rank_accuracy(scores, seen=[0]) == pytest.approx(5 / 6)
+    assert rank_accuracy(scores, exclude=(-1, 0, 1)) == 1
+    assert rank_accuracy(scores, exclude=[0]) == pytest.approx(5 / 6)
     # Of frames 1 and 3 the second comes first; what lies outside the window does not matter.
-    assert rank_accuracy(scores, seen=(-2, 0, 2, 9)) == 0
+    assert rank_accuracy(scores, exclude=(-2, 0, 2, 9)) == 0
     assert rank_accuracy(scores) == pytest.approx(0.7)
-    assert rank_accuracy(torch.arange(3.0), seen=(-1, 0, 1)).isnan()
+    assert rank_accuracy(torch.arange(3.0), exclude=(-1, 0, 1)).isnan()
 
 
 def _random_clips(seed=0):

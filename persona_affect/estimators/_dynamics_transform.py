@@ -1,0 +1,161 @@
+"""What a fitted dynamics encoder does; its parameters and training are in `_dynamics`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
+
+from persona_affect._device import network_on, resolve_device
+from persona_affect.networks import DynamicsUNet
+
+from ._dynamics_adaptation import Whitening, adapt
+from ._dynamics_samples import prepare_clip, read_persons
+from ._dynamics_windows import Windows, choose_centres, compute_maps, measure_ranking
+
+
+class DynamicsTransform(TransformerMixin, BaseEstimator):
+    """Methods of :class:`PersonDynamicsEncoder` that only read its parameters and fitted state."""
+
+    image_size: tuple[int, int]
+    filter_levels: Sequence[str]
+    n_steps: int
+    step_size: float
+    filter_margin: float
+    n_windows: int | None
+    batch_persons: int
+    device: str
+    verbose: int
+    net_: DynamicsUNet
+    whitening_: Whitening
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Adapt filters to every person, and return the change of their weights.
+
+        Parameters
+        ----------
+        X : array-like of n_samples persons
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            A sample without a face is a row of NaN.
+
+        Raises
+        ------
+        InvalidImageError
+            As in `fit`.
+
+        Warns
+        -----
+        NoFaceWarning
+            Naming samples without a face.
+        """
+        check_is_fitted(self)
+        outcome = "described by missing values (NaN)"
+        persons = read_persons(X, self.net_, self.image_size, outcome)
+        device = resolve_device(self.device)
+        net = network_on(self.net_, device)
+        descriptors = np.full((len(persons), len(self.get_feature_names_out())), np.nan, np.float32)
+        seen = [i for i, clips in enumerate(persons) if clips]
+        starts = range(0, len(seen), self.batch_persons)
+        for start in tqdm(starts, desc="Adapting", unit="batch", disable=not self.verbose):
+            batch = seen[start : start + self.batch_persons]
+            clips = [[prepare_clip(c, self.image_size) for c in persons[i]] for i in batch]
+            change = adapt(
+                net,
+                Windows.choose(net, clips, self.n_windows, device),
+                self.whitening_,
+                list(self.filter_levels),
+                n_steps=self.n_steps,
+                learning_rate=self.step_size,
+                margin=self.filter_margin,
+            )
+            descriptors[batch] = change.cpu().numpy()
+        return descriptors
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Name the filter weights: scale, level, output and input channel.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (n_features,), object
+            Such as ``"scale4_encoder2_out0_in15"``.
+        """
+        check_is_fitted(self)
+        names = [
+            f"scale{scale}_{level}_out{o}_in{i}"
+            for scale in self.net_.scales
+            for level in self.filter_levels
+            for o in range(self.net_.level_widths[level])
+            for i in range(self.net_.level_widths[level])
+        ]
+        return np.array(names, dtype=object)
+
+    def ranking_accuracy(self, X: Any, exclude: Sequence[int] | None = None) -> NDArray[np.float64]:
+        """Measure how well the generic network puts pairs of frames in their order in time.
+
+        Parameters
+        ----------
+        X : array-like of n_samples persons
+            As in `fit`.
+        exclude : sequence of int, default=None
+            Frames of a window that do not count, relative to its centre, such as ``(-1, 0, 1)``.
+            None for the network's own input at each scale.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_scales)
+            Share of the pairs in their order; 0.5 is chance. NaN for a scale of which fewer than
+            two frames count, and for a sample without a face.
+        """
+        check_is_fitted(self)
+        persons = read_persons(X, self.net_, self.image_size, "scored as missing (NaN)")
+        accuracy = np.full((len(persons), len(self.net_.scales)), np.nan)
+        for i, clips in enumerate(persons):
+            if clips:
+                prepared = [prepare_clip(clip, self.image_size) for clip in clips]
+                accuracy[i] = measure_ranking(self.net_, prepared, exclude=exclude).mean(0)
+        return accuracy
+
+    @torch.no_grad()
+    def dynamic_maps(self, clip: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+        """Compute the generic network's dynamic maps of a clip, to look at.
+
+        Parameters
+        ----------
+        clip : ndarray of shape (T, H, W, 3), uint8
+
+        Returns
+        -------
+        maps : ndarray of shape (n_windows, n_scales, height, width, 3), float32
+            What grows in time around each centre frame (positive) and what shrinks.
+        centres : ndarray of shape (n_windows,), int
+            The frame of each map.
+        """
+        check_is_fitted(self)
+        (clips,) = read_persons([clip], self.net_, self.image_size, "without maps")
+        if not clips:
+            empty = (0, len(self.net_.scales), *self.image_size, 3)
+            return np.empty(empty, np.float32), np.empty(0, np.intp)
+        frames = prepare_clip(clips[0], self.image_size)
+        centres = choose_centres(len(frames), self.net_.margin, self.n_windows)
+        maps = compute_maps(self.net_, [frames], [centres])
+        return maps.movedim(2, 4).numpy(), centres.numpy()
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.transformer_tags.preserves_dtype = []
+        return tags

@@ -1,0 +1,181 @@
+"""Windows of face clips: where they lie, what the network sees of them, and how they score."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persona_affect.media import segment_centres
+from persona_affect.networks import DynamicsUNet, stack_context
+from persona_affect.objectives import rank_accuracy, rank_loss, window_scores
+
+
+def choose_centres(n_frames: int, margin: int, n_windows: int | None) -> Tensor:
+    """Index the centre frames of at most `n_windows` windows, evenly spaced; of all if None.
+
+    Parameters
+    ----------
+    n_frames : int
+        Frames of the clip, more than ``2 * margin``.
+    margin : int
+        Frames at either end that are no centre (see `DynamicsUNet.margin`).
+    n_windows : int or None
+
+    Returns
+    -------
+    torch.Tensor of shape (n_centres,), int64
+    """
+    n_fitting = n_frames - 2 * margin
+    if n_windows is None or n_windows >= n_fitting:
+        return torch.arange(margin, n_frames - margin)
+    return margin + torch.from_numpy(segment_centres(n_fitting, n_windows))
+
+
+def stack_windows(
+    net: DynamicsUNet, clips: Sequence[Tensor], centres: Sequence[Tensor], spacing: int
+) -> Tensor:
+    """Stack the network's input at the centres of clips, one clip after the other."""
+    pairs = zip(clips, centres, strict=True)
+    return torch.cat([stack_context(clip, at, net.context, spacing) for clip, at in pairs])
+
+
+def compute_maps(net: DynamicsUNet, clips: Sequence[Tensor], centres: Sequence[Tensor]) -> Tensor:
+    """Compute the maps of every scale, each from its own input; (n, n_scales, 3, H, W)."""
+    by_scale: dict[int, Tensor] = {}
+    for spacing, scales in net.scales_by_spacing.items():
+        maps = net(stack_windows(net, clips, centres, spacing))
+        by_scale |= {k: maps[:, k] for k in scales}
+    return torch.stack([by_scale[k] for k in range(len(net.scales))], 1)
+
+
+def score_windows(
+    net: DynamicsUNet,
+    maps: Tensor,
+    frames: Tensor,
+    centres: Tensor,
+    *,
+    scales: Iterable[int] | None = None,
+    deviation: Tensor | None = None,
+) -> list[Tensor]:
+    """Score the frames of one clip's windows at every scale.
+
+    Parameters
+    ----------
+    net : DynamicsUNet
+    maps : torch.Tensor of shape (n_centres, n_scales, 3, H, W)
+    frames : torch.Tensor of shape (T, 3, H, W)
+    centres : torch.Tensor of shape (n_centres,), int64
+    scales : iterable of int or None
+        Indices of the scales to score; all if None.
+    deviation : torch.Tensor of shape () or None
+        As of `window_scores`.
+
+    Returns
+    -------
+    list of torch.Tensor of shape (n_centres, 2 * scale + 1)
+    """
+    return [
+        window_scores(maps[None, :, k], frames[None], centres[None], net.scales[k], deviation)[0]
+        for k in (range(len(net.scales)) if scales is None else scales)
+    ]
+
+
+@torch.no_grad()
+def measure_ranking(
+    net: DynamicsUNet,
+    clips: Sequence[Tensor],
+    n_windows: int | None = None,
+    exclude: Iterable[int] | None = None,
+) -> NDArray[np.float64]:
+    """Share of pairs of frames that are put in their order in time, by clip and scale.
+
+    Parameters
+    ----------
+    net : DynamicsUNet
+    clips : sequence of torch.Tensor of shape (T, 3, H, W)
+    n_windows : int or None
+        Windows a clip, evenly spaced; all if None.
+    exclude : iterable of int or None
+        Frames of a window that do not count, relative to its centre; None for the network's input
+        at each scale.
+
+    Returns
+    -------
+    ndarray of shape (n_clips, n_scales)
+        NaN for a scale of which fewer than two frames count.
+    """
+    rows = []
+    for frames in clips:
+        centres = choose_centres(len(frames), net.margin, n_windows).to(frames.device)
+        scores = score_windows(net, compute_maps(net, [frames], [centres]), frames, centres)
+        rows.append(
+            [
+                rank_accuracy(s, net.input_offsets(k) if exclude is None else exclude).mean().item()
+                for k, s in enumerate(scores)
+            ]
+        )
+    return np.array(rows)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of a batch of persons.
+
+    Attributes
+    ----------
+    clips : list of torch.Tensor of shape (T, 3, H, W)
+    centres : list of torch.Tensor of shape (n_windows,), int64
+        Centre frames, by clip.
+    person : torch.Tensor of shape (n_windows_in_all,), int64
+        The person of each window, counted from 0.
+    n_persons : int
+    """
+
+    clips: list[Tensor]
+    centres: list[Tensor]
+    person: Tensor
+    n_persons: int
+
+    @classmethod
+    def choose(
+        cls,
+        net: DynamicsUNet,
+        persons: Sequence[Sequence[Tensor]],
+        n_windows: int | None,
+        device: str,
+    ) -> "Windows":
+        """Choose the windows of persons, each given as clips, by the same rule for everybody."""
+        clips = [clip.to(device) for clips in persons for clip in clips]
+        centres = [choose_centres(len(clip), net.margin, n_windows).to(device) for clip in clips]
+        owners = [i for i, own in enumerate(persons) for _ in own]
+        counts = torch.tensor([len(at) for at in centres])
+        person = torch.tensor(owners).repeat_interleave(counts).to(device)
+        return cls(clips, centres, person, len(persons))
+
+    def stack(self, net: DynamicsUNet, spacing: int) -> Tensor:
+        """Stack the network's input, all windows one after the other."""
+        return stack_windows(net, self.clips, self.centres, spacing)
+
+    def losses(
+        self, net: DynamicsUNet, maps: Tensor, scales: Sequence[int], margin: float
+    ) -> Tensor:
+        """Rank loss of each person at scales' indices, mean over the windows; (n_persons, n).
+
+        Unlike the generic network's, these scores are relative to the deviation of the whole clip,
+        not of each window: a person's large and quick movements count more than the small and slow
+        ones, and these are what asymmetry and amplitude consist of.
+        """
+        parts = maps.split([len(at) for at in self.centres])
+        rows = []
+        for part, clip, at in zip(parts, self.clips, self.centres, strict=True):
+            deviation = clip.square().mean().clamp_min(1e-12).sqrt()
+            scores = score_windows(net, part, clip, at, scales=scales, deviation=deviation)
+            rows.append(torch.stack([rank_loss(s, margin) for s in scores], 1))
+        counts = torch.bincount(self.person, minlength=self.n_persons)
+        sums = maps.new_zeros(self.n_persons, len(scales)).index_add(
+            0, self.person, torch.cat(rows)
+        )
+        return sums / counts[:, None]
