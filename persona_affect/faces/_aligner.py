@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from .._sklearn import Interval, StrOptions, check_params
 from .._warnings import warn_user
 from ..exceptions import InvalidImageError, MediaWarning, PersonaAffectError
-from ..media import describe, is_clip, list_samples, open_photo, sample_frames
+from ..media import MAX_SAMPLED_FRAMES, describe, is_clip, list_samples, open_photo, sample_frames
 from ._alignment import TEMPLATES, align_face
 from ._mtcnn import Detections, detect_faces
 from ._mtcnn_networks import weights_digest
@@ -73,7 +73,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
     n_frames : int or None, default=10
         Frames sampled from a clip: the centre frames of as many segments of equal duration. Ten is
         the number of segments in the released recipe of PersEmoN; the demo's three are then drawn
-        from them. None takes every frame.
+        from them. At most 10,000; None takes every frame.
     select : {"largest", "confident", "centre"}, default="largest"
         Which face to take where a frame shows several.
     margin : float, default=0.0
@@ -127,7 +127,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "template": [StrOptions(set(TEMPLATES))],
-        "n_frames": [Interval(Integral, 1, None, closed="left"), None],
+        "n_frames": [Interval(Integral, 1, MAX_SAMPLED_FRAMES, closed="both"), None],
         "select": [StrOptions(set(_SELECTORS))],
         "margin": [Interval(Real, 0, None, closed="left")],
         # Below 6 pixels, faces would be looked for in an enlarged photo.

@@ -32,6 +32,8 @@ MAX_FRAME_PIXELS = 2**26
 MAX_DURATION = 4 * 3600.0
 #: `open_clip` refuses to return more than this many bytes of pixels (4 GiB).
 MAX_CLIP_BYTES = 2**32
+#: More frames are never sampled from one clip: each takes time, also where a clip is shorter.
+MAX_SAMPLED_FRAMES = 10_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +73,8 @@ def open_clip(
     source : str, os.PathLike, bytes, FrameSequence or ndarray
         A path, the bytes of a video file, image files, or a uint8 array (T, H, W, 3).
     n_frames : int or None, default=None
-        How many frames; None for all. If the clip has fewer frames, some are repeated.
+        How many frames, 10,000 at most; None for all. If the clip has fewer frames, some are
+        repeated.
     max_pixels : int, default=2**26
         Videos with larger frames are refused.
     max_duration : float, default=14400.0
@@ -210,6 +213,11 @@ def sample_frames(
 
     For batches: no clip is held in memory, and the notes of many clips become one warning.
     """
+    if n_frames is not None and n_frames > MAX_SAMPLED_FRAMES:
+        raise MediaLimitError(
+            f"n_frames={n_frames:,} is more than {MAX_SAMPLED_FRAMES:,}: ask for fewer, or for all "
+            "with n_frames=None."
+        )
     if isinstance(source, np.ndarray):
         yield from _sample_array(source, n_frames)
         return

@@ -4,13 +4,13 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from persona_affect.media import MAX_SAMPLED_FRAMES
+
 #: Limits far above real models: the file decides how much time and memory building takes.
 MAX_DEPTH: Final = 6
 MAX_STEPS: Final = 50
 _MAX_ITEMS: Final = 10_000
 _MAX_INTEGER: Final = 10**6
-#: Each frame takes time in every clip, even if the clip is shorter.
-_MAX_FRAMES: Final = 10_000
 _COUNTS_OF_FRAMES: Final = ("n_frames", "n_segments")
 #: Parameters whose integers are not sizes.
 _NO_SIZES: Final = ("random_state",)
@@ -77,7 +77,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         items = list(_flatten(parameters[name]))
         if len(items) > _MAX_ITEMS:
             raise ValueError(f"{name} has {len(items):,} items, more than {_MAX_ITEMS:,}")
-        limit = _MAX_FRAMES if name in _COUNTS_OF_FRAMES else _MAX_INTEGER
+        limit = MAX_SAMPLED_FRAMES if name in _COUNTS_OF_FRAMES else _MAX_INTEGER
         for item in items:
             if isinstance(item, int) and abs(item) > limit:
                 raise ValueError(f"{name} holds {item:.3g}, which is beyond {limit:,}")

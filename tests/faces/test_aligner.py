@@ -245,3 +245,8 @@ def test_a_column_of_paths_in_a_column_transformer(tmp_path, drawn_faces):
         assert np.isfinite(features[:, 0]).all()
     with pytest.raises(InvalidImageError, match="table of 2 columns"):
         FaceAligner().transform(table)
+
+
+def test_too_many_frames_are_refused_at_once():
+    with pytest.raises(ValueError, match=r"'n_frames'.*10000"):
+        FaceAligner(n_frames=10**8).transform(["missing.mp4"])

@@ -185,6 +185,9 @@ def test_limits(video):
         open_clip(video, 2, max_duration=3)
     with pytest.raises(MediaLimitError, match="n_frames"):
         open_clip(video, max_bytes=10**5)
+    for clip in (video, numbered_frames(3)):
+        with pytest.raises(MediaLimitError, match="n_frames=100,000,000 is more than 10,000"):
+            open_clip(clip, 10**8)
 
 
 @pytest.mark.parametrize(
