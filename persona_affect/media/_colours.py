@@ -13,6 +13,8 @@ from PIL import Image, ImageCms
 from .._warnings import warn_user
 from ..exceptions import InvalidImageError, MediaWarning
 from ._arrays import check_depth, to_8_bits, to_rgb
+from ._declared import Declared
+from ._wide_colours import is_hdr, is_wide, wide_to_srgb
 
 #: Profiles that change no colour by more than this, of 255, are treated as sRGB.
 _SAME: Final = 3
@@ -20,19 +22,15 @@ _SAME: Final = 3
 _MODES: Final = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 
 
-def photo_to_srgb(
-    image: Image.Image, n_bits: int | None = None, *, deep: bool = False
-) -> npt.NDArray[np.uint8]:
+def photo_to_srgb(image: Image.Image, declared: Declared) -> npt.NDArray[np.uint8]:
     """Convert a decoded picture to sRGB; transparency becomes white.
 
     Parameters
     ----------
     image : PIL.Image.Image
         Decoded.
-    n_bits : int, optional
-        How many of 16 bits are used, if the file says so.
-    deep : bool, default=False
-        Pillow has reduced the 16 bits a channel of the file to the upper eight.
+    declared : Declared
+        What its file says of its numbers.
 
     Returns
     -------
@@ -50,8 +48,8 @@ def photo_to_srgb(
     """
     profile = image.info.get("icc_profile")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = Image.fromarray(_grey_8_bits(image, n_bits))
-    elif deep:
+        image = Image.fromarray(_grey_8_bits(image, declared.n_bits))
+    elif declared.deep:
         # The lower eight bits are lost: black may have been any number below 256.
         check_depth(int(np.asarray(image.convert("RGB")).max()) * 255 or 255, "photo")
     alpha: Image.Image | None = None
@@ -59,7 +57,7 @@ def photo_to_srgb(
         image = image.convert("LA" if image.mode in ("LA", "La") else "RGBA")
         alpha = image.getchannel("A")
         image = image.getchannel("L") if image.mode == "LA" else image.convert("RGB")
-    rgb = np.asarray(_to_srgb(image, profile))
+    rgb = np.asarray(_to_srgb(image, declared, profile))
     if alpha is None:
         return np.ascontiguousarray(rgb)
     return to_rgb(np.dstack([rgb, np.asarray(alpha)]))
@@ -76,8 +74,12 @@ def _grey_8_bits(image: Image.Image, n_bits: int | None) -> npt.NDArray[np.uint8
     return to_8_bits(grey.astype(np.uint16), "photo", n_bits)
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+def _to_srgb(image: Image.Image, declared: Declared, profile: bytes | None) -> Any:
     transform: Any = None
+    tags = declared.primaries, declared.transfer
+    if is_hdr(declared.transfer) or (profile is None and is_wide(*tags)):
+        rgb = np.asarray(image.convert("RGB")).astype(np.uint16) * 257
+        return wide_to_srgb(rgb, *tags)
     if image.mode not in _MODES.values():
         image = image.convert("L" if image.mode == "1" else "RGB")
     if profile or image.mode == "LAB":

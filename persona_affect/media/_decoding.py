@@ -54,12 +54,15 @@ class DecodedFrame:
     picture : av.VideoFrame
     aspect : float
         Width of a pixel divided by its height.
+    colours : tuple of two ints
+        Primaries and transfer function, as ITU-T H.273 numbers them.
     """
 
     index: int
     seconds: float
     picture: av.VideoFrame
     aspect: float
+    colours: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ def decode_all(
             _check_duration(time - start, max_duration)
             # Damaged files, and AVI files with B-frames, repeat times or go back.
             last = time - start if time - start > last else last + shortest
-            yield DecodedFrame(index, last, frame, aspect)
+            yield DecodedFrame(index, last, frame, aspect, _colours(stream))
 
 
 def decode_at(
@@ -164,7 +167,7 @@ def decode_at(
                     notes.append(f"the video breaks off: {place} of {len(targets)} frames found.")
                 return
             seconds = (timeline.times[target] - timeline.times[0]) * timeline.tick
-            yield DecodedFrame(target, seconds, picture, aspect)
+            yield DecodedFrame(target, seconds, picture, aspect, _colours(stream))
 
 
 def read_clock(source: Any, max_pixels: int) -> tuple[float, float]:
@@ -362,6 +365,11 @@ def _check_duration(seconds: float, max_duration: float) -> None:
         raise MediaLimitError(
             f"the video lasts {seconds:,.0f} s, more than max_duration={max_duration:,.0f} s."
         )
+
+
+def _colours(stream: av.VideoStream) -> tuple[int, int]:
+    context = stream.codec_context
+    return int(context.color_primaries), int(context.color_trc)
 
 
 def _rate(stream: av.VideoStream) -> float:

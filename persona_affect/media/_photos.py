@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,8 @@ from ..exceptions import (
 )
 from ._arrays import photo_from_array
 from ._colours import photo_to_srgb
-from ._formats import DECODED_FORMATS, SIGNATURE_SIZE, check_scans, open_encoded
+from ._declared import Declared, read_declared
+from ._formats import DECODED_FORMATS, check_scans, open_encoded
 
 #: Photos above this many pixels are refused before they are decoded (8192 x 8192).
 MAX_PHOTO_PIXELS = 2**26
@@ -38,9 +38,10 @@ def open_photo(source: Any, *, max_pixels: int = MAX_PHOTO_PIXELS) -> npt.NDArra
     ----------
     source : str, os.PathLike, bytes, PIL.Image.Image or ndarray
         A path, the bytes of an encoded file, a PIL image, or an array: uint8 or uint16 of
-        shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4). The EXIF orientation is applied. Grey,
-        palette, CMYK and 16-bit pictures become 8-bit RGB, transparency becomes white, and the
-        first frame of an animation is used.
+        shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4). Arrays are RGB; one of OpenCV, which is
+        BGR, becomes RGB with ``array[..., ::-1]``. The EXIF orientation is applied, and colours
+        become sRGB. Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, transparency
+        becomes white, and the first frame of an animation is used.
     max_pixels : int, default=2**26
         Encoded photos that declare more pixels are refused before they are decoded.
 
@@ -184,55 +185,16 @@ def _photo_from_pil(image: Image.Image, max_pixels: int) -> npt.NDArray[np.uint8
         )
     if width * height == 0:
         raise InvalidImageError(f"the photo is empty: {width} x {height} pixels.")
-    deep, n_bits = False, None
+    declared = Declared()
     if isinstance(image, ImageFile.ImageFile):
         if image.format not in DECODED_FORMATS:
             raise InvalidImageError(
                 f"a PIL image of the format {image.format} is not decoded here: give "
                 "image.convert('RGB')."
             )
-        deep, n_bits = _is_deep(image), _declared_bits(image)
+        declared = read_declared(image)
     # Decoded first: Pillow applies the orientation of a TIFF while decoding, and removes the tag.
     image.load()
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         image = ImageOps.exif_transpose(image)
-    return photo_to_srgb(image, n_bits, deep=deep)
-
-
-def _is_deep(image: ImageFile.ImageFile) -> bool:
-    """Return whether a picture, before it is decoded, has more than 8 bits a channel."""
-    return any(
-        ";16" in str(tile[3])
-        or (tile[0] in ("ppm", "ppm_plain") and isinstance(tile[3], tuple) and tile[3][1] > 255)
-        for tile in image.tile
-    )
-
-
-def _declared_bits(image: ImageFile.ImageFile) -> int | None:
-    """Read how many of 16 bits a file declares, before it is decoded."""
-    if image.format == "TIFF":
-        tags = getattr(image, "tag_v2", {})
-        bits, highest = (int(np.max(tags.get(tag, 0))) for tag in (258, 281))
-        declared = highest.bit_length() or bits
-        return declared if 8 <= declared < 16 else None
-    if image.format == "PNG" and image.fp is not None and not isinstance(image.fp, str):
-        place = image.fp.tell()
-        image.fp.seek(0)
-        head = image.fp.read(SIGNATURE_SIZE)
-        image.fp.seek(place)
-        return _significant_bits(head)
-    return None
-
-
-def _significant_bits(head: bytes) -> int | None:
-    """Read the chunk sBIT of a PNG, which comes before the pixels."""
-    place = 8
-    while place + 8 <= len(head):
-        size, kind = struct.unpack_from(">I4s", head, place)
-        if kind == b"sBIT":
-            declared = max(head[place + 8 : place + 8 + size], default=0)
-            return declared if 8 <= declared < 16 else None
-        if kind == b"IDAT":
-            return None
-        place += size + 12
-    return None
+    return photo_to_srgb(image, declared)

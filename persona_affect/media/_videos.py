@@ -25,6 +25,7 @@ from ._decoding import (
 from ._geometry import display_matrix, shown_size, upright
 from ._photos import open_photo
 from ._samples import FrameSequence
+from ._wide_colours import is_wide, wide_to_srgb
 
 #: Videos with larger frames are refused before a frame is decoded (8192 x 4320 fits).
 MAX_FRAME_PIXELS = 2**26
@@ -47,7 +48,7 @@ class Frame:
     time : float
         Seconds from the first frame; NaN if the source has no times (an array).
     image : ndarray of uint8, shape (H, W, 3)
-        RGB, upright.
+        sRGB, upright, with square pixels.
     """
 
     index: int
@@ -85,8 +86,8 @@ def open_clip(
     Returns
     -------
     ndarray of uint8, shape (n_frames, H, W, 3)
-        RGB, upright (the rotation that phones record is applied). Fewer than `n_frames` if the
-        video is truncated, with a `MediaWarning`.
+        sRGB, as it is shown: upright, and with square pixels. Fewer than `n_frames` if the video
+        is truncated, with a `MediaWarning`.
 
     Raises
     ------
@@ -232,11 +233,19 @@ def sample_frames(
     for frame in frames:
         # If the size changes within the video, later frames are resized to that of the first.
         size = size or shown_size(frame.picture, frame.aspect)
-        image = frame.picture.to_ndarray(format="rgb24", width=size[0], height=size[1])
+        image = _to_rgb(frame, size)
         yield Frame(frame.index, frame.seconds, upright(image, display_matrix(frame.picture)))
     if size is None:
         reason = f": {notes[0]}" if notes else "."
         raise MediaReadError(f"no frame of the video can be decoded{reason}")
+
+
+def _to_rgb(frame: DecodedFrame, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    wide = is_wide(*frame.colours)
+    image: npt.NDArray[Any] = frame.picture.to_ndarray(
+        format="rgb48le" if wide else "rgb24", width=size[0], height=size[1]
+    )
+    return wide_to_srgb(image, *frame.colours) if wide else image
 
 
 def segment_centres(n_frames: int, n_segments: int) -> npt.NDArray[np.intp]:
