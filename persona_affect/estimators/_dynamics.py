@@ -28,17 +28,17 @@ from ._state import (
 )
 from ._training import seeded_torch
 
-#: Persons whose gradients measure the whitening; moments of so few channels need no more.
+#: Persons whose gradients the whitening is estimated from; for few channels this is enough.
 _WHITENING_PERSONS = 64
 
 
 class PersonDynamicsEncoder(DynamicsTransform):
-    r"""Describe persons by how they move: the weights that filters learn from their clips alone.
+    r"""Describe persons by how they move: by weights of filters that learn from their clips.
 
     `fit` trains a generic U-net on unlabelled face clips to recognise the order of frames in time,
     at several temporal scales. `transform` freezes it, inserts filters, and trains them on one
     person's clips by the same rank loss; the change of their weights is the descriptor. No labels
-    are used, so that descriptors serve self-reported and apparent traits alike.
+    are used, so that descriptors can predict self-reported and apparent traits.
 
     Each sample is one person: a clip, or a list of clips (of several tasks, for example).
 
@@ -47,36 +47,37 @@ class PersonDynamicsEncoder(DynamicsTransform):
     scales : sequence of int, default=(1, 2, 4, 8)
         Temporal scales k: a window holds the k frames before its centre frame and the k after it.
     context : int, default=3
-        Frames that the network sees, odd. The published 1 is a still; 3 adds its neighbours, and
-        with them the direction of motion, which a still rarely shows.
+        Number of input frames of the network, odd. 1, as published, is a single frame; 3 adds its
+        neighbours, and with them the direction of motion, which a single frame rarely shows.
     spacing : int or "scale", default=1
-        Distance between the frames that the network sees. ``"scale"``: as far as the window of
-        each scale reaches, as in dilated convolutions, with one pass a scale. Not in the paper. It
-        ranks frames far better at large scales, describes persons about as well, and takes longer.
+        Distance between the input frames. ``"scale"``: as far as the window of each scale reaches,
+        as in dilated convolutions, with one pass for each scale. This is not in the paper. It ranks
+        frames much better at large scales, describes persons about as well, and takes longer.
     image_size : tuple of (height, width), default=(28, 24)
         Faces are shrunk to this size, and the clip's mean face is subtracted.
     widths : tuple of three int, default=(8, 16, 32)
         Channels of the U-net's levels, multiples of 8.
     filter_levels : sequence of str, default=all of :data:`persona_affect.networks.UNET_LEVELS`
-        After which levels person filters are inserted.
+        Levels after which person filters are inserted.
     n_steps : int, default=1
         Training steps of the filters.
     step_size : float, default=1.0
         Learning rate of the filters. With one step it only scales the descriptor.
     whiten : bool, default=True
-        Whiten the filters' gradients by their spread over the persons of `fit`.
+        Whiten the gradients of the filters by their second moments over the persons of `fit`.
     filter_margin : float, default=10.0
-        Margin of the rank loss of the filters. Where it exceeds all differences of scores, as the
-        default does, every pair of frames counts; at a small margin only those out of order.
+        Margin of the rank loss of the filters. If it is larger than all differences of scores, like
+        the default, every pair of frames counts; with a small margin, only pairs in the wrong
+        order.
     n_windows : int or None, default=32
         Number of windows of a clip, evenly spaced, that the filters learn from; None for all.
     batch_persons : int, default=8
-        Persons adapted at once: limits memory, and changes results by rounding only. On a GPU more
-        is faster; on a CPU a few fit its caches better.
+        Persons adapted at once. It limits the memory, and changes results by rounding only. On a
+        GPU, more is faster; on a CPU, a few fit better into the caches.
     margin : float, default=1.0
         Margin of the rank loss of the generic network.
     learning_rate, weight_decay : float, default=2e-3, 0.01
-        Of AdamW for the generic network; the rate decreases along a cosine.
+        Settings of AdamW for the generic network; the rate decreases along a cosine.
     max_epochs : int, default=60
         Passes over the clips.
     batch_size, windows_per_clip : int, default=8, 8
@@ -85,14 +86,14 @@ class PersonDynamicsEncoder(DynamicsTransform):
         Hold out `validation_fraction` of the samples, stop when their frames have not been ranked
         better for `n_iter_no_change` epochs, and keep the best weights.
     validation_fraction : float, default=0.1
-        Share held out by `early_stopping`, one sample at least.
+        Fraction held out by `early_stopping`, at least one sample.
     n_iter_no_change : int, default=15
         Patience of `early_stopping`, in epochs.
     device : str, default="auto"
-        ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where there is one.
+        ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU if there is one.
     random_state : int, RandomState instance or None, default=None
-        Seeds initialisation and batches. On a CPU the same seed gives the same model on one
-        machine, bit for bit.
+        Seed of initialisation and batches. On a CPU the same seed gives the same model, bit by bit,
+        on one machine.
     verbose : int, default=0
         1 shows progress bars, in training with the loss and the held-out accuracy.
 
@@ -234,7 +235,7 @@ class PersonDynamicsEncoder(DynamicsTransform):
         Raises
         ------
         InvalidImageError
-            If a sample is no face clip, or has a clip too short for the largest scale.
+            If a sample is not a face clip, or has a clip too short for the largest scale.
         ValueError
             If a parameter is out of range, or no sample has a face.
         TrainingDivergedError
@@ -243,7 +244,7 @@ class PersonDynamicsEncoder(DynamicsTransform):
         Warns
         -----
         NoFaceWarning
-            Naming samples without a face, which are left out.
+            If samples have no face; the message names them, and they are left out.
         """
         self._check_sizes()
         rng = check_random_state(self.random_state)
@@ -271,7 +272,7 @@ class PersonDynamicsEncoder(DynamicsTransform):
                 patience=self.n_iter_no_change,
                 verbose=bool(self.verbose),
             )
-        # Copies and pickles need no gradients of the training.
+        # Without gradients of the training, which copies and pickles do not need.
         net.requires_grad_(False).zero_grad()
         self.whitening_ = (
             Whitening.estimate(
@@ -324,7 +325,9 @@ class PersonDynamicsEncoder(DynamicsTransform):
                     )
                 check_finite(f"the whitening of {level}", found)
         if not before.keys() == after.keys() == set(self.filter_levels):
-            raise ValueError(f"whitening of {sorted(before | after)}, not of {self.filter_levels}")
+            raise ValueError(
+                f"whitening for {sorted(before | after)}, not for {self.filter_levels}"
+            )
         # Copies: tensors of a file are views of its memory.
         self.whitening_ = Whitening(
             {level: tensor.clone() for level, tensor in before.items()},

@@ -1,4 +1,4 @@
-"""Stage 2 of the dynamics encoder: the frozen U-net, and filters that learn one person each."""
+"""Stage 2 of the dynamics encoder: filters in the frozen U-net that learn one person each."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ class Whitening:
     r"""Second moments of the factors of the filters' gradients, over the generic persons.
 
     The gradient of a filter is a sum of products :math:`\delta x^\top` of the loss's gradient after
-    the filter and the features before it. At scale k, with :math:`A_k = E[x x^\top]` and
-    :math:`B_k = E[\sum \delta \delta^\top]` (summed over pixels),
-    :math:`B_k^{-1/2} G A_k^{-1/2}` of a single window has variance of about 1 in every direction:
-    features and maps that are large in everybody do not hide the rest, and what varies more
-    between the persons' means is signal. The factors are those of K-FAC (Martens and Grosse, ICML
-    2015; Grosse and Martens, ICML 2016), here to the power -1/2.
+    the filter and the features before it. At scale k, with :math:`A_k = E[x x^\top]` and :math:`B_k
+    = E[\sum \delta \delta^\top]` (summed over pixels), :math:`B_k^{-1/2} G A_k^{-1/2}` of a single
+    window has a variance of about 1 in every direction. Then features and maps that are large in
+    all persons do not hide the others, and larger variation between the means of persons is signal.
+    The factors are those of K-FAC (Martens and Grosse, ICML 2015; Grosse and Martens, ICML 2016),
+    here to the power -1/2.
 
     Attributes
     ----------
@@ -43,8 +43,8 @@ class Whitening:
 
     @classmethod
     def identity(cls, net: DynamicsUNet, levels: Iterable[str]) -> "Whitening":
-        """Return gradients as they are."""
-        # Tensors of their own, each: safetensors saves none that share memory.
+        """Make a whitening that changes nothing."""
+        # Separate tensors: safetensors cannot save tensors that share memory.
         before, after = (
             {
                 level: torch.eye(net.level_widths[level]).repeat(len(net.scales), 1, 1)
@@ -65,7 +65,7 @@ class Whitening:
         n_windows: int | None,
         device: str,
     ) -> "Whitening":
-        """Measure the moments on persons, one at a time."""
+        """Estimate the moments from persons, one at a time."""
         n_scales, widths = len(net.scales), net.level_widths
         before, after = (
             {level: torch.zeros(n_scales, widths[level], widths[level]) for level in levels}
@@ -79,11 +79,11 @@ class Whitening:
                 losses = windows.losses(net, maps, scales, margin)
                 for level in levels:
                     departures = from_person_mean(probe.before[level], windows.person, 1)
-                    # The same for all scales of a pass: they see the same frames.
+                    # All scales of a pass have the same input frames, and so the same moments.
                     before[level][scales] += _second_moment(departures).cpu() / len(persons)
                 for k, loss in zip(scales, losses[0], strict=True):
                     for level, delta in probe.deltas(loss).items():
-                        # Of each window by itself, summed over pixels, as the gradient is.
+                        # For each window alone, summed over pixels, like the gradient.
                         n, _, height, width = delta.shape
                         factor = n**2 * height * width / len(persons)
                         after[level][k] += factor * _second_moment(delta).cpu()
@@ -110,11 +110,11 @@ def adapt(
     learning_rate: float,
     margin: float,
 ) -> Tensor:
-    """Let the filters of each person learn, scale by scale, from one start and by one rule.
+    """Train the filters of each person, for each scale, from the same start and by the same rule.
 
-    A step is whitened gradient descent on the person's rank loss over all the person's windows.
-    Before the first one all filters are zero, so that persons, and scales that see the same frames,
-    share a single pass of the frozen network.
+    A step is whitened gradient descent on the person's rank loss over all windows of the person.
+    Before the first step all filters are zero, so that persons, and scales with the same input
+    frames, share a single pass of the frozen network.
 
     Parameters
     ----------
@@ -123,11 +123,11 @@ def adapt(
     windows : Windows
     whitening : Whitening
     levels : sequence of str
-        Where the filters sit.
+        Levels of the filters.
     n_steps : int
     learning_rate : float
     margin : float
-        Of the rank loss.
+        Margin of the rank loss.
 
     Returns
     -------
@@ -154,12 +154,12 @@ def adapt(
 
 
 class _Probe:
-    """Inserted into the network: keep the filters' inputs, compute gradients at their outputs.
+    """Inserted into the network: stores inputs of filters, computes gradients at their outputs.
 
     Parameters
     ----------
     levels : sequence of str
-        Where filters sit.
+        Levels of the filters.
     filters : callable or None
         ``(level, features) -> features``; None for filters of zero.
     """
@@ -172,12 +172,12 @@ class _Probe:
         self.after: ByLevel = {}
 
     def __call__(self, level: str, features: Tensor) -> Tensor:
-        """Keep the features of a level, and pass them on through its filters."""
+        """Store the features of a level, and apply its filters."""
         if level not in self.levels:
             return features
         out = features if self.filters is None else self.filters(level, features)
         if not out.requires_grad:
-            # The first filters: no gradient is needed of what comes before.
+            # The first filters: no gradient is needed before them.
             out = out.detach().requires_grad_()
         self.before[level], self.after[level] = features.detach(), out
         return out
@@ -197,7 +197,7 @@ def _gradients(
     probe: _Probe,
     margin: float,
 ) -> list[ByLevel]:
-    """Gradients of each person's losses at scales that see the same frames, from one pass."""
+    """Compute gradients of each person's losses, in one pass for scales with the same input."""
     maps = net(windows.stack(net, spacing), probe)
     losses = windows.losses(net, maps, scales, margin)
     departures = {
@@ -206,7 +206,7 @@ def _gradients(
     }
     gradients = []
     for loss in losses.T:
-        # No person's loss depends on another's filters: the sum's gradients are the persons' own.
+        # The loss of a person depends only on its own filters: the sum gives all gradients at once.
         deltas = probe.deltas(loss.sum())
         by_window = {level: d.flatten(2) @ departures[level] for level, d in deltas.items()}
         gradients.append(
@@ -221,13 +221,13 @@ def _gradients(
 
 
 def _second_moment(x: Tensor) -> Tensor:
-    """Mean over windows and pixels of the channels' outer product, (channels, channels)."""
+    """Return the mean outer product of channels over windows and pixels, (channels, channels)."""
     channels = x.transpose(0, 1).flatten(1)
     return channels @ channels.T / channels.shape[1]
 
 
 def _inverse_root(moment: Tensor) -> Tensor:
-    """Inverse square root of symmetric matrices, damped by a share of the mean eigenvalue."""
+    """Return the inverse square root of symmetric matrices, damped by the mean eigenvalue."""
     values, vectors = torch.linalg.eigh(moment.double())
     values = values.clamp_min(0)
     damped = values + _DAMPING * values.mean(-1, keepdim=True).clamp_min(1e-30)

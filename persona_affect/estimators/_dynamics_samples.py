@@ -1,4 +1,4 @@
-"""What enters the dynamics encoder: persons as clips, checked, shrunk and without their look."""
+"""Input of the dynamics encoder: checks of clips, resizing, subtraction of the mean face."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
@@ -18,7 +18,7 @@ from ._inference import name_samples
 
 Person = TypeVar("Person")
 
-#: Grey levels that count as one: departures from the mean face are a few tens at most.
+#: Grey levels of one unit: differences from the mean face are at most a few tens.
 _UNIT: Final = 32.0
 _FRAMES_AT_ONCE: Final = 256
 
@@ -31,12 +31,12 @@ def check_sizes(
     widths: Sequence[int],
     filter_levels: Sequence[str],
 ) -> None:
-    """Check what the intervals of single parameters do not say.
+    """Check conditions that the constraints of single parameters cannot express.
 
     Raises
     ------
     ValueError
-        Naming the parameter.
+        If a parameter is wrong; the message names it.
     """
     if not _are_ints(scales, 1) or len(set(scales)) != len(scales):
         raise ValueError(f"scales must be different ints, 1 or more; got {scales!r}.")
@@ -55,18 +55,18 @@ def check_sizes(
 def read_persons(
     X: Any, net: DynamicsUNet, image_size: tuple[int, int], outcome: str
 ) -> list[list[NDArray[np.uint8]]]:
-    """Read samples as lists of clips with frames; warn of samples that have none.
+    """Read samples as lists of clips with frames; warn about samples that have none.
 
     Parameters
     ----------
     X : array-like of n_samples persons
-        Each a clip or several.
+        Each a clip or a list of clips.
     net : DynamicsUNet
         Its windows must fit into every clip.
     image_size : tuple of (height, width)
         Faces must be at least as large.
     outcome : str
-        What becomes of samples without a face, for the warning.
+        What happens to samples without a face, for the warning.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def read_persons(
     Raises
     ------
     InvalidImageError
-        If a sample is no face clip, or has one too short or too small.
+        If a sample is not a face clip, or has one that is too short or too small.
     """
     if isinstance(X, np.ndarray) and X.dtype != np.object_ and X.ndim != 5:
         raise InvalidImageError(
@@ -90,11 +90,11 @@ def read_persons(
 
 
 def prepare_clip(clip: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
-    """Shrink faces, and subtract the clip's mean face.
+    """Resize faces, and subtract the clip's mean face.
 
-    What stays the same throughout a clip says nothing of its dynamics: the look, the light, the
-    background. With it, the network must learn from few persons to ignore it, and the filters'
-    gradients contain it.
+    Look, light and background stay the same in a clip, and have no information about its dynamics.
+    If they were kept, the network would have to learn from few persons to ignore them, and the
+    gradients of the filters would contain them.
 
     Parameters
     ----------
@@ -120,19 +120,19 @@ def prepare_clip(clip: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
 def hold_out(
     persons: list[Person], fraction: float | None, rng: np.random.RandomState
 ) -> tuple[list[Person], list[Person]]:
-    """Split persons for early stopping: those to train on, and those to judge by.
+    """Split persons for early stopping, into training and validation.
 
     Parameters
     ----------
     persons : list
     fraction : float or None
-        Share to judge by, one person at least; None for nobody.
+        Fraction for validation, at least one person; None for no validation.
     rng : RandomState
 
     Raises
     ------
     ValueError
-        If a side would be empty.
+        If one side would be empty.
     """
     if not persons:
         raise ValueError("Nothing to train on: no sample has a face.")

@@ -45,11 +45,12 @@ def train_generic(
         With `held_out`, training ends after `patience` epochs without a better accuracy there, and
         the best weights are kept.
     max_epochs, batch_size, windows_per_clip : int
-        An epoch shows every clip once, `batch_size` clips a step, `windows_per_clip` windows each.
+        An epoch uses every clip once, `batch_size` clips in each step, `windows_per_clip` windows
+        of each clip.
     learning_rate, weight_decay : float
-        Of AdamW; the rate warms up, then falls to zero along a cosine.
+        Settings of AdamW; the rate increases at first, then decreases to zero along a cosine.
     margin : float
-        Of the rank loss.
+        Margin of the rank loss.
     patience : int
     verbose : bool
 
@@ -67,7 +68,7 @@ def train_generic(
     optimizer = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=weight_decay)
     n_steps = max_epochs * -(-len(clips) // batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, Schedule("cosine", n_steps))
-    # Where no scale has two frames outside the network's input, all frames count.
+    # If no scale has two frames outside the network's input, all frames are counted.
     has_unseen = any(
         len({*range(-scale, scale + 1)} - {*net.input_offsets(k)}) > 1
         for k, scale in enumerate(net.scales)
@@ -116,8 +117,8 @@ def train_generic(
 def _batch_loss(
     net: DynamicsUNet, clips: Sequence[Tensor], windows_per_clip: int, margin: float
 ) -> Tensor:
-    """Rank loss of random windows, mean over clips, windows and scales, with the maps' penalty."""
-    # Drawn on the CPU, so that a seed means the same windows on every device.
+    """Compute the rank loss of random windows, mean over all, with the penalty of the maps."""
+    # Drawn on the CPU, so that a seed gives the same windows on every device.
     centres = [
         (torch.randperm(len(clip) - 2 * net.margin)[:windows_per_clip] + net.margin).to(clip.device)
         for clip in clips

@@ -1,4 +1,4 @@
-"""What a fitted dynamics encoder does; its parameters and training are in `_dynamics`."""
+"""Methods of a fitted dynamics encoder; its parameters and training are in `_dynamics`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -55,7 +55,7 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
         Warns
         -----
         NoFaceWarning
-            Naming samples without a face.
+            If samples have no face; the message names them.
         """
         check_is_fitted(self)
         outcome = "described by missing values (NaN)"
@@ -91,7 +91,7 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_features,), object
-            Such as ``"scale4_encoder2_out0_in15"``.
+            Names such as ``"scale4_encoder2_out0_in15"``.
         """
         check_is_fitted(self)
         names = [
@@ -104,21 +104,21 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
         return np.array(names, dtype=object)
 
     def ranking_accuracy(self, X: Any, exclude: Sequence[int] | None = None) -> NDArray[np.float64]:
-        """Measure how well the generic network puts pairs of frames in their order in time.
+        """Measure how well the generic network finds the order of pairs of frames.
 
         Parameters
         ----------
         X : array-like of n_samples persons
             As in `fit`.
         exclude : sequence of int, default=None
-            Frames of a window that do not count, relative to its centre, such as ``(-1, 0, 1)``.
+            Frames of a window that are not counted, relative to its centre: ``(-1, 0, 1)``.
             None for the network's own input at each scale.
 
         Returns
         -------
         ndarray of shape (n_samples, n_scales)
-            Share of the pairs in their order; 0.5 is chance. NaN for a scale of which fewer than
-            two frames count, and for a sample without a face.
+            Fraction of the pairs in the right order; 0.5 is chance. NaN for a scale with fewer than
+            two counted frames, and for a sample without a face.
         """
         check_is_fitted(self)
         persons = read_persons(X, self.net_, self.image_size, "scored as missing (NaN)")
@@ -131,7 +131,7 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
 
     @torch.no_grad()
     def dynamic_maps(self, clip: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-        """Compute the generic network's dynamic maps of a clip, to look at.
+        """Compute the generic network's dynamic maps of a clip, for plots.
 
         Parameters
         ----------
@@ -140,7 +140,8 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
         Returns
         -------
         maps : ndarray of shape (n_windows, n_scales, height, width, 3), float32
-            What grows in time around each centre frame (positive) and what shrinks.
+            Positive where values increase over time around the centre frame, negative where they
+            decrease.
         centres : ndarray of shape (n_windows,), int
             The frame of each map.
         """

@@ -1,4 +1,4 @@
-"""Windows of face clips: where they lie, what the network sees of them, and how they score."""
+"""Windows of face clips: their positions, the input of the network, and their scores."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from persona_affect.objectives import rank_accuracy, rank_loss, window_scores
 
 
 def choose_centres(n_frames: int, margin: int, n_windows: int | None) -> Tensor:
-    """Index the centre frames of at most `n_windows` windows, evenly spaced; of all if None.
+    """Return the centre frames of at most `n_windows` windows, evenly spaced; of all if None.
 
     Parameters
     ----------
     n_frames : int
         Frames of the clip, more than ``2 * margin``.
     margin : int
-        Frames at either end that are no centre (see `DynamicsUNet.margin`).
+        Frames at each end that cannot be centres (see `DynamicsUNet.margin`).
     n_windows : int or None
 
     Returns
@@ -90,7 +90,7 @@ def measure_ranking(
     n_windows: int | None = None,
     exclude: Iterable[int] | None = None,
 ) -> NDArray[np.float64]:
-    """Share of pairs of frames that are put in their order in time, by clip and scale.
+    """Return the fraction of pairs of frames in the right order, by clip and scale.
 
     Parameters
     ----------
@@ -99,13 +99,13 @@ def measure_ranking(
     n_windows : int or None
         Windows a clip, evenly spaced; all if None.
     exclude : iterable of int or None
-        Frames of a window that do not count, relative to its centre; None for the network's input
-        at each scale.
+        Frames of a window that are not counted, relative to its centre; None for the network's
+        input at each scale.
 
     Returns
     -------
     ndarray of shape (n_clips, n_scales)
-        NaN for a scale of which fewer than two frames count.
+        NaN for a scale with fewer than two counted frames.
     """
     rows = []
     for frames in clips:
@@ -147,7 +147,7 @@ class Windows:
         n_windows: int | None,
         device: str,
     ) -> "Windows":
-        """Choose the windows of persons, each given as clips, by the same rule for everybody."""
+        """Choose the windows of persons, each given as clips, by the same rule for all."""
         clips = [clip.to(device) for clips in persons for clip in clips]
         centres = [choose_centres(len(clip), net.margin, n_windows).to(device) for clip in clips]
         owners = [i for i, own in enumerate(persons) for _ in own]
@@ -162,11 +162,11 @@ class Windows:
     def losses(
         self, net: DynamicsUNet, maps: Tensor, scales: Sequence[int], margin: float
     ) -> Tensor:
-        """Rank loss of each person at scales' indices, mean over the windows; (n_persons, n).
+        """Compute the rank loss of each person, mean over the windows; (n_persons, n_scales).
 
-        Unlike the generic network's, these scores are relative to the deviation of the whole clip,
-        not of each window: a person's large and quick movements count more than the small and slow
-        ones, and these are what asymmetry and amplitude consist of.
+        These scores are relative to the deviation of the whole clip, those of the generic network
+        to the deviation of each window. Large and quick movements of a person therefore count more
+        than small and slow ones, and they show asymmetry and amplitude.
         """
         parts = maps.split([len(at) for at in self.centres])
         rows = []

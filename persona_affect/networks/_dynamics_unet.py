@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: Where person filters can sit: after each of these, in the order in which a face passes them.
+#: Levels after which person filters can be inserted, in the order of the forward pass.
 UNET_LEVELS: Final = (
     "encoder1",
     "encoder2",
@@ -22,7 +22,7 @@ _GROUPS: Final = 8
 
 
 class DynamicsUNet(nn.Module):
-    """U-net from one face, or a few neighbouring ones, to a dynamic map a temporal scale.
+    """U-net from one frame, or a few neighbouring ones, to one dynamic map for each scale.
 
     Three encoder levels and a bottleneck, each two 3x3 convolutions with group normalisation and
     ReLU; average pooling halves the resolution between them. The decoder mirrors the encoder and
@@ -31,7 +31,7 @@ class DynamicsUNet(nn.Module):
     Parameters
     ----------
     scales : sequence of int, default=(1, 2, 4, 8)
-        Temporal scales k; a map a scale.
+        Temporal scales k; there is one map for each.
     context : int, default=3
         Frames of the input, odd: the published 1, or the centre frame with its neighbours.
     widths : tuple of three int, default=(8, 16, 32)
@@ -64,7 +64,7 @@ class DynamicsUNet(nn.Module):
         self.scales, self.context, self.spacing = tuple(scales), context, spacing
         self.spacings: tuple[int, ...]
         if isinstance(spacing, str):
-            # A single frame has no neighbours to be near or far.
+            # A single frame has no neighbours.
             self.spacings = self.scales if context > 1 else (1,) * len(self.scales)
         else:
             self.spacings = (spacing,) * len(self.scales)
@@ -90,7 +90,7 @@ class DynamicsUNet(nn.Module):
 
     @property
     def margin(self) -> int:
-        """Frames at either end of a clip that are no centre: windows and input must fit in."""
+        """Frames at each end of a clip that cannot be centres of windows and inputs."""
         return max(*self.scales, self.context // 2 * max(self.spacings))
 
     def input_offsets(self, k: int) -> list[int]:

@@ -7,25 +7,25 @@ from torch import Tensor, nn
 
 
 class PersonFilters(nn.Module):
-    r"""Residual 1x1 convolutions, one set a person, applied to many persons at once.
+    r"""Residual 1x1 convolutions, one set for each person, applied to many persons at once.
 
     After a level with features x of a person, the filter W of that person and level makes
 
     .. math:: x + W (x - \bar x)
 
     with :math:`\bar x` the mean of the features over the person's windows. All filters start at
-    zero, so that inserting them changes nothing. They act on departures from the person's mean
-    because their gradient otherwise holds the product of the mean features and the mean direction
-    of motion: the static look times noise.
+    zero, so that inserting them changes nothing. They use differences from the person's mean:
+    otherwise their gradient would contain the product of the mean features and the mean direction
+    of motion, that is, of the static look and noise.
 
     Parameters
     ----------
     level_widths : mapping of str to int
         Channels after each level of the network (see `DynamicsUNet.level_widths`).
     levels : iterable of str
-        Where to put filters.
+        Levels at which filters are inserted.
     n_persons : int, default=1
-        How many sets.
+        Number of sets.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class PersonFilters(nn.Module):
     Notes
     -----
     The paper inserts "a set of intermediate filters" and trains only them with one person's videos.
-    Their residual form, their places, and the departure from the mean are ours.
+    Their residual form, their levels, and the subtraction of the mean are ours.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class PersonFilters(nn.Module):
         Parameters
         ----------
         level : str
-            After which level; where no filters sit, features pass unchanged.
+            Level of the features; without filters at it, they are returned unchanged.
         features : torch.Tensor of shape (n, channels, H, W)
         person : torch.Tensor of shape (n,), int64
-            Whose window each is, counted from 0.
+            Person of each window, counted from 0.
 
         Returns
         -------
@@ -80,7 +80,7 @@ def from_person_mean(features: Tensor, person: Tensor, n_persons: int) -> Tensor
     ----------
     features : torch.Tensor of shape (n, ...)
     person : torch.Tensor of shape (n,), int64
-        Whose window each is, in [0, n_persons).
+        Person of each window, in [0, n_persons).
     n_persons : int
 
     Returns

@@ -1,4 +1,4 @@
-"""The rank loss: frames of a window, scored by a dynamic map, must come in their order in time."""
+"""The rank loss: scores of a window's frames, by its dynamic map, must increase over time."""
 
 from collections.abc import Iterable
 
@@ -19,23 +19,23 @@ def window_scores(
     .. math:: S_\tau = \langle D_t, (I_\tau - \bar I) / \rho \rangle / (H W C),
               \quad \tau = t - k, \dots, t + k
 
-    with the mean frame :math:`\bar I` of the window and its root mean square deviation
-    :math:`\rho` over frames and pixels: neither the look of the face nor how far it moves changes
-    the scores. A window of equal frames scores 0 throughout.
+    with the mean frame :math:`\bar I` of the window and its root mean square deviation :math:`\rho`
+    over frames and pixels. The look of the face and the size of movements do not change the scores.
+    In a window of equal frames all scores are 0.
 
     Parameters
     ----------
     maps : torch.Tensor of shape (n_clips, n_centres, ...)
-        Dynamic maps :math:`D_t`, each of as many values as a frame.
+        Dynamic maps :math:`D_t`, each with as many values as a frame.
     frames : torch.Tensor of shape (n_clips, n_frames, ...)
         All frames of the clips.
     centres : torch.Tensor of shape (n_clips, n_centres), int64
-        Frame t of each map, at least `scale` frames from either end.
+        Frame t of each map, at least `scale` frames from both ends.
     scale : int
         k, 1 or more.
     deviation : torch.Tensor of shape () or (n_clips, 1), default=None
-        What takes the place of :math:`\rho`: one for all windows of a clip, so that windows with
-        more motion have larger scores.
+        Used instead of :math:`\rho`, for all windows of a clip, so that windows with more motion
+        have larger scores.
 
     Returns
     -------
@@ -43,12 +43,12 @@ def window_scores(
 
     Notes
     -----
-    Our reconstruction: the source gives no formula for the scores. No window is ever cut out: the
-    inner products of maps and frames and of frames and frames hold all that is needed.
+    Our reconstruction: the paper gives no formula for the scores. Windows are not copied: the inner
+    products of maps with frames and of frames with frames are enough.
     """
     window = centres[..., None] + torch.arange(-scale, scale + 1, device=centres.device)
     pixels = frames.flatten(2)
-    # The look common to all frames only costs precision: products of deviations are small.
+    # Without the part common to all frames, the products are smaller and more precise.
     pixels = pixels - pixels.mean(1, keepdim=True)
     raw = (maps.flatten(2) @ pixels.mT).gather(2, window)
     if deviation is None:
@@ -57,7 +57,7 @@ def window_scores(
 
 
 def _window_variance(pixels: Tensor, window: Tensor) -> Tensor:
-    """Mean square deviation of each window from its mean frame; (n_clips, n_centres)."""
+    """Return the mean square deviation of each window from its mean, (n_clips, n_centres)."""
     n_clips, n_centres, length = window.shape
     with torch.no_grad():
         gram = pixels @ pixels.mT
@@ -69,7 +69,7 @@ def _window_variance(pixels: Tensor, window: Tensor) -> Tensor:
 
 
 def rank_loss(scores: Tensor, margin: float = 1.0) -> Tensor:
-    r"""Hinge on every pair of frames of a window.
+    r"""Compute the hinge loss over all pairs of frames of a window.
 
     .. math:: L = \frac{2}{T (T - 1)} \sum_{i < j} \max(0, m - (S_j - S_i))
 
@@ -78,7 +78,7 @@ def rank_loss(scores: Tensor, margin: float = 1.0) -> Tensor:
     scores : torch.Tensor of shape (..., T)
         Scores of a window's frames in their order in time, T at least 2.
     margin : float, default=1.0
-        m, how far apart the scores of two frames are to be.
+        m, the required difference of the scores of two frames.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def rank_loss(scores: Tensor, margin: float = 1.0) -> Tensor:
 
 
 def rank_accuracy(scores: Tensor, exclude: Iterable[int] = ()) -> Tensor:
-    """Share of a window's pairs of frames whose scores are in their order in time.
+    """Return the fraction of a window's pairs of frames whose scores are in the right order.
 
     Parameters
     ----------
