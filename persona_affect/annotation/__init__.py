@@ -1,19 +1,25 @@
 """Frame-level annotation of clips and live streams: rows, tables, subtitles, videos."""
 
 from ._annotator import FrameAnnotator
-from ._overlay import draw_faces, target_ranges
+from ._models import check_photo_model
+from ._overlay import draw_faces
+from ._ranges import REACH, format_value, rating_range, target_ranges
 from ._session import Session
 from ._sources import open_camera, read_frames
 from ._tables import CsvTable, check_suffix, open_table
 
 __all__ = [
+    "REACH",
     "CsvTable",
     "FrameAnnotator",
     "Session",
+    "check_photo_model",
     "check_suffix",
     "draw_faces",
+    "format_value",
     "open_camera",
     "open_table",
+    "rating_range",
     "read_frames",
     "target_ranges",
 ]

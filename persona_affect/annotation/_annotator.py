@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
-from persona_affect.faces import FaceAligner
 from persona_affect.media import Frame, VideoWriter
 
 from ._journal import Journal, identify
-from ._overlay import draw_faces, target_ranges
+from ._models import check_photo_model
+from ._overlay import draw_faces
+from ._ranges import target_ranges
 from ._session import PLACE, Row, Session
 from ._sources import is_file, rate_of, read_frames
 from ._tables import check_suffix, open_table
@@ -72,18 +72,12 @@ class FrameAnnotator:
         batch_size: int = 16,
         verbose: int = 0,
     ) -> None:
-        if not isinstance(model, Pipeline) or not isinstance(model[0], FaceAligner):
-            raise ValueError(
-                "model must be a Pipeline that starts with a FaceAligner: "
-                "make_pipeline(FaceAligner(), JointAffectEstimator())."
-            )
-        check_is_fitted(model)
         for name, value in (("detect_every", detect_every), ("batch_size", batch_size)):
             if value < 1:
                 raise ValueError(f"{name}={value!r} must be at least 1.")
         if smooth is not None and (smooth <= 0 or not track):
             raise ValueError(f"smooth={smooth!r} must be a positive time, and needs track=True.")
-        self.model = model
+        self.model = check_photo_model(model)
         self.detect_every = detect_every
         self.track = track
         self.smooth = smooth

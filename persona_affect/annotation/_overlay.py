@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from sklearn.pipeline import Pipeline
 
-from persona_affect.metrics import EMOTION_NAMES
+from ._ranges import default_ranges, format_value
 
 Picture = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -34,32 +33,6 @@ _GREY: Final[Colour] = (110, 110, 110)
 
 #: Text height in pixels: what still can be read, and the part of the picture's shorter side.
 _SMALLEST_TEXT, _TEXT_SHARE = 11, 1 / 34
-
-
-def target_ranges(model: Pipeline) -> dict[str, tuple[float, float]]:
-    """Return the range over which each target's bar is drawn.
-
-    Parameters
-    ----------
-    model : Pipeline
-        Fitted, ending with a `JointAffectEstimator`.
-
-    Returns
-    -------
-    dict of str to (float, float)
-        Three standard deviations to both sides of the mean rating in the training set, where the
-        model knows them; else [-1, 1] for arousal and valence, and [0, 1].
-    """
-    final = model[-1]
-    names = [str(name) for name in final.target_names_]
-    ranges = _usual(names)
-    unknown = np.full(len(names), np.nan)
-    means = np.asarray(getattr(final, "target_means_", unknown), float)
-    stds = np.asarray(getattr(final, "target_stds_", unknown), float)
-    for name, mean, std in zip(names, means.tolist(), stds.tolist(), strict=True):
-        if math.isfinite(mean) and math.isfinite(std) and std > 0:
-            ranges[name] = mean - 3 * std, mean + 3 * std
-    return ranges
 
 
 def draw_faces(
@@ -89,7 +62,7 @@ def draw_faces(
     -------
     ndarray of uint8, shape (H, W, 3)
     """
-    ranges = dict(targets) if isinstance(targets, Mapping) else _usual(targets)
+    ranges = dict(targets) if isinstance(targets, Mapping) else default_ranges(targets)
     canvas = np.ascontiguousarray(image).copy()
     height, width = canvas.shape[:2]
     size = max(_SMALLEST_TEXT, round(min(height, width) * _TEXT_SHARE))
@@ -116,10 +89,6 @@ def draw_faces(
             _write(canvas, mask, size // 2 + 1, y + 1, _BLACK)
             _write(canvas, mask, size // 2, y, _WHITE)
     return canvas
-
-
-def _usual(names: Iterable[str]) -> dict[str, tuple[float, float]]:
-    return {name: (-1.0, 1.0) if name in EMOTION_NAMES else (0.0, 1.0) for name in names}
 
 
 def _box(row: Mapping[str, Any]) -> Box:
@@ -150,10 +119,15 @@ def _panel(row: Mapping[str, Any], ranges: Mapping[str, tuple[float, float]], si
     pad, bar = size // 2, 4 * size
     line = max(mask.shape[0] for mask in names.values()) + max(2, size // 4)
     left = pad + max(mask.shape[1] for mask in names.values()) + pad
-    values = {name: _text(_written(row[name], *ends), size) for name, ends in ranges.items()}
+    values = {
+        name: _text(format_value(row[name], ends[1] - ends[0]), size)
+        for name, ends in ranges.items()
+    }
     # As wide as the widest number may get, so that the panel does not jump from frame to frame.
     digits = max(
-        _text(_written(end, *ends), size).shape[1] for ends in ranges.values() for end in ends
+        _text(format_value(end, ends[1] - ends[0]), size).shape[1]
+        for ends in ranges.values()
+        for end in ends
     )
     digits = max(digits, *(mask.shape[1] for mask in values.values()))
     panel = np.zeros((line * len(ranges) + pad, left + bar + pad + digits + pad, 4), np.uint8)
@@ -195,13 +169,6 @@ def _place(
         return hidden, abs(2 * x + width - x1 - x2) + abs(2 * y - 2 * y1), -x
 
     return min(inside, key=cost)
-
-
-def _written(value: float, low: float, high: float) -> str:
-    """Write a value with about a hundred steps to its range."""
-    if not math.isfinite(value):
-        return "-"
-    return f"{value:.{max(0, 2 - round(math.log10(high - low)))}f}"
 
 
 def _mix(under: Picture, over: Picture) -> Picture:

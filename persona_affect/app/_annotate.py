@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from persona_affect.app._options import CAVEAT, ModelOption, end, errors, load, readable_errors
+from persona_affect.app._errors import error_console
+from persona_affect.app._options import CAVEAT, ModelOption, load_photo_model
 
 
 def annotate(
@@ -72,29 +73,29 @@ def annotate(
 
       persona-affect annotate lecture.mkv -o lecture.parquet -o lecture.vtt --smooth 0.5 --resume
     """
-    with readable_errors():
-        from persona_affect.annotation import CsvTable, FrameAnnotator
+    from persona_affect.annotation import CsvTable, FrameAnnotator
 
-        if resume and not output:
-            raise ValueError("--resume needs --output, beside which rows are kept.")
-        annotator = FrameAnnotator(
-            load(model),
-            detect_every=detect_every,
-            track=track,
-            smooth=smooth,
-            verbose=int(sys.stderr.isatty()),
-        )
-        try:
-            if output:
-                annotator.to_file(clip, output, video=video, resume=resume)
-            elif video is not None:
-                annotator.to_video(clip, video)
-            else:
-                rows = annotator.annotate_frames(clip)
-                table = CsvTable(sys.stdout, dict.fromkeys(annotator.columns, float))
-                for _, found in rows:
-                    table.write(found)
-        except KeyboardInterrupt:
-            hint = " The same call with --resume goes on." if output else ""
-            end(f"interrupted.{hint}", 130)
-    errors().print(CAVEAT, style="dim")
+    if resume and not output:
+        raise ValueError("--resume needs --output, beside which rows are kept.")
+    annotator = FrameAnnotator(
+        load_photo_model(model),
+        detect_every=detect_every,
+        track=track,
+        smooth=smooth,
+        verbose=int(sys.stderr.isatty()),
+    )
+    try:
+        if output:
+            annotator.to_file(clip, output, video=video, resume=resume)
+        elif video is not None:
+            annotator.to_video(clip, video)
+        else:
+            rows = annotator.annotate_frames(clip)
+            table = CsvTable(sys.stdout, dict.fromkeys(annotator.columns, float))
+            for _, found in rows:
+                table.write(found)
+    except KeyboardInterrupt as interrupt:
+        if output:
+            interrupt.add_note("The same call with --resume goes on.")
+        raise
+    error_console().print(CAVEAT, style="dim")

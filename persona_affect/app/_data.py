@@ -1,26 +1,45 @@
-"""What `train` and `evaluate` share: data sets by options, and errors in a sentence."""
+"""What `train` and `evaluate` share: data sets by options, and help on all that is registered."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from persona_affect.exceptions import PersonaAffectError
+from rich.markup import escape
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from sklearn.utils import Bunch
 
+    from persona_affect.datasets import DatasetFormat
 
-@contextmanager
-def told() -> Iterator[None]:
-    """End the program with the message of an error that the user can mend."""
-    try:
-        yield
-    except (PersonaAffectError, ValueError, OSError) as error:
-        typer.secho(f"Error: {error}", err=True, fg="red")
-        raise typer.Exit(1) from error
+
+class RegistryCommand(TyperCommand):
+    """A command whose help lists data sets and backbones, those of other packages included.
+
+    ``{formats}`` and ``{backbones}`` in the help of an option are replaced by names, and what is
+    known of each format follows at the end. This is done when the help is shown, and not before:
+    the registries import torch.
+    """
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        from persona_affect.datasets import FORMATS
+        from persona_affect.networks import BACKBONES
+
+        for option in self.params:
+            for name, registry in (("{formats}", FORMATS), ("{backbones}", BACKBONES)):
+                text = getattr(option, "help", None) or ""
+                if name in text:
+                    option.help = text.replace(name, ", ".join(registry))  # type: ignore[attr-defined]
+        formats = "\n\n".join(_describe_format(spec) for spec in FORMATS.values())
+        self.epilog = f"[bold]Formats of data sets[/]\n\n{formats}"
+        super().format_help(ctx, formatter)
+
+
+def _describe_format(spec: "DatasetFormat") -> str:
+    lines = [f"[bold]{escape(spec.name)}[/]: {escape(spec.layout)}."]
+    lines += [f"--option {option.name}=...: {escape(option.help)}" for option in spec.options]
+    return "\n\n".join(lines)
 
 
 def load_sets(
@@ -77,6 +96,24 @@ def load_sets(
     return combine(*loaded)
 
 
-def template_of(backbone: str | None) -> str:
-    """Name the alignment that a backbone takes."""
-    return "resnet29" if backbone in ("resnet29", "inception_resnet_v1") else "sphereface"
+def find_template(backbone: str | None) -> str:
+    """Return the template that faces for a backbone are aligned to.
+
+    Parameters
+    ----------
+    backbone : str or None
+        A registered name; None stands for the default of `JointAffectEstimator`.
+
+    Raises
+    ------
+    ValueError
+        If the name is not registered, or the backbone takes no faces that FaceAligner makes.
+    """
+    from persona_affect import JointAffectEstimator
+    from persona_affect.networks import get_backbone_spec
+
+    name = backbone or str(JointAffectEstimator().backbone)
+    template = get_backbone_spec(name).template
+    if template is None:
+        raise ValueError(f"--backbone {name} takes no faces that are aligned to a template.")
+    return template

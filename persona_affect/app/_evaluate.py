@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from persona_affect.app._data import load_sets, told
+from persona_affect.app._data import load_sets
+from persona_affect.app._options import load_photo_model
 from persona_affect.app._train import (
     Cache,
     Calibrate,
@@ -72,49 +73,42 @@ def evaluate(
     Intervals are from a bootstrap over groups: videos, clips, persons. A sample without a face
     counts as the training mean.
     """
-    with told():
-        if protocol not in (None, "persemon"):
-            raise ValueError(f"--protocol {protocol} is unknown; there is persemon.")
-        if protocol is None and calibrate:
-            raise ValueError("--calibrate belongs to --protocol persemon.")
-        if protocol and split:
-            raise ValueError("--protocol scores on the test parts; leave out --split.")
-        models = _load(model, cache, n_jobs)
-        data = load_sets(
-            root,
-            format,
-            personality,
-            emotion,
-            personality_format,
-            emotion_format,
-            options={
-                "every": every,
-                "n_frames": frames_per_clip,
-                "flip_neuroticism": flip_neuroticism or None,
-            },
-            texts=option or [],
-        )
-        if protocol:
-            _evaluate_protocol(models, data, output, calibrate, resamples, seed)
-        else:
-            _evaluate(models, data, split, output, resamples, seed)
+    if protocol not in (None, "persemon"):
+        raise ValueError(f"--protocol {protocol} is unknown; there is persemon.")
+    if protocol is None and calibrate:
+        raise ValueError("--calibrate belongs to --protocol persemon.")
+    if protocol and split:
+        raise ValueError("--protocol scores on the test parts; leave out --split.")
+    models = _load(model, cache, n_jobs)
+    data = load_sets(
+        root,
+        format,
+        personality,
+        emotion,
+        personality_format,
+        emotion_format,
+        options={
+            "every": every,
+            "n_frames": frames_per_clip,
+            "flip_neuroticism": flip_neuroticism or None,
+        },
+        texts=option or [],
+    )
+    if protocol:
+        _evaluate_protocol(models, data, output, calibrate, resamples, seed)
+    else:
+        _evaluate(models, data, split, output, resamples, seed)
 
 
 def _load(path: Path, cache: Path | None, n_jobs: int | None) -> dict[str, Any]:
-    from sklearn.pipeline import Pipeline
-
-    from persona_affect import FaceAligner, load_model
-
     if path == Path("bundled"):
-        models = {"bundled": load_model()}
+        models = {"bundled": load_photo_model(None)}
     else:
         files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
         if not files:
             raise ValueError(f"{path} holds no model: no file *.safetensors.")
-        models = {file.stem: load_model(file) for file in files}
+        models = {file.stem: load_photo_model(file) for file in files}
     for name, model in models.items():
-        if not isinstance(model, Pipeline) or not isinstance(model[0], FaceAligner):
-            raise ValueError(f"{name} does not begin with a FaceAligner, as `train` writes models.")
         if not hasattr(model[-1], "target_means_"):
             raise ValueError(f"{name} does not end in a JointAffectEstimator.")
         model[0].set_params(

@@ -4,11 +4,11 @@ import platform
 import sys
 from typing import Any
 
-import rich
 from rich.markup import escape
 from rich.table import Table
 
-from persona_affect.app._options import ModelOption, readable_errors
+from persona_affect.app._errors import OutputConsole
+from persona_affect.app._options import ModelOption
 
 _PACKAGES = ("torch", "scikit-learn", "skorch", "numpy", "pandas", "opencv-python", "av")
 _EXTRAS = ("gradio", "trackers", "pyarrow")
@@ -21,14 +21,14 @@ def info(model: ModelOption = None) -> None:
 
       persona-affect info --model mine.safetensors
     """
-    with readable_errors():
-        from persona_affect.persistence import read_model_info
+    from persona_affect.persistence import read_model_info
 
-        # First, so that a wrong call ends without half an answer.
-        card = read_model_info(model)
-        rich.print(_versions())
-        rich.print(f"\n[bold]Model[/] {escape(str(model or 'bundled'))}")
-        rich.print(_card(card))
+    # First, so that a wrong call ends without half an answer.
+    card = read_model_info(model)
+    console = OutputConsole()
+    console.print(_versions())
+    console.print(f"\n[bold]Model[/] {escape(str(model or 'bundled'))}")
+    console.print(_card(card))
 
 
 def _versions() -> Table:

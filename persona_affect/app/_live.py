@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_affect.app._options import CAVEAT, ModelOption, errors, load, readable_errors
+from persona_affect.app._errors import error_console
+from persona_affect.app._options import CAVEAT, ModelOption, load_photo_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,22 +47,21 @@ def live(
 
       persona-affect live --camera 1 --smooth 0.5
     """
-    with readable_errors():
-        from persona_affect.annotation import FrameAnnotator, open_camera, target_ranges
+    from persona_affect.annotation import FrameAnnotator, open_camera, target_ranges
 
-        pipeline = load(model)
-        annotator = FrameAnnotator(
-            pipeline, detect_every=detect_every, smooth=smooth or None, batch_size=1
-        )
-        session = annotator.session()
-        check_display()
-        errors().print(f"{CAVEAT} Press q or Esc to quit.", style="dim")
-        newest = NewestFrame()
-        newest.read(open_camera(camera))
-        try:
-            annotate_live(newest, session, target_ranges(pipeline), _show)
-        finally:
-            newest.stop()
+    pipeline = load_photo_model(model)
+    annotator = FrameAnnotator(
+        pipeline, detect_every=detect_every, smooth=smooth or None, batch_size=1
+    )
+    session = annotator.session()
+    check_display()
+    error_console().print(f"{CAVEAT} Press q or Esc to quit.", style="dim")
+    newest = NewestFrame()
+    newest.read(open_camera(camera))
+    try:
+        annotate_live(newest, session, target_ranges(pipeline), _show)
+    finally:
+        newest.stop()
 
 
 class NewestFrame:

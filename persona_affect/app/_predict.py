@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from persona_affect.app._options import CAVEAT, ModelOption, errors, load, readable_errors
+from persona_affect.app._errors import ExitCode, OutputConsole, error_console
+from persona_affect.app._options import CAVEAT, ModelOption, load_photo_model
 
 if TYPE_CHECKING:
     from persona_affect.annotation import Session
@@ -77,39 +78,40 @@ def predict(
 
       persona-affect predict 'people/**/*.png' --faces all | head
     """
-    with readable_errors():
-        from tqdm import tqdm
+    from tqdm import tqdm
 
-        from persona_affect.annotation import FrameAnnotator, check_suffix, open_table
+    from persona_affect.annotation import FrameAnnotator, check_suffix, open_table
 
+    if output is not None:
+        check_suffix(output)
+    pipeline = load_photo_model(model)
+    paths = list(dict.fromkeys(path for given in inputs for path in _expand(given)))
+    annotator = FrameAnnotator(pipeline, track=False)
+    kinds = {"file": str, **dict.fromkeys(_PLACE, float), "face": int}
+    kinds |= dict.fromkeys(annotator.columns[8:], float) | {"error": str}
+    n_failed = 0
+    with ExitStack() as stack:
+        rows: _Rows
         if output is not None:
-            check_suffix(output)
-        pipeline = load(model)
-        paths = list(dict.fromkeys(path for given in inputs for path in _expand(given)))
-        annotator = FrameAnnotator(pipeline, track=False)
-        kinds = {"file": str, **dict.fromkeys(_PLACE, float), "face": int}
-        kinds |= dict.fromkeys(annotator.columns[8:], float) | {"error": str}
-        n_failed = 0
-        with ExitStack() as stack:
-            rows: _Rows
-            if output is not None:
-                rows = stack.enter_context(open_table(output, kinds))
-            elif sys.stdout.isatty():
-                rows = stack.enter_context(_Shown(list(kinds)))
-            else:
-                rows = _Piped(kinds)
-            quiet = not sys.stderr.isatty()
-            progress = stack.enter_context(
-                tqdm(total=len(paths), desc="Predicting", unit="file", disable=quiet)
-            )
-            for found in _predict_all(paths, pipeline, annotator.session(), faces):
-                rows.write([{name: row.get(name, math.nan) for name in kinds} for row in found])
-                n_failed += "error" in found[0]
-                progress.update()
-    errors().print(CAVEAT, style="dim")
+            rows = stack.enter_context(open_table(output, kinds))
+        elif sys.stdout.isatty():
+            rows = stack.enter_context(_Shown(list(kinds)))
+        else:
+            rows = _Piped(kinds)
+        quiet = not sys.stderr.isatty()
+        progress = stack.enter_context(
+            tqdm(total=len(paths), desc="Predicting", unit="file", disable=quiet)
+        )
+        for found in _predict_all(paths, pipeline, annotator.session(), faces):
+            rows.write([{name: row.get(name, math.nan) for name in kinds} for row in found])
+            n_failed += "error" in found[0]
+            progress.update()
+    error_console().print(CAVEAT, style="dim")
     if n_failed:
-        errors().print(f"{n_failed} of {len(paths)} files have an error; see the last column.")
-        raise typer.Exit(1)
+        error_console().print(
+            f"{n_failed} of {len(paths)} files have an error; see the last column."
+        )
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _expand(given: str) -> Iterator[str]:
@@ -219,11 +221,9 @@ class _Shown:
         return self
 
     def __exit__(self, kind: object, *error: object) -> None:
-        from rich.console import Console
-
         if kind is not None:
             return
-        console = Console(highlight=False)
+        console = OutputConsole(highlight=False)
         used = [n for n in self._columns if n != "error" or any(_text(r[n]) for r in self._rows)]
         table = self._table(used)
         unbound = console.options.update_width(10_000)
@@ -233,7 +233,9 @@ class _Shown:
             for row in self._rows:
                 self._block(console, row)
         if self._n_rows > len(self._rows):
-            errors().print(f"... and {self._n_rows - len(self._rows)} rows more: use --output.")
+            error_console().print(
+                f"... and {self._n_rows - len(self._rows)} rows more: use --output."
+            )
 
     def _table(self, used: list[str]) -> Any:
         from rich.table import Table

@@ -1,6 +1,5 @@
-"""How a model's numbers are shown: in which order, against what, with how many digits."""
+"""How the page shows a model's numbers: in which order, and compared with what."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -9,10 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from persona_affect._sklearn import final_step
+from persona_affect.annotation import format_value, rating_range
 from persona_affect.inspection import RatingDistribution, find_circumplex_names
-
-#: Standard deviations to each side of the mean rating that a scale shows.
-REACH = 3.0
 
 
 @dataclass(frozen=True)
@@ -49,25 +46,17 @@ class Scales:
 
     def known(self, name: str) -> bool:
         """Whether the ratings' mean and spread are known."""
-        return math.isfinite(self.mean[name]) and math.isfinite(self.std[name])
+        return rating_range(self.mean[name], self.std[name]) is not None
 
     def write(self, name: str, value: float) -> str:
         """Write a value with as many digits as tell faces apart."""
-        if not math.isfinite(value):
-            return "-"
-        if not self.known(name):
-            return f"{value:.3g}"
-        return f"{value:.{max(0, 2 - round(math.log10(self.std[name])))}f}"
+        return format_value(value, self.std[name] if self.known(name) else None)
 
     def place(self, name: str, values: ArrayLike) -> NDArray[np.float64]:
         """Place values between 0 and 1 on the target's scale; NaN stays NaN."""
         numbers = np.asarray(values, dtype=float)
-        if self.known(name):
-            low, width = self.mean[name] - REACH * self.std[name], 2 * REACH * self.std[name]
-        else:
-            low, high = self._range(numbers)
-            width = high - low
-        return np.clip((numbers - low) / width, 0, 1)
+        low, high = rating_range(self.mean[name], self.std[name]) or self._range(numbers)
+        return np.clip((numbers - low) / (high - low), 0, 1)
 
     def rank(self, name: str, value: float) -> float:
         """Rank a value among the ratings, taken for normal: 0 to 100."""

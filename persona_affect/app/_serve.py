@@ -8,7 +8,7 @@ import rich
 import typer
 
 from persona_affect._optional import import_optional
-from persona_affect.app._options import ModelOption, load, readable_errors
+from persona_affect.app._options import ModelOption, load_photo_model
 
 
 def serve(
@@ -35,25 +35,24 @@ def serve(
     anybody, and the page needs no internet. There are no passwords: put a proxy that asks for one
     in front before you let others in with --host.
     """
-    with readable_errors():
-        import_optional("gradio", extra="app", purpose="The web page")
-        from persona_affect.app.web import Limits, running
-        from persona_affect.persistence import read_model_info
+    import_optional("gradio", extra="app", purpose="The web page")
+    from persona_affect.app.web import Limits, running
+    from persona_affect.persistence import read_model_info
 
-        name = "The bundled model" if model is None else model.name
-        pipeline, notes = load(model), read_model_info(model).get("notes", {})
-        about = f"{name}: {notes['meaning']}." if "meaning" in notes else f"Model: {name}."
-        limits = Limits(
-            upload_bytes=max_upload * 2**20,
-            clip_seconds=max_seconds,
-            # At 60 frames a second.
-            clip_frames=round(max_seconds * 60),
-            queue=queue,
-            at_once=at_once,
-        )
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        with running(pipeline, name=about, host=host, port=port, limits=limits) as url:
-            rich.print(f"Serving on {url} until Ctrl+C. Predictions are impressions, not facts.")
-            stop.wait()
+    name = "The bundled model" if model is None else model.name
+    pipeline, notes = load_photo_model(model), read_model_info(model).get("notes", {})
+    about = f"{name}: {notes['meaning']}." if "meaning" in notes else f"Model: {name}."
+    limits = Limits(
+        upload_bytes=max_upload * 2**20,
+        clip_seconds=max_seconds,
+        # At 60 frames a second.
+        clip_frames=round(max_seconds * 60),
+        queue=queue,
+        at_once=at_once,
+    )
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with running(pipeline, name=about, host=host, port=port, limits=limits) as url:
+        rich.print(f"Serving on {url} until Ctrl+C. Predictions are impressions, not facts.")
+        stop.wait()

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from persona_affect.app._data import load_sets, template_of, told
+from persona_affect.app._data import find_template, load_sets
 
 _SETS = "Data sets"
 _TRAINING = "Training"
@@ -20,9 +20,7 @@ Root = Annotated[
 Format = Annotated[
     str | None,
     typer.Option(
-        help="first-impressions, afew-va, aff-wild, omi or csv; told from the folder if left out. "
-        "A CSV file has a column path, one for each target (empty where not rated), and "
-        "optionally group and split.",
+        help="{formats}; recognised by the files if left out.",
         rich_help_panel=_SETS,
     ),
 ]
@@ -61,7 +59,7 @@ Option = Annotated[
     typer.Option(
         "--option",
         metavar="NAME=VALUE",
-        help="Another option of the set's format; may be given repeatedly.",
+        help="An option of the data set's format, see below; may be given repeatedly.",
         rich_help_panel=_SETS,
     ),
 ]
@@ -119,7 +117,7 @@ def train(
     n_jobs: Jobs = None,
     backbone: Annotated[
         str | None,
-        typer.Option(help="sphereface4, 10, 20, 36, 64 or resnet29.", rich_help_panel=_TRAINING),
+        typer.Option(help="{backbones}.", rich_help_panel=_TRAINING),
     ] = None,
     weights: Annotated[
         str | None,
@@ -184,49 +182,48 @@ def train(
     }
     params: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     params |= {"device": device, "verbose": 1}
-    with told():
-        if protocol not in (None, "persemon"):
-            raise ValueError(f"--protocol {protocol} is unknown; there is persemon.")
-        if protocol is None and (calibrate or ablation != "none"):
-            raise ValueError("--ablation and --calibrate belong to --protocol persemon.")
-        from persona_affect import FaceAligner
+    if protocol not in (None, "persemon"):
+        raise ValueError(f"--protocol {protocol} is unknown; there is persemon.")
+    if protocol is None and (calibrate or ablation != "none"):
+        raise ValueError("--ablation and --calibrate belong to --protocol persemon.")
+    from persona_affect import FaceAligner
 
-        data = load_sets(
-            root,
-            format,
-            personality,
-            emotion,
-            personality_format,
-            emotion_format,
-            options={
-                "every": every,
-                "n_frames": frames_per_clip,
-                "flip_neuroticism": flip_neuroticism or None,
-            },
-            texts=option or [],
+    data = load_sets(
+        root,
+        format,
+        personality,
+        emotion,
+        personality_format,
+        emotion_format,
+        options={
+            "every": every,
+            "n_frames": frames_per_clip,
+            "flip_neuroticism": flip_neuroticism or None,
+        },
+        texts=option or [],
+    )
+    aligner = FaceAligner(
+        template=find_template(backbone),
+        on_error="warn",
+        cache=None if cache is None else str(cache),
+        n_jobs=n_jobs,
+        device="cpu" if device == "auto" else device,
+        verbose=True,
+    )
+    if protocol:
+        _run_protocol(
+            data,
+            aligner,
+            params,
+            output,
+            preset or "authors",
+            ablation,
+            calibrate,
+            resamples,
+            seed,
         )
-        aligner = FaceAligner(
-            template=template_of(backbone),
-            on_error="warn",
-            cache=None if cache is None else str(cache),
-            n_jobs=n_jobs,
-            device="cpu" if device == "auto" else device,
-            verbose=True,
-        )
-        if protocol:
-            _run_protocol(
-                data,
-                aligner,
-                params,
-                output,
-                preset or "authors",
-                ablation,
-                calibrate,
-                resamples,
-                seed,
-            )
-        else:
-            _train(data, aligner, params, output, preset, seed)
+    else:
+        _train(data, aligner, params, output, preset, seed)
 
 
 def _train(

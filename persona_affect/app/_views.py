@@ -15,9 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from persona_affect.annotation import REACH
 from persona_affect.inspection import iter_face_tracks
 
-from ._scales import REACH, Scales
+from ._scales import Scales
 
 #: Longest side, in pixels, of a photo that is sent back.
 SHOWN_SIDE = 1600

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 import persona_affect
+from persona_affect import exceptions
 from persona_affect.app.cli import app
 
 run = CliRunner().invoke
@@ -39,6 +40,54 @@ def test_info_of_a_model_that_is_not_there():
     assert result.exit_code == 2
     assert "nowhere.safetensors" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_version():
+    result = run(app, ["--version"])
+
+    assert result.exit_code == 0
+    assert result.stdout == f"persona-affect {persona_affect.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (exceptions.MediaReadError("x.mp4 is not a video."), 1),
+        (exceptions.TrainingDivergedError("The loss is NaN."), 1),
+        (exceptions.ModelFormatError("x is no model."), 2),
+        (ValueError("[bold]seed[/] must be positive."), 2),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_every_error_ends_by_the_table(monkeypatch, error, code):
+    def fail(path):
+        error.add_note("A note.")
+        raise error
+
+    monkeypatch.setattr("persona_affect.persistence.read_model_info", fail)
+    result = run(app, ["info"])
+
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert result.stderr == f"Error: {str(error) or 'interrupted.'} A note.\n"
+
+
+def test_a_fault_of_the_package_keeps_its_traceback(monkeypatch):
+    def fail(path):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("persona_affect.persistence.read_model_info", fail)
+    assert isinstance(run(app, ["info"]).exception, ZeroDivisionError)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no broken pipes")
+def test_a_reader_that_has_enough_is_no_error():
+    command = [sys.executable, "-m", "persona_affect", "info"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    stderr = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(120), stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("command", ["predict", "annotate", "live", "info"])

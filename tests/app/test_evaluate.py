@@ -41,6 +41,6 @@ def test_the_bundled_model_on_its_own_impressions(sets, tmp_path):
 def test_what_cannot_be_done_is_said_in_a_sentence(sets, tmp_path, arguments, message):
     names = {"VA": sets / "va", "OMI": sets / "omi", "EMPTY": tmp_path}
     result = run("evaluate", *(names.get(argument, argument) for argument in arguments))
-    assert result.exit_code == 1, result.output
+    assert result.exit_code == 2, result.output
     assert message in result.output
     assert "Traceback" not in result.output

@@ -1,10 +1,22 @@
+import sys
+
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from persona_affect import load_model
 from persona_affect.app.cli import app
-from persona_affect.datasets import write_miniature
+from persona_affect.datasets import FORMATS, write_miniature
+from persona_affect.datasets._registry import _FORMATS
+from persona_affect.networks import (
+    BACKBONES,
+    Backbone,
+    BackboneSpec,
+    _registry,
+    get_backbone_spec,
+    register_backbone,
+)
 
 QUICK = ["--backbone", "sphereface4", "--epochs", "1", "--batch-size", "8", "--segments", "1"]
 
@@ -69,9 +81,90 @@ def test_a_csv_file_becomes_a_model_that_is_scored(csv, tmp_path):
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(omi, arguments, message):
     result = run("train", *(omi if a == "DATA" else a for a in arguments))
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("backbone", ["faceapi_expression", "mean_colour"])
+def test_faces_are_aligned_to_the_template_of_the_backbone(csv, tmp_path, mean_colour, backbone):
+    model = tmp_path / "model.safetensors"
+    result = run("train", csv, "--output", model, *QUICK, "--backbone", backbone)
+    assert result.exit_code == 0, result.output
+    loaded = load_model(model)
+    assert loaded[0].template == get_backbone_spec(backbone).template
+    assert loaded[-1].backbone == backbone
+    assert np.isfinite(loaded.predict([min((csv.parent / "images").iterdir())])).all()
+
+
+@pytest.fixture
+def mean_colour(monkeypatch):
+    """A backbone of another package, registered for one test."""
+
+    class MeanColour(Backbone):
+        n_features, input_size, template = 3, (112, 96), "sphereface"
+
+        def forward(self, frames):
+            return frames.float().mean((1, 2))
+
+    register_backbone(BackboneSpec("mean_colour", MeanColour, template="sphereface"))
+    yield
+    _registry._specs.pop("mean_colour")
+
+
+def test_help_lists_what_is_registered(mean_colour):
+    text = "".join(run("train", "--help").output.replace("│", " ").split())
+    for name, spec in FORMATS.items():
+        assert f"{name}:{spec.layout.replace(' ', '')}." in text
+        for option in spec.options:
+            assert f"--option{option.name}=...:{option.help.replace(' ', '')}" in text
+    for name in BACKBONES:
+        assert name in text
+    assert "mean_colour" in text
+
+
+def test_a_module_that_registers_is_imported_first(csv, tmp_path, monkeypatch):
+    (tmp_path / "smiles_format.py").write_text(SMILES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    model = tmp_path / "model.safetensors"
+    images = csv.parent / "images"
+    pd.DataFrame({"file": sorted(map(str, images.iterdir())), "smile": range(8)}).to_csv(
+        tmp_path / "smiles.csv", index=False
+    )
+    try:
+        result = run("--import", "smiles_format", "train", tmp_path, "--output", model, *QUICK)
+        assert result.exit_code == 0, result.output
+        assert "smiles: 8 of 8 samples" in result.output
+        assert load_model(model)[-1].target_names_ == ["smile"]
+    finally:
+        _FORMATS.pop("smiles", None)
+        sys.modules.pop("smiles_format", None)
+    missing = run("--import", "nowhere_at_all", "train", tmp_path, "--output", model)
+    assert missing.exit_code == 2
+    assert "nowhere_at_all cannot be" in missing.output
+
+
+SMILES = """
+from pathlib import Path
+import pandas as pd
+from persona_affect.datasets import DatasetFormat, make_bunch, register_format
+
+def load_smiles(root, *, check="open", verbose=False):
+    table = pd.read_csv(Path(root) / "smiles.csv")
+    return make_bunch(
+        name="smiles", sources=list(table["file"]), target=table[["smile"]], emotion=["smile"]
+    )
+
+register_format(
+    DatasetFormat(
+        name="smiles",
+        load=load_smiles,
+        layout="smiles.csv with the columns file and smile",
+        recognise=lambda folder, folders, files: "smiles.csv" in files,
+    )
+)
+"""
 
 
 def test_help_is_complete():

@@ -1,0 +1,46 @@
+"""Models that annotation, and the command line, can take."""
+
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from persona_affect._sklearn import final_step
+from persona_affect.faces import FaceAligner
+
+
+def check_photo_model(model: Any) -> Pipeline:
+    """Check that a model takes photos and clips, is fitted, and names its targets.
+
+    Parameters
+    ----------
+    model : object
+
+    Returns
+    -------
+    Pipeline
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If it is no pipeline that starts with a :class:`persona_affect.FaceAligner`, or does not
+        end in an estimator with `target_names_`, as a fitted
+        :class:`persona_affect.JointAffectEstimator` has them.
+    NotFittedError
+        If it is not fitted.
+    """
+    if not isinstance(model, Pipeline) or not isinstance(model[0], FaceAligner):
+        raise ValueError(
+            "The model must be a Pipeline that starts with a FaceAligner, such as "
+            "make_pipeline(FaceAligner(), JointAffectEstimator()); this one is a "
+            f"{type(model).__name__}, which starts from faces or numbers."
+        )
+    check_is_fitted(model)
+    final = final_step(model)
+    if not hasattr(final, "target_names_"):
+        raise ValueError(
+            f"The model ends in {type(final).__name__}, which has no target_names_: end it with a "
+            "fitted JointAffectEstimator."
+        )
+    return model

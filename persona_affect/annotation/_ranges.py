@@ -1,0 +1,60 @@
+"""Over which range of ratings a target is shown, and with how many digits: the same everywhere."""
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from persona_affect._sklearn import final_step
+from persona_affect.metrics import EMOTION_NAMES
+
+#: Standard deviations to each side of the mean rating that are shown.
+REACH: Final = 3.0
+
+
+def target_ranges(model: BaseEstimator) -> dict[str, tuple[float, float]]:
+    """Return the range over which each target is shown.
+
+    Parameters
+    ----------
+    model : estimator
+        A fitted `JointAffectEstimator`, or a pipeline that ends in one.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        Three standard deviations to both sides of the mean rating in the training set, where the
+        model knows them; else [-1, 1] for arousal and valence, and [0, 1].
+    """
+    final = final_step(model)
+    names = [str(name) for name in final.target_names_]
+    unknown = np.full(len(names), np.nan)
+    means = np.asarray(getattr(final, "target_means_", unknown), float).tolist()
+    stds = np.asarray(getattr(final, "target_stds_", unknown), float).tolist()
+    ranges = default_ranges(names)
+    for name, mean, std in zip(names, means, stds, strict=True):
+        ranges[name] = rating_range(mean, std) or ranges[name]
+    return ranges
+
+
+def rating_range(mean: float, std: float) -> tuple[float, float] | None:
+    """Return the range of ratings with this mean and standard deviation; None if unknown."""
+    if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
+        return None
+    return mean - REACH * std, mean + REACH * std
+
+
+def default_ranges(names: Iterable[str]) -> dict[str, tuple[float, float]]:
+    """Return the ranges of targets of which no ratings are known."""
+    return {name: (-1.0, 1.0) if name in EMOTION_NAMES else (0.0, 1.0) for name in names}
+
+
+def format_value(value: float, spread: float | None) -> str:
+    """Format a value with about a hundred steps to `spread`; three digits if that is None."""
+    if not math.isfinite(value):
+        return "-"
+    if spread is None:
+        return f"{value:.3g}"
+    return f"{value:.{max(0, 2 - round(math.log10(spread)))}f}"
