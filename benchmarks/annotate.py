@@ -27,7 +27,7 @@ from persona_affect.media import VideoWriter, iter_frames
 RATE = 25
 #: Where time goes, by the functions whose cumulative time is printed.
 PLACES = {
-    "detect_faces": "finding faces anew",
+    "detect_faces": "detecting faces",
     "follow_faces": "following faces",
     "_predict": "predicting (ResNet29 trunk, heads)",
     "align_face": "aligning",

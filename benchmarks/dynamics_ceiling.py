@@ -114,15 +114,15 @@ def main() -> None:
     print("Ranking accuracy by scale and spacing\n", table.to_string(), "\n")
 
     known, unknown = (np.array([statistics(d) for d in drives]) for drives in (train, test))
-    told = np.column_stack(
+    predicted = np.column_stack(
         [
             HistGradientBoostingRegressor(random_state=0).fit(known, style).predict(unknown)
             for style in styles.T
         ]
     )
-    ccc = ccc_score(true_styles, told, multioutput="raw_values")
+    ccc = ccc_score(true_styles, predicted, multioutput="raw_values")
     print("CCC of styles, one clip\n", pd.Series(ccc, STYLE_NAMES).round(2).to_string(), "\n")
-    z = (told - told.mean(0)) / told.std(0)
+    z = (predicted - predicted.mean(0)) / predicted.std(0)
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     i, j = np.triu_indices(len(z), 1)
     print("AUC, persons:", round(roc_auc_score(i // 2 == j // 2, (z @ z.T)[i, j]), 3))

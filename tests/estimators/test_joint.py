@@ -265,8 +265,8 @@ def test_on_embeddings_the_ram_is_learnt_however_small_the_rate():
     traits = np.column_stack([emotion.sum(1), emotion[:, 0] ** 2, *rng.normal(size=(3, 300))])
     y = np.column_stack([traits, emotion])
     model = JointAffectEstimator(learning_rate=1e-7, max_epochs=1, random_state=0).fit(X, y)
-    told = model.predict_from_emotion(emotion)
-    r = [np.corrcoef(told[:, j], traits[:, j])[0, 1] for j in range(5)]
+    predicted = model.predict_from_emotion(emotion)
+    r = [np.corrcoef(predicted[:, j], traits[:, j])[0, 1] for j in range(5)]
     # A sum, a square, and three traits that have nothing to do with emotion.
     assert min(r[:2]) > 0.9
 
