@@ -23,6 +23,7 @@ from persona_affect._sklearn import (
     check_params,
     check_sample_weight,
     check_step_names,
+    final_step,
     fit_context,
     output_container,
     safe_indexing,
@@ -65,6 +66,12 @@ def test_parameters_are_checked(wrong):
     for check in (check_params, lambda thing: thing.fit([[0.0]])):
         with pytest.raises(ValueError, match=f"'{next(iter(wrong))}' parameter of Thing must be"):
             check(Thing(**wrong))
+
+
+def test_the_last_step_of_nested_pipelines():
+    thing = Thing()
+    assert final_step(thing) is thing
+    assert final_step(make_pipeline(StandardScaler(), make_pipeline(Thing(), thing))) is thing
 
 
 def test_good_parameters_pass():
