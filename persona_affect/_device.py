@@ -1,6 +1,7 @@
 """Where networks compute: one policy for every part of the package."""
 
 import copy
+import os
 import threading
 import weakref
 from typing import TypeVar
@@ -14,6 +15,19 @@ Network = TypeVar("Network", bound=nn.Module)
 
 _copies: "weakref.WeakKeyDictionary[nn.Module, dict[str, nn.Module]]" = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
+
+
+def _start_as_a_child() -> None:
+    """Make torch usable in a process that was forked from one that used it."""
+    global _lock
+    # A fork copies no threads but the caller's. Torch's pool would still wait for those that the
+    # parent had; with one thread it uses no pool. Nor would anyone release a lock held by another.
+    torch.set_num_threads(1)
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_start_as_a_child)
 
 
 def resolve_device(device: str) -> str:

@@ -7,27 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from persona_affect.faces import (
-    TEMPLATES,
-    Detections,
-    FaceTracker,
-    align_face,
-    detect_faces,
-    follow_faces,
-)
+from persona_affect.faces import Detections, FaceTracker
 from persona_affect.media import Frame
 
 #: Seconds for which a face out of sight keeps its number.
 MEMORY: Final = 2.0
 
-#: What a row says before its targets.
+#: Columns of a row before its targets.
 PLACE: Final = ("frame", "time", "face", "x", "y", "width", "height", "confidence")
 
 Row = dict[str, Any]
 
 
 class Session:
-    """Annotate one stream, frames being handed over as they come.
+    """Annotate one stream, frame by frame as they come.
 
     :meth:`persona_affect.FrameAnnotator.session` makes it; each stream needs its own.
 
@@ -65,12 +58,11 @@ class Session:
             For each frame a row a face, in the order of their numbers; or one row without a face.
         """
         seen = self._look(frames)
-        aligner, template = self._aligner, TEMPLATES[self._aligner.template]
         clips = np.empty(sum(map(len, seen)), dtype=object)
         clips[:] = [
-            align_face(frame.image, landmarks, template, aligner.margin)[None]
+            face[None]
             for frame, faces in zip(frames, seen, strict=True)
-            for landmarks in faces.landmarks
+            for face in self._aligner.align_faces(frame.image, faces.landmarks)
         ]
         ends = np.cumsum([len(faces) for faces in seen])
         values = np.split(self._predict(clips), ends[:-1])
@@ -104,20 +96,18 @@ class Session:
         self._n_seen += 1
 
     def _look(self, frames: Sequence[Frame]) -> list[Detections]:
-        """Find the faces of each frame: anew in every k-th, together; followed in the others."""
-        settings = {"thresholds": self._aligner.thresholds, "device": self._aligner.device}
-        anew = [i for i in range(len(frames)) if (self._n_seen + i) % self._detect_every == 0]
-        images = [frames[i].image for i in anew]
-        found = detect_faces(images, min_face_size=self._aligner.min_face_size, **settings)
-        detected = dict(zip(anew, found, strict=True))
+        """Detect the faces of every k-th frame, together; follow them in the others."""
+        keys = [i for i in range(len(frames)) if (self._n_seen + i) % self._detect_every == 0]
+        found = self._aligner.detect_frames([frames[i].image for i in keys])
+        detected = dict(zip(keys, found, strict=True))
         seen = []
         for i, frame in enumerate(frames):
             if i in detected:
                 faces = detected[i]
             else:
-                # In an order that rows can tell: a session that is resumed sees them alike.
+                # In an order that rows give, so that a resumed session does the same.
                 boxes = self._boxes[np.lexsort(self._boxes.T)]
-                (faces,) = follow_faces([frame.image], [boxes], **settings)
+                (faces,) = self._aligner.follow_frames([frame.image], [boxes])
             self._boxes = faces.boxes
             seen.append(faces)
         self._n_seen += len(frames)
@@ -161,7 +151,7 @@ class Session:
             self._latest[face] = now, values
 
     def _forget(self, now: float) -> None:
-        """Drop faces that will not come back under their number, lest memory grow with them."""
+        """Drop faces that will not come back under their number, so that memory stays small."""
         self._latest = {
             face: latest for face, latest in self._latest.items() if now - latest[0] <= 2 * MEMORY
         }

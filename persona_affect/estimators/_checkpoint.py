@@ -1,4 +1,4 @@
-"""Trainings that can be interrupted: their state is written to disk after each epoch."""
+"""Training that survives being killed: all of its state on disk, after every epoch."""
 
 import hashlib
 import io
@@ -24,19 +24,19 @@ from ._batches import LabelledClips
 
 
 class Checkpoint(Callback):
-    """Writes the state of a training after each epoch, and restores it at the start.
+    """Writes the state of a training at the end of each epoch, and takes it up at the start.
 
-    The rest of the training is then the same as without an interruption: weights, optimiser,
-    learning rate, patience, history and random generators continue from their saved states.
+    The rest of the training then is what it would have been: weights, optimiser, learning rate,
+    patience, history and the random generators go on from where they were.
 
     Parameters
     ----------
     path : path-like
-        File of the state. If it exists, the training resumes from it.
+        Written atomically. A file that is there is resumed from.
     fingerprint : str
-        Identifies this training; see `fingerprint`.
+        What this training is; see `fingerprint`.
     rng : numpy.random.RandomState
-        Generator of the batches.
+        What batches are drawn from.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Checkpoint(Callback):
         self.rng = rng
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Resume if the file exists; the other callbacks have begun already."""
+        """Resume, if there is something to resume from; the other callbacks have begun."""
         if Path(self.path).exists():
             self._restore(net, self._read())
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Write the state that the next epochs depend on."""
+        """Write everything that the next epochs depend on."""
         callbacks = dict(net.callbacks_)
         stop, cuda = callbacks.get("stop"), str(net.device).startswith("cuda")
         name, keys, *rest = self.rng.get_state()
@@ -80,15 +80,15 @@ class Checkpoint(Callback):
     def _read(self) -> dict[str, Any]:
         content = io.BytesIO(Path(self.path).read_bytes())
         try:
-            # Only tensors, numbers and strings: no code is run.
+            # Tensors, numbers and strings alone: no code is run.
             state = torch.load(content, map_location="cpu", weights_only=True)
         except (EOFError, OSError, RuntimeError, UnpicklingError, ValueError) as error:
             raise ModelFormatError(
-                f"checkpoint={str(self.path)!r} is damaged, or not a checkpoint: {error}. Remove "
-                "it to train from the start."
+                f"checkpoint={str(self.path)!r} is damaged, or no checkpoint: {error}. Remove it "
+                "to train from the start."
             ) from error
         if not isinstance(state, dict) or "fingerprint" not in state:
-            raise ModelFormatError(f"checkpoint={str(self.path)!r} is not a checkpoint.")
+            raise ModelFormatError(f"checkpoint={str(self.path)!r} is no checkpoint of a training.")
         if state["fingerprint"] != self.fingerprint:
             raise ValueError(
                 f"checkpoint={str(self.path)!r} is of another training: parameters, data or "
@@ -116,21 +116,21 @@ def fingerprint(
     weights: Mapping[str, Tensor],
     parts: Iterable[LabelledClips | None],
 ) -> str:
-    """Compute a checksum of everything that decides the result of a training.
+    """Tell a training by all that decides how it goes.
 
     Parameters
     ----------
     parameters : mapping of str to object
-        Parameters of the estimator that change the result.
+        The estimator's, as far as they matter.
     weights : mapping of str to torch.Tensor
-        Initial weights of the network.
+        What the network starts from.
     parts : iterable of LabelledClips or None
-        Training data and held-out data.
+        What it learns from, and what is held out.
 
     Returns
     -------
     str
-        A SHA-256 checksum, in hexadecimal digits.
+        A SHA-256 sum.
     """
     sum_ = hashlib.sha256(repr(sorted(parameters.items())).encode())
     for tensor in weights.values():

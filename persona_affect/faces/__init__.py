@@ -1,8 +1,10 @@
 """Faces: found by MTCNN, aligned by a similarity."""
 
 from ._aligner import FaceAligner
-from ._alignment import TEMPLATES, Template, align_face, estimate_similarity
-from ._mtcnn import Detections, detect_faces, follow_faces
+from ._alignment import align_face, estimate_similarity
+from ._detections import Detections
+from ._mtcnn import detect_faces, follow_faces
+from ._templates import TEMPLATES, Template, register_template
 from ._tracking import FaceTracker
 
 __all__ = [
@@ -15,4 +17,5 @@ __all__ = [
     "detect_faces",
     "estimate_similarity",
     "follow_faces",
+    "register_template",
 ]

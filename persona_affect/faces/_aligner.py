@@ -4,58 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
 from sklearn.base import BaseEstimator, TransformerMixin
 from tqdm.auto import tqdm
 
+from .._device import resolve_device
 from .._sklearn import Interval, StrOptions, check_params
-from .._warnings import warn_user
-from ..exceptions import InvalidImageError, MediaWarning, PersonaAffectError
-from ..media import MAX_SAMPLED_FRAMES, describe, is_clip, list_samples, open_photo, sample_frames
-from ._alignment import TEMPLATES, align_face
-from ._mtcnn import Detections, detect_faces
-from ._mtcnn_networks import weights_digest
-from ._store import FaceStore, is_unchanged, read_contents
-
-FaceClip = npt.NDArray[np.uint8]
-
-#: Raise it with whatever makes other pixels of the same sample: stored faces are then aligned anew.
-_ALIGNMENT = 1
-
-
-@dataclass
-class _Outcome:
-    """What became of one sample: frames or detections, what was noticed, whether it was read."""
-
-    found: Any
-    remarks: list[str] = field(default_factory=list)
-    failed: bool = False
-
-
-def _largest(faces: Detections, height: int, width: int) -> npt.NDArray[np.floating]:
-    return (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(axis=1)
-
-
-def _most_confident(faces: Detections, height: int, width: int) -> npt.NDArray[np.floating]:
-    return faces.scores
-
-
-def _most_central(faces: Detections, height: int, width: int) -> npt.NDArray[np.floating]:
-    centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
-    return -np.hypot(*(centres - np.array([width, height]) / 2).T)
-
-
-_SELECTORS: dict[str, Callable[[Detections, int, int], npt.NDArray[np.floating]]] = {
-    "largest": _largest,
-    "confident": _most_confident,
-    "centre": _most_central,
-}
+from ..media import MAX_SAMPLED_FRAMES, list_samples
+from ._batches import Outcome, align_samples, detect_samples, warn_of_remarks
+from ._caching import align_through_store
+from ._detections import Detections
+from ._settings import SELECTORS, FaceSettings
+from ._templates import get_template
 
 
 class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
@@ -67,9 +34,10 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
 
     Parameters
     ----------
-    template : {"sphereface", "resnet29"}, default="sphereface"
-        The aligned face's layout: 112 x 96 pixels as SphereFace takes them, or 150 x 150 as the
-        pretrained ResNet29 does.
+    template : str, default="sphereface"
+        The aligned face's layout, one of :data:`persona_affect.faces.TEMPLATES`: ``"sphereface"``
+        has 112 x 96 pixels, ``"resnet29"`` 150 x 150, each as the network of that name takes them;
+        :func:`persona_affect.faces.register_template` adds others.
     n_frames : int or None, default=10
         Frames sampled from a clip: the centre frames of as many segments of equal duration. Ten is
         the number of segments in the released recipe of PersEmoN; the demo's three are then drawn
@@ -91,8 +59,8 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
     n_jobs : int or None, default=None
         Workers among which samples are shared, as in scikit-learn; `joblib.parallel_config` picks
         the backend.
-    device : str, default="cpu"
-        Where the networks run, in torch's words.
+    device : str, default="auto"
+        Where the networks run: ``"auto"`` is a GPU if there is one, else the CPU.
     cache : path-like or None, default=None
         Folder to keep aligned faces in: each sample is aligned once, and `transform` then gives
         arrays that are read from disk when they are looked at, and cannot be written to. A sample
@@ -126,9 +94,9 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "template": [StrOptions(set(TEMPLATES))],
+        "template": [str],
         "n_frames": [Interval(Integral, 1, MAX_SAMPLED_FRAMES, closed="both"), None],
-        "select": [StrOptions(set(_SELECTORS))],
+        "select": [StrOptions(set(SELECTORS))],
         "margin": [Interval(Real, 0, None, closed="left")],
         # Below 6 pixels, faces would be looked for in an enlarged photo.
         "min_face_size": [Interval(Real, 6, None, closed="left")],
@@ -153,7 +121,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         on_error: str = "raise",
         batch_size: int = 32,
         n_jobs: int | None = None,
-        device: str = "cpu",
+        device: str = "auto",
         cache: str | os.PathLike[str] | None = None,
         verbose: bool = False,
     ) -> None:
@@ -188,7 +156,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         FaceAligner
             Itself.
         """
-        self._check_parameters()
+        self._settings()
         return self
 
     def transform(self, X: Any) -> npt.NDArray[np.object_]:
@@ -220,18 +188,18 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         MediaWarning
             Names the samples read in part and, with ``on_error="warn"``, those not read at all.
         """
-        template = TEMPLATES[self._check_parameters().template]
+        settings = self._settings()
         samples = list_samples(X)
-        align = self._align if self.cache is None else self._align_through_store
-        outcomes = align(samples)
+        if self.cache is None:
+            work = self._run(align_samples, settings, samples, range(len(samples)))
+            outcomes = [outcome for _, outcome in work]
+        else:
+            run = partial(self._run, align_samples, settings, samples)
+            outcomes = align_through_store(self.cache, settings, samples, run, self.verbose)
         clips = np.empty(len(outcomes), dtype=object)
         for index, outcome in enumerate(outcomes):
-            frames: Any = outcome.found
-            if isinstance(frames, list):
-                empty = np.empty((0, template.height, template.width, 3), np.uint8)
-                frames = np.stack(frames) if frames else empty
-            clips[index] = frames
-        _warn_of_remarks(samples, outcomes)
+            clips[index] = outcome.found
+        warn_of_remarks(samples, outcomes)
         return clips
 
     def detect(self, X: Any) -> list[Detections]:
@@ -253,91 +221,141 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         MediaReadError, MediaLimitError, InvalidImageError
             As for :meth:`transform`; also if a sample is a clip.
         """
-        self._check_parameters()
+        settings = self._settings()
         samples = list_samples(X)
-        outcomes = [
-            outcome for _, outcome in self._run(samples, range(len(samples)), _detect_batch)
-        ]
-        _warn_of_remarks(samples, outcomes)
+        work = self._run(detect_samples, settings, samples, range(len(samples)))
+        outcomes = [outcome for _, outcome in work]
+        warn_of_remarks(samples, outcomes)
         return [outcome.found for outcome in outcomes]
 
-    def _check_parameters(self) -> Self:
+    def detect_frames(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Detections]:
+        """Find all faces in frames that are read already.
+
+        Together with :meth:`align_faces` this is the path from a frame to aligned faces, the same
+        to the bit for photos, clips and live streams, in batches of any size.
+
+        Parameters
+        ----------
+        images : sequence of ndarray of uint8, shape (H, W, 3)
+            RGB, upright, of any sizes.
+
+        Returns
+        -------
+        list of Detections
+            As of :meth:`detect`, one for each image.
+
+        Raises
+        ------
+        InvalidImageError
+            If an image is not such an array; the message names its index.
+        """
+        return self._settings().detect(images)
+
+    def follow_frames(
+        self,
+        images: Sequence[npt.NDArray[np.uint8]],
+        boxes: Sequence[npt.NDArray[np.floating]],
+    ) -> list[Detections]:
+        """Find faces again near where they were in the frame before.
+
+        Only the last two networks look, at a small fraction of the cost. A face that has moved by
+        less than about a quarter of its size is found again; new faces are not found.
+
+        Parameters
+        ----------
+        images : sequence of ndarray of uint8, shape (H, W, 3)
+            As for :meth:`detect_frames`.
+        boxes : sequence of ndarray, shape (n, 4)
+            For each image, the boxes that were found a moment before.
+
+        Returns
+        -------
+        list of Detections
+            One for each image.
+
+        Raises
+        ------
+        InvalidImageError
+            As for :meth:`detect_frames`.
+        """
+        return self._settings().follow(images, boxes)
+
+    def align_faces(
+        self, image: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.floating]
+    ) -> npt.NDArray[np.uint8]:
+        """Cut aligned faces out of a frame.
+
+        Parameters
+        ----------
+        image : ndarray of uint8, shape (H, W, 3)
+        landmarks : ndarray, shape (n, 5, 2)
+            In pixels of `image`, as :class:`Detections` has them.
+
+        Returns
+        -------
+        ndarray of uint8, shape (n, height, width, 3)
+            Of the template's size; beyond the frame its edge pixels are repeated.
+        """
+        return self._settings().align(image, np.asarray(landmarks))
+
+    def select_face(self, faces: Detections, image: npt.NDArray[np.uint8]) -> int:
+        """Choose one of a frame's faces as `select` says.
+
+        Parameters
+        ----------
+        faces : Detections
+            At least one face.
+        image : ndarray of uint8, shape (H, W, 3)
+            In which they were found.
+
+        Returns
+        -------
+        int
+            The index of the face.
+        """
+        return self._settings().select_face(faces, image)
+
+    def _settings(self) -> FaceSettings:
+        """Check the parameters, and return those that decide what is found."""
         check_params(self)
         if len(self.thresholds) != 3 or not all(0 < t < 1 for t in self.thresholds):
             raise ValueError(
                 f"thresholds={self.thresholds!r} must be three numbers between 0 and 1, one for "
                 "each network."
             )
-        return self
-
-    def _align(self, samples: Sequence[Any]) -> list[_Outcome]:
-        return [outcome for _, outcome in self._run(samples, range(len(samples)), _align_batch)]
-
-    def _align_through_store(self, samples: Sequence[Any]) -> list[_Outcome]:
-        """Align what the store does not have, put it there, and read all from there."""
-        template = TEMPLATES[self.template]
-        assert self.cache is not None
-        store = FaceStore(self.cache, self._settings(), (template.height, template.width))
-        contents = read_contents(samples, self.n_frames, self.verbose)
-        # Equal samples are aligned once; what cannot be read has no content, and stays by itself.
-        keys = [i if content is None else content.key for i, content in enumerate(contents)]
-        todo = {key: i for i, key in reversed(list(enumerate(keys))) if str(key) not in store}
-        fresh: dict[int | str, _Outcome] = {}
-        storable: list[tuple[str, list[FaceClip], list[str]]] = []
-        try:
-            for i, outcome in self._run(samples, sorted(todo.values()), _align_batch):
-                content = contents[i]
-                if (
-                    content is None
-                    or outcome.failed
-                    or not is_unchanged(samples[i], content, self.n_frames)
-                ):
-                    fresh[keys[i]] = outcome
-                    continue
-                storable.append((content.key, outcome.found, outcome.remarks))
-                if len(storable) == self.batch_size:
-                    store.add(storable)
-                    storable = []
-        finally:
-            # Also what was aligned before a sample that cannot be read.
-            store.add(storable)
-            store.close()
-        return [fresh[key] if key in fresh else _stored(store, str(key)) for key in keys]
-
-    def _settings(self) -> dict[str, Any]:
-        """Tell all parameters that change pixels, and what the algorithm is."""
-        return {
-            "alignment": _ALIGNMENT,
-            "detector": weights_digest(),
-            "template": self.template,
-            "n_frames": None if self.n_frames is None else int(self.n_frames),
-            "select": self.select,
-            "margin": float(self.margin),
-            "min_face_size": float(self.min_face_size),
-            "thresholds": [float(threshold) for threshold in self.thresholds],
-        }
+        resolve_device(self.device)
+        first, second, third = map(float, self.thresholds)
+        return FaceSettings(
+            template=get_template(self.template),
+            n_frames=None if self.n_frames is None else int(self.n_frames),
+            select=self.select,
+            margin=float(self.margin),
+            min_face_size=float(self.min_face_size),
+            thresholds=(first, second, third),
+            on_error=self.on_error,
+            batch_size=int(self.batch_size),
+            device=self.device,
+        )
 
     def _run(
-        self, samples: Sequence[Any], rows: Sequence[int], work: Callable[..., list[_Outcome]]
-    ) -> Iterator[tuple[int, _Outcome]]:
+        self,
+        work: Callable[[FaceSettings, Sequence[Any], Sequence[int]], list[Outcome]],
+        settings: FaceSettings,
+        samples: Sequence[Any],
+        rows: Sequence[int],
+    ) -> Iterator[tuple[int, Outcome]]:
         """Share some of the samples among the workers, and yield what became of each, in order."""
         # Enough photos to fill the detector's batch, and few enough to share and show progress.
         starts = range(0, len(rows), self.batch_size)
         batches = (rows[s : s + self.batch_size] for s in starts)
-        jobs = (delayed(work)(self, [samples[i] for i in batch], batch) for batch in batches)
-        results = Parallel(n_jobs=self.n_jobs, return_as="generator")(jobs)
+        jobs = (delayed(work)(settings, [samples[i] for i in batch], batch) for batch in batches)
+        # Every backend but joblib's "multiprocessing" gives results as they come.
+        streams = get_active_backend()[0].supports_return_generator
+        results = Parallel(n_jobs=self.n_jobs, return_as="generator" if streams else "list")(jobs)
         with tqdm(total=len(rows), desc="faces", disable=not self.verbose) as progress:
             for start, outcomes in zip(starts, results, strict=True):
                 progress.update(len(outcomes))
                 yield from zip(rows[start : start + self.batch_size], outcomes, strict=True)
-
-    def _find(self, images: list[npt.NDArray[np.uint8]]) -> list[Detections]:
-        return detect_faces(
-            images,
-            min_face_size=self.min_face_size,
-            thresholds=self.thresholds,
-            device=self.device,
-        )
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -364,92 +382,3 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
             Itself.
         """
         return self
-
-
-def _stored(store: FaceStore, key: str) -> _Outcome:
-    clip, remarks = store.get(key)
-    return _Outcome(clip, list(remarks))
-
-
-def _warn_of_remarks(samples: Sequence[Any], outcomes: Sequence[_Outcome]) -> None:
-    """Warn once, in the name of the public method that calls this, of all that was noticed."""
-    notes = [
-        f"sample {i} ({describe(sample)}): {remark}"
-        for i, (sample, outcome) in enumerate(zip(samples, outcomes, strict=True))
-        for remark in outcome.remarks
-    ]
-    if notes:
-        listing = "\n".join(f"- {note}" for note in notes)
-        warn_user(
-            f"{len(notes)} of {len(samples)} samples were not read in full:\n{listing}",
-            MediaWarning,
-        )
-
-
-def _align_batch(
-    aligner: FaceAligner, samples: Sequence[Any], numbers: Sequence[int]
-) -> list[_Outcome]:
-    """Find the aligned frames of each sample."""
-    template = TEMPLATES[aligner.template]
-    rank = _SELECTORS[aligner.select]
-    outcomes = [_Outcome([]) for _ in samples]
-
-    def flush(batch: list[tuple[int, npt.NDArray[np.uint8]]]) -> None:
-        for (row, image), found in zip(batch, aligner._find([i for _, i in batch]), strict=True):
-            if len(found) > 0:
-                best = int(np.argmax(rank(found, *image.shape[:2])))
-                face = align_face(image, found.landmarks[best], template, aligner.margin)
-                outcomes[row].found.append(face)
-
-    batch: list[tuple[int, npt.NDArray[np.uint8]]] = []
-    for row, image in _read(aligner, samples, numbers, outcomes, clips=True):
-        batch.append((row, image))
-        if len(batch) == aligner.batch_size:
-            flush(batch)
-            batch = []
-    flush(batch)
-    return outcomes
-
-
-def _detect_batch(
-    aligner: FaceAligner, samples: Sequence[Any], numbers: Sequence[int]
-) -> list[_Outcome]:
-    """Find the faces in each photo."""
-    nothing = Detections(
-        np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
-    )
-    outcomes = [_Outcome(nothing) for _ in samples]
-    rows, images = [], []
-    for row, image in _read(aligner, samples, numbers, outcomes, clips=False):
-        rows.append(row)
-        images.append(image)
-    for row, faces in zip(rows, aligner._find(images), strict=True):
-        outcomes[row].found = faces
-    return outcomes
-
-
-def _read(
-    aligner: FaceAligner,
-    samples: Sequence[Any],
-    numbers: Sequence[int],
-    outcomes: Sequence[_Outcome],
-    *,
-    clips: bool,
-) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-    """Yield (row, image) for every frame of every sample that can be read."""
-    for row, source in enumerate(samples):
-        outcome = outcomes[row]
-        try:
-            if not is_clip(source):
-                yield row, open_photo(source)
-            elif clips:
-                for frame in sample_frames(source, aligner.n_frames, outcome.remarks):
-                    yield row, frame.image
-            else:
-                raise InvalidImageError("it is a clip; `detect` takes photos only.")
-        except PersonaAffectError as error:
-            if aligner.on_error == "raise":
-                name = f"sample {numbers[row]} ({describe(source)})"
-                raise type(error)(f"{name}: {error}") from error
-            outcome.remarks[:] = [str(error)]
-            outcome.failed = True

@@ -2,73 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-
-@dataclass(frozen=True)
-class Template:
-    """Where a network expects the landmarks, and the size of the face it takes.
-
-    Attributes
-    ----------
-    height, width : int
-        Of the aligned face in pixels.
-    landmarks : tuple of five (x, y)
-        Left eye, right eye, nose, left and right mouth corner, as the viewer sees them.
-    """
-
-    height: int
-    width: int
-    landmarks: tuple[tuple[float, float], ...]
-
-    def points(self, margin: float = 0.0) -> npt.NDArray[np.float32]:
-        """Return the landmarks, (5, 2), drawn together about the centre to leave a margin.
-
-        `margin` is the extra context as a share of the template's side: at 0.5 the face is drawn
-        1.5 times smaller.
-        """
-        centre = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
-        points = centre + (np.array(self.landmarks) - centre) / (1 + margin)
-        return points.astype(np.float32)
-
-
-#: Templates by name.
-#:
-#: ``sphereface``: the 112x96 crop of SphereFace (Liu et al., CVPR 2017), the field's standard.
-#:
-#: ``resnet29``: the 150x150 chip on which dlib's ResNet was trained, cut by dlib with a padding of
-#: 0.25 from the corners of both eyes and the base of the nose. MTCNN marks other points, so this is
-#: our reconstruction: its eyes are the midpoints of dlib's eye corners, (x + padding) / (1 + 2
-#: padding) of 150 pixels, and nose and mouth lie where the similarity that maps SphereFace's eyes
-#: onto them puts SphereFace's nose and mouth.
-TEMPLATES = {
-    "sphereface": Template(
-        112,
-        96,
-        (
-            (30.2946, 51.6963),
-            (65.5318, 51.5014),
-            (48.0252, 71.7366),
-            (33.5493, 92.3655),
-            (62.7299, 92.2041),
-        ),
-    ),
-    "resnet29": Template(
-        150,
-        150,
-        (
-            (47.7330, 47.1396),
-            (100.2814, 47.1233),
-            (74.0174, 77.1624),
-            (52.2699, 107.8122),
-            (95.7862, 107.7987),
-        ),
-    ),
-}
+from ._templates import Template
 
 
 def estimate_similarity(

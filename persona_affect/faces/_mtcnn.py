@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from ._boxes import FloatArray, make_square, refine, suppress
-from ._mtcnn_networks import FusedPNet, load_networks
+from ._detections import Detections
+from ._mtcnn_networks import FusedPNet, ONet, RNet, load_networks
 from ._pooling import IntegralImage
 from ._workers import Share, workers
 
@@ -28,35 +29,9 @@ WINDOW, STRIDE = 12, 2
 #: Pixels of the images that are worked on together, at 16 bytes each.
 TOGETHER = 2**22
 #: Windows that the proposal network looks at in one go; 3 MB of intermediate values.
-STRIP = 16384
+TILE = 16384
 
 Image = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True, eq=False)
-class Detections:
-    """The faces of one photo, most confident first.
-
-    Attributes
-    ----------
-    boxes : ndarray of float32, shape (n, 4)
-        Left, top, right and bottom edges in pixels; they may lie outside the photo.
-    scores : ndarray of float32, shape (n,)
-        Confidence in [0, 1].
-    landmarks : ndarray of float32, shape (n, 5, 2)
-        x and y in pixels of the left eye, right eye, nose, left and right mouth corner, as the
-        viewer sees them.
-    """
-
-    boxes: npt.NDArray[np.float32]
-    scores: npt.NDArray[np.float32]
-    landmarks: npt.NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-    def __getitem__(self, keep: npt.NDArray[np.intp]) -> Detections:
-        return Detections(self.boxes[keep], self.scores[keep], self.landmarks[keep])
 
 
 @dataclass
@@ -182,7 +157,7 @@ def pyramid_scales(height: int, width: int, min_face_size: float) -> list[float]
 
 
 @dataclass(frozen=True)
-class _Strip:
+class _Tile:
     """Some rows of one pyramid level of some images of one size: a piece of work for P-Net."""
 
     images: tuple[int, ...]
@@ -192,8 +167,8 @@ class _Strip:
     columns: int
 
 
-def _plan(images: list[IntegralImage], min_face_size: float) -> list[_Strip]:
-    """Cut all levels of all images into strips of similar size.
+def _plan(images: list[IntegralImage], min_face_size: float) -> list[_Tile]:
+    """Cut all levels of all images into tiles of similar size.
 
     Intermediate values then stay in the processor's cache, which decides the speed; small levels of
     several images go together.
@@ -201,22 +176,22 @@ def _plan(images: list[IntegralImage], min_face_size: float) -> list[_Strip]:
     by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, image in enumerate(images):
         by_size[image.height, image.width].append(index)
-    strips = []
+    tiles = []
     for size, members in by_size.items():
         for scale in pyramid_scales(*size, min_face_size):
             height, width = int(size[0] * scale + 1), int(size[1] * scale + 1)
             # Windows in a column and in a row; partly filled ones at the far edges count.
             n_rows, n_columns = (height - 1) // STRIDE - 4, (width - 1) // STRIDE - 4
-            n_together = max(1, STRIP // (n_rows * n_columns))
-            step = max(1, STRIP // n_columns)
+            n_together = max(1, TILE // (n_rows * n_columns))
+            step = max(1, TILE // n_columns)
             for start in range(0, len(members), n_together):
                 group = tuple(members[start : start + n_together])
                 for first in range(0, n_rows, step):
                     last = min(first + step, n_rows)
                     rows = slice(STRIDE * first, STRIDE * last + WINDOW - STRIDE)
                     columns = STRIDE * n_columns + WINDOW - STRIDE
-                    strips.append(_Strip(group, scale, (height, width), rows, columns))
-    return strips
+                    tiles.append(_Tile(group, scale, (height, width), rows, columns))
+    return tiles
 
 
 def _propose(
@@ -228,25 +203,25 @@ def _propose(
 ) -> _Candidates:
     """First stage: windows over all scales that may hold a face."""
 
-    def scan(strip: _Strip) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    def scan(tile: _Tile) -> tuple[npt.NDArray[np.intp], FloatArray]:
         """Return the image of each window that passes, and its box, score and offsets (n, 9)."""
-        height, width = strip.shape
-        pixels = [images[i].shrink(height, width, strip.rows, strip.columns) for i in strip.images]
+        height, width = tile.shape
+        pixels = [images[i].shrink(height, width, tile.rows, tile.columns) for i in tile.images]
         places, values = _infer(
-            pnet, np.stack(pixels), threshold, strip.rows.stop > height, strip.columns > width
+            pnet, np.stack(pixels), threshold, tile.rows.stop > height, tile.columns > width
         )
-        corners = places[:, :0:-1] * STRIDE + [0, strip.rows.start]
+        corners = places[:, :0:-1] * STRIDE + [0, tile.rows.start]
         boxes = np.concatenate([corners + 1, corners + WINDOW], axis=1).astype(np.float32)
         values[:, 0] = _sigmoid(values[:, 0])
-        boxes = np.floor(boxes / np.float32(strip.scale))
-        return np.array(strip.images)[places[:, 0]], np.concatenate([boxes, values], axis=1)
+        boxes = np.floor(boxes / np.float32(tile.scale))
+        return np.array(tile.images)[places[:, 0]], np.concatenate([boxes, values], axis=1)
 
     # The windows of each level of each image, and then of each image.
     levels: dict[tuple[int, float], list[FloatArray]] = defaultdict(list)
-    strips = _plan(images, min_face_size)
-    for strip, (owner, windows) in zip(strips, share(scan, strips), strict=True):
+    tiles = _plan(images, min_face_size)
+    for tile, (owner, windows) in zip(tiles, share(scan, tiles), strict=True):
         for index in np.unique(owner):
-            levels[index, strip.scale].append(windows[owner == index])
+            levels[index, tile.scale].append(windows[owner == index])
     survivors: dict[int, list[FloatArray]] = defaultdict(list)
     for (index, _), parts in levels.items():
         windows = np.concatenate(parts)
@@ -264,12 +239,12 @@ def _propose(
 def _refine(
     images: list[IntegralImage],
     found: _Candidates,
-    rnet: nn.Module,
+    rnet: RNet,
     threshold: float,
     share: Share,
 ) -> _Candidates:
     """Second stage: look again at each candidate, at 24x24 pixels."""
-    found, (logits, offsets) = _examine(images, found, rnet, 24, 32, share)
+    found, (logits, offsets) = _examine(images, found, rnet, share)
     passed = np.flatnonzero(logits[:, 0] > threshold)
     found, offsets = found[passed], offsets[passed]
     found.scores = _sigmoid(logits[passed, 0])
@@ -286,12 +261,12 @@ def _refine(
 def _finish(
     images: list[IntegralImage],
     found: _Candidates,
-    onet: nn.Module,
+    onet: ONet,
     threshold: float,
     share: Share,
 ) -> list[Detections]:
     """Third stage: the last word on each candidate, at 48x48 pixels, and its landmarks."""
-    found, (logits, offsets, points) = _examine(images, found, onet, 48, 8, share)
+    found, (logits, offsets, points) = _examine(images, found, onet, share)
     passed = np.flatnonzero(logits[:, 0] > threshold)
     found, offsets, points = found[passed], offsets[passed], points[passed]
     found.scores = _sigmoid(logits[passed, 0])
@@ -311,16 +286,11 @@ def _finish(
 def _examine(
     images: list[IntegralImage],
     found: _Candidates,
-    network: nn.Module,
-    size: int,
-    batch: int,
+    network: RNet | ONet,
     share: Share,
 ) -> tuple[_Candidates, list[FloatArray]]:
-    """Cut the candidates that lie in their image at least in part, and run `network` on them.
-
-    `batch` crops at once keep the intermediate values in the processor's cache, and small enough
-    that the allocator keeps their memory: fresh pages would cost as much as the arithmetic.
-    """
+    """Cut the candidates that lie in their image at least in part, and run `network` on them."""
+    size, batch = network.side, network.batch
     bounds = np.array([[image.width, image.height] for image in images])[found.image]
     pixels = np.trunc(found.boxes).astype(np.intp)
     pixels[:, :2] = np.maximum(pixels[:, :2], 1) - 1

@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 import uuid
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -15,27 +16,29 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
-from tqdm.auto import tqdm
 
 from .._files import atomic_write
 from .._mapping import map_bytes
-from ..exceptions import FaceStoreError, PersonaAffectError
-from ..media import FrameSequence, is_clip, open_photo, segment_centres
+from ..exceptions import FaceStoreError
 
 #: Of the files' form; another form is another folder.
-_FORMAT = 1
+_FORMAT = 2
 #: A file of faces is closed at this size and a new one begun.
 _SHARD_BYTES = 2**30
 
 
+#: A key, the frames (n, height, width, 3), and remarks to repeat when they are read.
+Entry = tuple[str, npt.NDArray[np.uint8], list[str]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the faces of a sample lie: which file, from which frame, how many."""
+    """Where the faces of a sample lie: which file, from which frame, how many; and their CRC-32."""
 
     shard: str
     first: int
     n_frames: int
+    checksum: int
     remarks: tuple[str, ...]
 
 
@@ -81,14 +84,17 @@ class FaceStore:
                     draft.write_text(text)
             found = path.read_text()
             for index in sorted(self.folder.glob("*.jsonl")):
-                self._places.update(_read_index(index, self.size))
+                try:
+                    self._places.update(_read_index(index, self.size))
+                except _AlteredError as error:
+                    raise self._altered(index) from error
         except (OSError, ValueError) as error:
             raise FaceStoreError(
                 f"cache={os.fspath(folder)!r} cannot hold aligned faces: {error}. Name a folder "
                 "that you can write to."
             ) from error
         if found != text:
-            raise FaceStoreError(f"{path} was altered; remove {self.folder}, and it is made anew.")
+            raise self._altered(path)
 
     def __contains__(self, key: str) -> bool:
         return key in self._places
@@ -96,12 +102,13 @@ class FaceStore:
     def __len__(self) -> int:
         return len(self._places)
 
-    def add(
-        self, entries: Sequence[tuple[str, Sequence[npt.NDArray[np.uint8]], Sequence[str]]]
-    ) -> None:
-        """Write samples, each a key, its frames, and remarks to repeat when it is read.
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Write samples; when this returns, they are on disk.
 
-        When this returns, they are on disk.
+        Raises
+        ------
+        FaceStoreError
+            If they cannot be written; what was there before stays.
         """
         if not entries:
             return
@@ -111,26 +118,49 @@ class FaceStore:
                 self._writer = _Shard(self.folder, self.size)
             self._places.update(self._writer.append(entries))
         except OSError as error:
-            raise FaceStoreError(f"{self.folder} cannot be written to: {error}.") from error
+            # What the failed writes left in its files has no line; nothing more may follow there.
+            with suppress(OSError):
+                self.close()
+            raise FaceStoreError(
+                f"{self.folder} cannot be written to: {error}. The faces before are kept; make "
+                "room, and the same call goes on from them."
+            ) from error
 
     def get(self, key: str) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
-        """Return the face clip (n_frames, height, width, 3), read-only and mapped, and remarks."""
+        """Return the face clip (n_frames, height, width, 3), read-only and mapped, and remarks.
+
+        Raises
+        ------
+        FaceStoreError
+            If its pixels are not those that were written.
+        """
         place = self._places[key]
         if place.n_frames == 0:
             return np.empty((0, *self.size, 3), np.uint8), place.remarks
-        end = place.first + place.n_frames
+        path, end = self.folder / f"{place.shard}.faces", place.first + place.n_frames
         if len(self._maps.get(place.shard, ())) < end:
-            content = map_bytes(self.folder / f"{place.shard}.faces")
+            try:
+                content = map_bytes(path)
+            except OSError as error:
+                raise self._altered(path) from error
             n_frames = len(content) // _frame_bytes(self.size)
             frames = content[: n_frames * _frame_bytes(self.size)]
             self._maps[place.shard] = frames.reshape(n_frames, *self.size, 3)
-        return self._maps[place.shard][place.first : end], place.remarks
+        faces = self._maps[place.shard][place.first : end]
+        if len(faces) != place.n_frames or zlib.crc32(faces.data) != place.checksum:
+            raise self._altered(path)
+        return faces, place.remarks
 
     def close(self) -> None:
         """Close what is being written to."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+    def _altered(self, path: Path) -> FaceStoreError:
+        return FaceStoreError(
+            f"{path} was altered or damaged: remove {self.folder}, and its faces are aligned again."
+        )
 
 
 class _Shard:
@@ -143,27 +173,30 @@ class _Shard:
         self.pixels: BinaryIO = (folder / f"{self.name}.faces").open("xb")
         self.index: BinaryIO = (folder / f"{self.name}.jsonl").open("xb")
 
-    def append(
-        self, entries: Iterable[tuple[str, Sequence[npt.NDArray[np.uint8]], Sequence[str]]]
-    ) -> dict[str, _Place]:
+    def append(self, entries: Iterable[Entry]) -> dict[str, _Place]:
         places: dict[str, _Place] = {}
         for key, frames, remarks in entries:
-            first = self.n_bytes // self.frame_bytes
+            first, checksum = self.n_bytes // self.frame_bytes, 0
             for frame in frames:
-                self.pixels.write(np.ascontiguousarray(frame).data)
+                pixels = np.ascontiguousarray(frame).data
+                checksum = zlib.crc32(pixels, checksum)
+                self.pixels.write(pixels)
             self.n_bytes += len(frames) * self.frame_bytes
-            places[key] = _Place(self.name, first, len(frames), tuple(remarks))
+            places[key] = _Place(self.name, first, len(frames), checksum, tuple(remarks))
         _settle(self.pixels)
         lines = [
-            [key, place.first, place.n_frames, *place.remarks] for key, place in places.items()
+            [key, place.first, place.n_frames, place.checksum, *place.remarks]
+            for key, place in places.items()
         ]
         self.index.write("".join(json.dumps(line) + "\n" for line in lines).encode())
         _settle(self.index)
         return places
 
     def close(self) -> None:
-        self.pixels.close()
-        self.index.close()
+        try:
+            self.pixels.close()
+        finally:
+            self.index.close()
 
 
 def _settle(file: BinaryIO) -> None:
@@ -175,100 +208,25 @@ def _frame_bytes(size: tuple[int, int]) -> int:
     return size[0] * size[1] * 3
 
 
+class _AlteredError(ValueError):
+    """An index holds what this package does not write."""
+
+
 def _read_index(index: Path, size: tuple[int, int]) -> Iterator[tuple[str, _Place]]:
-    """Yield what an index tells, as far as it was written out and its pixels are there."""
+    """Yield what an index lists, as far as it was written in full and its pixels are there."""
     pixels = index.with_suffix(".faces")
     n_frames = pixels.stat().st_size // _frame_bytes(size) if pixels.exists() else 0
-    for line in index.read_bytes().split(b"\n"):
+    # After the last line break: a writer is at work on this line, or was stopped in it.
+    *lines, _ = index.read_bytes().split(b"\n")
+    for line in lines:
         try:
-            key, first, n, *remarks = json.loads(line)
-        except ValueError:
-            # A writer is at work on this line, or was stopped in it.
-            continue
+            key, first, n, checksum, *remarks = json.loads(line)
+        except (ValueError, TypeError) as error:
+            raise _AlteredError from error
+        if not (
+            all(isinstance(text, str) for text in (key, *remarks))
+            and all(type(number) is int and number >= 0 for number in (first, n, checksum))
+        ):
+            raise _AlteredError
         if first + n <= n_frames:
-            yield key, _Place(index.stem, first, n, tuple(remarks))
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a sample is made of.
-
-    Attributes
-    ----------
-    key : str
-        SHA-256 sum of its content.
-    stamps : tuple
-        Size and time of its files, to see whether they changed since.
-    """
-
-    key: str
-    stamps: tuple[tuple[int, int], ...]
-
-
-def read_contents(
-    samples: Sequence[Any], n_frames: int | None, verbose: bool
-) -> list[Content | None]:
-    """Tell samples by their content; None for those that cannot be read.
-
-    Parameters
-    ----------
-    samples : sequence
-        As :meth:`FaceAligner.transform` takes them.
-    n_frames : int or None
-        Of a sequence of files, those that will be looked at are read.
-    verbose : bool
-        Show a progress bar.
-    """
-    with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda sample: _read_content(sample, n_frames), samples)
-        return list(tqdm(found, "reading", len(samples), disable=not verbose))
-
-
-def is_unchanged(sample: Any, content: Content, n_frames: int | None) -> bool:
-    """Tell whether the sample's files are those whose content was read."""
-    try:
-        return _stamps(_files(sample, n_frames)) == content.stamps
-    except OSError:
-        return False
-
-
-def _read_content(sample: Any, n_frames: int | None) -> Content | None:
-    """Read and sum up a sample; whatever is wrong with it, the aligner will say."""
-    try:
-        kind = "clip" if is_clip(sample) else "photo"
-        files = _files(sample, n_frames)
-        stamps = _stamps(files)
-        total = hashlib.sha256(f"{kind} {len(files)}".encode())
-        for path in files:
-            with open(path, "rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
-        if not files:
-            if isinstance(sample, Image.Image):
-                sample = open_photo(sample)
-            if isinstance(sample, np.ndarray):
-                total.update(f" {sample.dtype.str} {sample.shape}".encode())
-                sample = np.ascontiguousarray(sample)
-            total.update(sample.data if isinstance(sample, np.ndarray) else sample)
-    except (PersonaAffectError, OSError, ValueError, TypeError):
-        return None
-    return Content(total.hexdigest(), stamps)
-
-
-def _files(sample: Any, n_frames: int | None) -> list[str]:
-    if isinstance(sample, FrameSequence):
-        n = len(sample.paths)
-        chosen = range(n) if n_frames is None or n == 0 else segment_centres(n, n_frames)
-        files = [sample.paths[i] for i in chosen]
-    elif isinstance(sample, str | os.PathLike):
-        files = [os.fspath(sample)]
-    else:
-        return []
-    # A pipe or a device could block for ever.
-    if not files or not all(os.path.isfile(path) for path in files):
-        raise FileNotFoundError
-    return files
-
-
-def _stamps(files: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    stats = [os.stat(path) for path in files]
-    return tuple((stat.st_size, stat.st_mtime_ns) for stat in stats)
+            yield key, _Place(index.stem, first, n, checksum, tuple(remarks))

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._optional import import_optional
-from ._mtcnn import Detections
+from ._detections import Detections
 
 #: Seconds between two sightings of the same frame.
 _INSTANT: Final = 1e-4

@@ -90,9 +90,7 @@ def _to_srgb(image: Image.Image, declared: Declared, profile: bytes | None) -> A
                 f"the photo's colour profile is damaged; its colours are treated as sRGB: {error}.",
                 MediaWarning,
             )
-    if transform is not None:
-        return transform.apply(image)
-    return image if image.mode == "RGB" else image.convert("RGB")
+    return image.convert("RGB") if transform is None else transform.apply(image)
 
 
 @lru_cache(maxsize=32)

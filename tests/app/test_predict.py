@@ -71,6 +71,19 @@ def test_a_pipe_gets_csv_in_the_order_of_the_files(folder):
     assert "apparent impressions" in result.stderr
 
 
+def test_photos_have_the_numbers_of_python(folder, tmp_path):
+    photos = [folder / "photos/one.png", folder / "photos/more/two.png"]
+    for size in (96, 173):
+        photos.append(tmp_path / f"{size}.png")
+        image = cv2.imread(str(photos[0]))
+        cv2.imwrite(str(photos[-1]), cv2.resize(image, (size, size)))
+    model = load_model(folder / "model.safetensors")
+    rows = rows_of(run(*photos, "--model", folder / "model.safetensors"))
+    for photo, row in zip(photos, rows, strict=True):
+        found = [float(row[name]) for name in model[-1].target_names_]
+        assert found == pytest.approx(model.predict([str(photo)])[0].tolist(), abs=1e-4, rel=0)
+
+
 def test_a_folder_with_bad_files(folder):
     result = run(folder / "photos", "--model", folder / "model.safetensors")
     assert result.exit_code == 1

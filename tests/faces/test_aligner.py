@@ -20,6 +20,7 @@ from persona_affect.exceptions import (
     MediaWarning,
     PersonaAffectError,
 )
+from persona_affect.faces import TEMPLATES, Template, _templates, register_template
 
 
 class Counter(TransformerMixin, BaseEstimator):
@@ -104,7 +105,7 @@ def test_which_face_is_taken(drawn_faces):
     left, middle = sorted(range(2), key=lambda i: found.boxes[i, 0])
 
     def face_of(index):
-        from persona_affect.faces import TEMPLATES, align_face
+        from persona_affect.faces import align_face
 
         return align_face(photo, found.landmarks[index], TEMPLATES["sphereface"])
 
@@ -250,3 +251,68 @@ def test_a_column_of_paths_in_a_column_transformer(tmp_path, drawn_faces):
 def test_too_many_frames_are_refused_at_once():
     with pytest.raises(ValueError, match=r"'n_frames'.*10000"):
         FaceAligner(n_frames=10**8).transform(["missing.mp4"])
+
+
+def test_frames_take_the_same_path_as_photos(drawn_faces, group_photo):
+    photos = [*drawn_faces[:2], group_photo]
+    aligner = FaceAligner(template="resnet29", margin=0.2, thresholds=(0.6, 0.7, 0.8))
+    clips = aligner.transform(photos)
+    found = aligner.detect_frames(photos)
+    for photo, clip, faces, same in zip(photos, clips, found, aligner.detect(photos), strict=True):
+        np.testing.assert_array_equal(faces.boxes, same.boxes)
+        best = aligner.select_face(faces, photo)
+        aligned = aligner.align_faces(photo, faces.landmarks)
+        assert aligned.shape == (len(faces), 150, 150, 3)
+        np.testing.assert_array_equal(aligned[best], clip[0])
+        (followed,) = aligner.follow_frames([photo], [faces.boxes])
+        # Most confident first, by other scores.
+        order = [np.argsort(found.boxes[:, 0]) for found in (followed, faces)]
+        np.testing.assert_allclose(followed.landmarks[order[0]], faces.landmarks[order[1]], atol=3)
+    assert aligner.align_faces(photos[0], np.empty((0, 5, 2))).shape == (0, 150, 150, 3)
+
+
+@pytest.mark.parametrize("image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), "a.jpg"])
+def test_what_is_no_frame_is_refused(drawn_faces, image):
+    with pytest.raises(InvalidImageError, match="image 1 "):
+        FaceAligner().detect_frames([drawn_faces[0], image])
+    with pytest.raises(InvalidImageError, match="image 0 "):
+        FaceAligner().align_faces(image, np.zeros((1, 5, 2)))
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Registrations of one test only."""
+    monkeypatch.setattr(_templates, "_templates", dict(_templates._templates))
+    monkeypatch.setattr(_templates, "TEMPLATES", _templates._templates)
+
+
+def test_a_template_of_ones_own(drawn_faces, registered):
+    half = tuple((x / 2, y / 2) for x, y in TEMPLATES["sphereface"].landmarks)
+    register_template("half", Template(56, 48, half))
+    register_template("half", Template(56, 48, half))  # the same again is no mistake
+    aligner = FaceAligner(template="half", batch_size=2)
+    clips = aligner.transform(drawn_faces[:4])
+    assert clips[0].shape == (1, 56, 48, 3)
+    # Other processes have not registered it.
+    others = aligner.set_params(n_jobs=2).transform(drawn_faces[:4])
+    for clip, other in zip(clips, others, strict=True):
+        np.testing.assert_array_equal(clip, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "message"),
+    [
+        ("sphereface", Template(50, 50, ((1, 2),) * 4 + ((3, 4),)), "registered already"),
+        ("mine", Template(0, 50, ((1, 2),) * 4 + ((3, 4),)), "no area"),
+        ("mine", Template(50, 50, ((1, 2),) * 5), "five landmarks"),
+        ("mine", Template(50, 50, ((1, 2), (3, 4))), "five landmarks"),
+    ],
+)
+def test_templates_that_cannot_be(name, template, message, registered):
+    with pytest.raises(ValueError, match=message):
+        register_template(name, template)
+
+
+def test_an_unknown_template_is_named():
+    with pytest.raises(ValueError, match=r"'mine' is not registered.*'sphereface'"):
+        FaceAligner(template="mine").fit()

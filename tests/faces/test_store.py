@@ -1,5 +1,6 @@
 """Aligned faces on disk: never stale, never lost, shared by processes, never all in memory."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ from persona_affect import FaceAligner
 from persona_affect._mapping import _map_of
 from persona_affect.exceptions import FaceStoreError, MediaReadError, MediaWarning
 from persona_affect.faces import _aligner as aligner_module
+from persona_affect.faces import _settings, _store
 from persona_affect.faces._store import FaceStore
 from persona_affect.media import FrameSequence
 
@@ -40,13 +42,13 @@ def cache(tmp_path):
 def aligned(monkeypatch):
     """How many samples have been aligned so far."""
     counts = []
-    align = aligner_module._align_batch
+    align = aligner_module.align_samples
 
-    def counting(aligner, samples, numbers):
+    def counting(settings, samples, numbers):
         counts.extend(numbers)
-        return align(aligner, samples, numbers)
+        return align(settings, samples, numbers)
 
-    monkeypatch.setattr(aligner_module, "_align_batch", counting)
+    monkeypatch.setattr(aligner_module, "align_samples", counting)
     return counts
 
 
@@ -129,15 +131,15 @@ def test_settings_that_change_no_pixel_share_faces(files, cache, aligned):
 
 def test_a_new_algorithm_aligns_anew(files, cache, aligned, monkeypatch):
     FaceAligner(cache=cache).transform(files[:1])
-    monkeypatch.setattr(aligner_module, "_ALIGNMENT", -1)
+    monkeypatch.setattr(_settings, "ALIGNMENT", -1)
     aligned.clear()
     FaceAligner(cache=cache).transform(files[:1])
     assert aligned == [0]
 
 
 def test_the_version_of_the_algorithm_is_that_of_these_pixels(drawn_faces):
-    # If this fails for good reason, raise _ALIGNMENT and take the new numbers.
-    assert aligner_module._ALIGNMENT == 1
+    # If this fails for good reason, raise ALIGNMENT and take the new numbers.
+    assert _settings.ALIGNMENT == 1
     (clip,) = FaceAligner().transform(drawn_faces[:1])
     blocks = clip[0].reshape(4, 28, 4, 24, 3).mean(axis=(1, 3, 4))
     expected = [
@@ -162,16 +164,16 @@ def test_a_changed_file_is_aligned_anew_even_under_its_old_date(files, cache, dr
 
 
 def test_a_file_that_changes_meanwhile_is_not_stored(files, cache, monkeypatch, aligned):
-    align = aligner_module._align_batch
+    align = aligner_module.align_samples
 
-    def meddling(aligner, samples, numbers):
-        outcomes = align(aligner, samples, numbers)
+    def meddling(settings, samples, numbers):
+        outcomes = align(settings, samples, numbers)
         files[0].write_bytes(files[1].read_bytes())
         return outcomes
 
-    monkeypatch.setattr(aligner_module, "_align_batch", meddling)
+    monkeypatch.setattr(aligner_module, "align_samples", meddling)
     FaceAligner(cache=cache).transform(files[:1])
-    monkeypatch.setattr(aligner_module, "_align_batch", align)
+    monkeypatch.setattr(aligner_module, "align_samples", align)
     clips = FaceAligner(cache=cache).transform(files[:1])
     assert_same(clips, FaceAligner().transform(files[1:2]))
 
@@ -216,6 +218,65 @@ def test_what_was_cut_short_is_aligned_again(files, cache, aligned):
     aligned.clear()
     assert_same(FaceAligner(cache=cache).transform(files), plain)
     assert aligned == [1]
+
+
+def test_a_full_disk_costs_only_what_was_being_written(files, cache, monkeypatch, aligned):
+    settle, calls = _store._settle, []
+
+    def full_once(file):
+        calls.append(file)
+        if len(calls) == 3:  # the pixels of the second batch
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        settle(file)
+
+    monkeypatch.setattr(_store, "_settle", full_once)
+    with pytest.raises(FaceStoreError, match=r"No space left.*goes on from them"):
+        FaceAligner(cache=cache, batch_size=2).transform(files)
+    plain = FaceAligner().transform(files)
+    aligned.clear()
+    for _ in range(2):
+        assert_same(FaceAligner(cache=cache, batch_size=2).transform(files), plain)
+    assert aligned == [2, 3]
+
+
+def change_a_pixel(folder):
+    (path,) = folder.glob("*.faces")
+    content = bytearray(path.read_bytes())
+    content[10] ^= 1
+    path.write_bytes(content)
+
+
+def cut_the_pixels(folder):
+    (path,) = folder.glob("*.faces")
+    path.unlink()
+    path.touch()
+    os.truncate(path, 10**7)
+
+
+ALTERATIONS = {
+    "a pixel": change_a_pixel,
+    "zeros for pixels": cut_the_pixels,
+    "a key that is a number": lambda folder: edit_index(folder, lambda line: [7, *line[1:]]),
+    "a negative place": lambda folder: edit_index(folder, lambda line: [line[0], -1, *line[2:]]),
+    "a place in words": lambda folder: edit_index(folder, lambda line: [line[0], "0", *line[2:]]),
+    "a short line": lambda folder: edit_index(folder, lambda line: line[:2]),
+    "a line of another kind": lambda folder: edit_index(folder, lambda line: None),
+}
+
+
+def edit_index(folder, edit):
+    (path,) = folder.glob("*.jsonl")
+    lines = [json.dumps(edit(json.loads(line))) for line in path.read_text().splitlines()]
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+@pytest.mark.parametrize("alteration", ALTERATIONS)
+def test_an_altered_store_is_refused_by_name(files, cache, alteration):
+    FaceAligner(cache=cache).transform(files)
+    (folder,) = cache.iterdir()
+    ALTERATIONS[alteration](folder)
+    with pytest.raises(FaceStoreError, match=f"altered or damaged: remove {folder}"):
+        FaceAligner(cache=cache).transform(files)
 
 
 def test_folders_that_cannot_hold_faces(files, cache, tmp_path):
@@ -293,6 +354,7 @@ MEMORY = """
 import re, sys
 import numpy as np
 from persona_affect.estimators._batches import LabelledClips
+from persona_affect.faces import _settings, _store
 from persona_affect.faces._store import FaceStore
 
 def resident(kind):

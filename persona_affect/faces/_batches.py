@@ -1,0 +1,167 @@
+"""From samples to faces, a batch at a time: what each worker of a `FaceAligner` does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .._warnings import warn_user
+from ..exceptions import (
+    InvalidImageError,
+    MediaLimitError,
+    MediaReadError,
+    MediaWarning,
+    PersonaAffectError,
+)
+from ..media import describe, is_clip, open_photo, sample_frames
+from ._detections import Detections
+from ._settings import FaceSettings, Image
+
+#: A frame of a batch, and which sample it belongs to.
+_Frame = tuple[int, Image]
+
+
+@dataclass
+class Outcome:
+    """What became of one sample.
+
+    Attributes
+    ----------
+    found : object
+        Aligned frames, or the detections of a photo.
+    remarks : list of str
+        What a warning should say of it.
+    failed : bool
+        Whether it could not be used at all.
+    """
+
+    found: Any
+    remarks: list[str] = field(default_factory=list)
+    failed: bool = False
+
+
+def align_samples(
+    settings: FaceSettings, samples: Sequence[Any], numbers: Sequence[int]
+) -> list[Outcome]:
+    """Find the aligned frames of each sample: uint8 arrays (n_frames, height, width, 3).
+
+    Parameters
+    ----------
+    settings : FaceSettings
+    samples : sequence
+        Photos and clips.
+    numbers : sequence of int
+        What messages call the samples.
+
+    Raises
+    ------
+    PersonaAffectError
+        If the settings say so, for the first sample that cannot be used.
+    """
+    return _Batch(settings, samples, numbers).align()
+
+
+def detect_samples(
+    settings: FaceSettings, samples: Sequence[Any], numbers: Sequence[int]
+) -> list[Outcome]:
+    """Find the faces in each photo, `Detections`; as `align_samples`."""
+    return _Batch(settings, samples, numbers).detect()
+
+
+def warn_of_remarks(samples: Sequence[Any], outcomes: Sequence[Outcome]) -> None:
+    """Warn once, in the name of the public method that calls this, of all that was noticed."""
+    notes = [
+        f"sample {i} ({describe(sample)}): {remark}"
+        for i, (sample, outcome) in enumerate(zip(samples, outcomes, strict=True))
+        for remark in outcome.remarks
+    ]
+    if notes:
+        listing = "\n".join(f"- {note}" for note in notes)
+        warn_user(
+            f"{len(notes)} of {len(samples)} samples were not read in full:\n{listing}",
+            MediaWarning,
+        )
+
+
+class _Batch:
+    """Some samples, and what is known of each so far."""
+
+    def __init__(
+        self, settings: FaceSettings, samples: Sequence[Any], numbers: Sequence[int]
+    ) -> None:
+        self._settings, self._samples, self._numbers = settings, samples, numbers
+        self._outcomes = [Outcome(None) for _ in samples]
+
+    def align(self) -> list[Outcome]:
+        settings = self._settings
+        none = np.empty((0, *settings.size, 3), np.uint8)
+        clips = [[none] for _ in self._samples]
+        frames = self._read(clips=True)
+        while batch := list(islice(frames, settings.batch_size)):
+            for row, image, faces in self._look(batch):
+                if len(faces) > 0:
+                    best = settings.select_face(faces, image)
+                    clips[row].append(settings.align(image, faces.landmarks[[best]]))
+        for clip, outcome in zip(clips, self._outcomes, strict=True):
+            outcome.found = none if outcome.failed else np.concatenate(clip)
+        return self._outcomes
+
+    def detect(self) -> list[Outcome]:
+        for outcome in self._outcomes:
+            outcome.found = Detections.none()
+        for row, _, faces in self._look(list(self._read(clips=False))):
+            self._outcomes[row].found = faces
+        return self._outcomes
+
+    def _read(self, *, clips: bool) -> Iterator[_Frame]:
+        """Yield every frame of every sample that can be read."""
+        for row, source in enumerate(self._samples):
+            remarks = self._outcomes[row].remarks
+            try:
+                if not is_clip(source):
+                    yield row, open_photo(source)
+                elif clips:
+                    for frame in sample_frames(source, self._settings.n_frames, remarks):
+                        yield row, frame.image
+                else:
+                    raise InvalidImageError("it is a clip; `detect` takes photos only.")
+            # Decoders, and objects that only look like photos, raise what they like.
+            except Exception as error:
+                self._fail(row, error)
+
+    def _look(self, frames: Sequence[_Frame]) -> Iterator[tuple[int, Image, Detections]]:
+        """Find the faces of some frames together."""
+        try:
+            found = self._settings.detect([image for _, image in frames])
+        except (MemoryError, RuntimeError, cv2.error) as error:
+            if len(frames) > 1:
+                # One of them, perhaps too large, must not cost the others.
+                for frame in frames:
+                    yield from self._look([frame])
+            else:
+                self._fail(frames[0][0], error)
+            return
+        for (row, image), faces in zip(frames, found, strict=True):
+            yield row, image, faces
+
+    def _fail(self, row: int, error: Exception) -> None:
+        """Raise an error in the name of its sample, or keep it as a remark."""
+        reason = str(error)
+        kind: type[PersonaAffectError]
+        if isinstance(error, PersonaAffectError):
+            kind = type(error)
+        elif isinstance(error, MemoryError):
+            kind, reason = MediaLimitError, f"it does not fit into memory ({reason})."
+        else:
+            kind, reason = MediaReadError, f"it cannot be used: {type(error).__name__}: {reason}"
+        if self._settings.on_error == "raise":
+            name = f"sample {self._numbers[row]} ({describe(self._samples[row])})"
+            raise kind(f"{name}: {reason}") from error
+        outcome = self._outcomes[row]
+        outcome.remarks[:] = [reason]
+        outcome.failed = True

@@ -1,0 +1,158 @@
+"""Faces through a store: what it has is read, the rest is aligned once and put there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ..media import FrameSequence, is_clip, open_photo, segment_centres
+from ._batches import Outcome
+from ._settings import FaceSettings
+from ._store import Entry, FaceStore
+
+
+def align_through_store(
+    folder: str | os.PathLike[str],
+    settings: FaceSettings,
+    samples: Sequence[Any],
+    run: Callable[[Sequence[int]], Iterator[tuple[int, Outcome]]],
+    verbose: bool,
+) -> list[Outcome]:
+    """Align what the store does not have, put it there, and read all from there.
+
+    Parameters
+    ----------
+    folder : path-like
+        Of the store.
+    settings : FaceSettings
+    samples : sequence
+        As :meth:`FaceAligner.transform` takes them.
+    run : callable
+        ``run(rows)`` aligns the samples of those rows, and yields each row with its outcome.
+    verbose : bool
+        Show a progress bar.
+    """
+    store = FaceStore(folder, settings.identity(), settings.size)
+    contents = read_contents(samples, settings.n_frames, verbose)
+    # Equal samples are aligned once; what cannot be read has no content, and stays by itself.
+    keys = [i if content is None else content.key for i, content in enumerate(contents)]
+    todo = {key: i for i, key in reversed(list(enumerate(keys))) if str(key) not in store}
+    fresh: dict[int | str, Outcome] = {}
+    storable: list[Entry] = []
+    try:
+        for i, outcome in run(sorted(todo.values())):
+            content = contents[i]
+            if (
+                content is None
+                or outcome.failed
+                or not is_unchanged(samples[i], content, settings.n_frames)
+            ):
+                fresh[keys[i]] = outcome
+                continue
+            storable.append((content.key, outcome.found, outcome.remarks))
+            if len(storable) == settings.batch_size:
+                full, storable = storable, []
+                store.add(full)
+    finally:
+        # Also what was aligned before a sample that cannot be read.
+        store.add(storable)
+        store.close()
+    return [fresh[key] if key in fresh else _stored(store, str(key)) for key in keys]
+
+
+def _stored(store: FaceStore, key: str) -> Outcome:
+    clip, remarks = store.get(key)
+    return Outcome(clip, list(remarks))
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a sample is made of.
+
+    Attributes
+    ----------
+    key : str
+        SHA-256 sum of its content.
+    stamps : tuple
+        Size and time of its files, to see whether they changed since.
+    """
+
+    key: str
+    stamps: tuple[tuple[int, int], ...]
+
+
+def read_contents(
+    samples: Sequence[Any], n_frames: int | None, verbose: bool
+) -> list[Content | None]:
+    """Compute a key of each sample's content; None for those that cannot be read.
+
+    Parameters
+    ----------
+    samples : sequence
+        As :meth:`FaceAligner.transform` takes them.
+    n_frames : int or None
+        Of a sequence of files, those that will be looked at are read.
+    verbose : bool
+        Show a progress bar.
+    """
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda sample: _read_content(sample, n_frames), samples)
+        return list(tqdm(found, "reading", len(samples), disable=not verbose))
+
+
+def is_unchanged(sample: Any, content: Content, n_frames: int | None) -> bool:
+    """Return whether the sample's files are still those whose content was read."""
+    try:
+        return _stamps(_files(sample, n_frames)) == content.stamps
+    except OSError:
+        return False
+
+
+def _read_content(sample: Any, n_frames: int | None) -> Content | None:
+    """Read a sample and compute its key; the aligner reports whatever is wrong with it."""
+    try:
+        kind = "clip" if is_clip(sample) else "photo"
+        files = _files(sample, n_frames)
+        stamps = _stamps(files)
+        total = hashlib.sha256(f"{kind} {len(files)}".encode())
+        for path in files:
+            with open(path, "rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+        if not files:
+            if isinstance(sample, Image.Image):
+                sample = open_photo(sample)
+            if isinstance(sample, np.ndarray):
+                total.update(f" {sample.dtype.str} {sample.shape}".encode())
+                sample = np.ascontiguousarray(sample)
+            total.update(sample.data if isinstance(sample, np.ndarray) else sample)
+    except Exception:
+        return None
+    return Content(total.hexdigest(), stamps)
+
+
+def _files(sample: Any, n_frames: int | None) -> list[str]:
+    if isinstance(sample, FrameSequence):
+        n = len(sample.paths)
+        chosen = range(n) if n_frames is None or n == 0 else segment_centres(n, n_frames)
+        files = [sample.paths[i] for i in chosen]
+    elif isinstance(sample, str | os.PathLike):
+        files = [os.fspath(sample)]
+    else:
+        return []
+    # A pipe or a device could block for ever.
+    if not files or not all(os.path.isfile(path) for path in files):
+        raise FileNotFoundError
+    return files
+
+
+def _stamps(files: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    stats = [os.stat(path) for path in files]
+    return tuple((stat.st_size, stat.st_mtime_ns) for stat in stats)

@@ -1,0 +1,142 @@
+"""All that decides which faces come out of a frame, and how they are cut out: one path for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .._device import resolve_device
+from ..exceptions import InvalidImageError
+from ..media import describe
+from ._alignment import align_face
+from ._detections import Detections
+from ._mtcnn import detect_faces, follow_faces
+from ._mtcnn_networks import weights_digest
+from ._templates import Template
+
+Image = npt.NDArray[np.uint8]
+
+#: Raise it with whatever makes other pixels of the same sample: stored faces are aligned again.
+ALIGNMENT = 1
+
+
+def _largest(faces: Detections, height: int, width: int) -> npt.NDArray[np.floating]:
+    return (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(axis=1)
+
+
+def _most_confident(faces: Detections, height: int, width: int) -> npt.NDArray[np.floating]:
+    return faces.scores
+
+
+def _most_central(faces: Detections, height: int, width: int) -> npt.NDArray[np.floating]:
+    centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
+    return -np.hypot(*(centres - np.array([width, height]) / 2).T)
+
+
+#: Ways to choose among the faces of a frame: the highest value is taken.
+SELECTORS: dict[str, Callable[[Detections, int, int], npt.NDArray[np.floating]]] = {
+    "largest": _largest,
+    "confident": _most_confident,
+    "centre": _most_central,
+}
+
+
+@dataclass(frozen=True)
+class FaceSettings:
+    """The checked parameters of a :class:`persona_affect.FaceAligner`, for itself and its workers.
+
+    Attributes
+    ----------
+    template : Template
+        The template itself, which other processes need not have registered.
+    n_frames, select, margin, min_face_size, thresholds, on_error, batch_size, device
+        As of :class:`persona_affect.FaceAligner`.
+    """
+
+    template: Template
+    n_frames: int | None
+    select: str
+    margin: float
+    min_face_size: float
+    thresholds: tuple[float, float, float]
+    on_error: str
+    batch_size: int
+    device: str
+
+    def detect(self, images: Sequence[Image]) -> list[Detections]:
+        """Find all faces of each image."""
+        return detect_faces(
+            _check_images(images),
+            min_face_size=self.min_face_size,
+            thresholds=self.thresholds,
+            device=resolve_device(self.device),
+        )
+
+    def follow(
+        self, images: Sequence[Image], boxes: Sequence[npt.NDArray[np.floating]]
+    ) -> list[Detections]:
+        """Find faces again near the boxes of each image."""
+        return follow_faces(
+            _check_images(images),
+            boxes,
+            thresholds=self.thresholds,
+            device=resolve_device(self.device),
+        )
+
+    def select_face(self, faces: Detections, image: Image) -> int:
+        """Choose one of the faces of an image; there is at least one."""
+        height, width = image.shape[:2]
+        return int(np.argmax(SELECTORS[self.select](faces, height, width)))
+
+    def align(self, image: Image, landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+        """Cut aligned faces (n, height, width, 3) out of an image, by landmarks (n, 5, 2)."""
+        (image,) = _check_images([image])
+        faces = np.empty((len(landmarks), *self.size, 3), np.uint8)
+        for face, points in zip(faces, landmarks, strict=True):
+            face[:] = align_face(image, points, self.template, self.margin)
+        return faces
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of an aligned face."""
+        return self.template.height, self.template.width
+
+    def identity(self) -> dict[str, Any]:
+        """Describe what decides pixels, and which algorithm makes them, in what JSON knows."""
+        return {
+            "alignment": ALIGNMENT,
+            "detector": weights_digest(),
+            "template": asdict(self.template),
+            "n_frames": None if self.n_frames is None else int(self.n_frames),
+            "select": self.select,
+            "margin": float(self.margin),
+            "min_face_size": float(self.min_face_size),
+            "thresholds": [float(threshold) for threshold in self.thresholds],
+        }
+
+
+def _check_images(images: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.uint8]]:
+    """Return frames as a list, or say which is none.
+
+    Raises
+    ------
+    InvalidImageError
+        Naming the first that is no frame.
+    """
+    for i, image in enumerate(images):
+        if (
+            not isinstance(image, np.ndarray)
+            or image.dtype != np.uint8
+            or image.ndim != 3
+            or image.shape[2] != 3
+            or image.size == 0
+        ):
+            raise InvalidImageError(
+                f"image {i} ({describe(image)}) must be a uint8 array (H, W, 3); `detect` and "
+                "`transform` read photos and clips of all kinds."
+            )
+    return list(images)
