@@ -1,4 +1,4 @@
-"""`persona-affect live`: annotate a camera while it runs."""
+"""`persona-affect live`: a camera, annotated while it runs."""
 
 import os
 import sys
@@ -34,16 +34,14 @@ def live(
     ] = 5,
     smooth: Annotated[
         float,
-        typer.Option(
-            min=0.0, metavar="SECONDS", help="Time of smoothing along each track; 0 for none."
-        ),
+        typer.Option(min=0.0, metavar="SECONDS", help="Smooth along each track; 0 does not."),
     ] = 0.3,
 ) -> None:
     """Annotate a camera in a window, live.
 
-    The newest frame is always annotated: if prediction is slower than the camera, frames are
-    dropped, not delayed. The window shows the age of the picture, the predictions a second, and
-    the number of dropped frames. Press q or Esc to quit.
+    Always the newest frame is annotated: where prediction is slower than the camera, frames are
+    dropped rather than delayed. The window says how old the picture is, how many predictions a
+    second there are, and how many frames were dropped. Press q or Esc to quit.
 
     [bold]Example[/]
 
@@ -67,7 +65,7 @@ def live(
 
 
 class NewestFrame:
-    """Holds the newest frame of a stream; a frame that was not taken in time is dropped.
+    """Holds the newest frame of a stream; those that nobody took in time are dropped.
 
     Parameters
     ----------
@@ -89,7 +87,7 @@ class NewestFrame:
         self._thread: threading.Thread | None = None
 
     def read(self, frames: "Iterator[Picture]") -> None:
-        """Read a stream in its own thread, to its end or until `stop`."""
+        """Read a stream in a thread of its own, to its end or until `stop`."""
 
         def run() -> None:
             try:
@@ -98,7 +96,7 @@ class NewestFrame:
                     if self._ended:
                         break
             except Exception as error:
-                # `take` raises it in the thread that waits for frames.
+                # It belongs to whoever waits for frames.
                 self._error = error
             finally:
                 close = getattr(frames, "close", None)
@@ -110,7 +108,7 @@ class NewestFrame:
         self._thread.start()
 
     def put(self, image: "Picture") -> None:
-        """Replace the stored frame."""
+        """Replace the frame held."""
         with self._changed:
             self.n_read += 1
             self.n_dropped += self._held is not None
@@ -118,18 +116,18 @@ class NewestFrame:
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Mark the end of the stream."""
+        """Say that no frame comes any more."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     def take(self) -> "tuple[float, Picture] | None":
-        """Wait for a new frame, and return its time and image; None at the end of the stream.
+        """Wait for a frame that was not taken yet: when it came, and itself; None at the end.
 
         Raises
         ------
         Exception
-            The error that ended the stream, if there was one.
+            What ended the stream, if it was an error.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._held is not None or self._ended)
@@ -152,14 +150,14 @@ class Meter:
         self._shown: deque[tuple[float, float]] = deque()
 
     def add(self, came: float, shown: float) -> None:
-        """Add a frame, with the times when it came and when it was shown."""
+        """Count a frame that came at one time and was shown at another."""
         self._shown.append((came, shown))
         while self._shown[0][1] < shown - _WINDOW:
             self._shown.popleft()
 
     @property
     def latency(self) -> float:
-        """Mean seconds between the arrival and the display of a frame; 0 before the first."""
+        """Mean seconds from a frame's coming to its showing; 0 before the first."""
         return sum(shown - came for came, shown in self._shown) / max(len(self._shown), 1)
 
     @property
@@ -185,7 +183,7 @@ def annotate_live(
     ranges : dict
         As of :func:`persona_affect.annotation.target_ranges`.
     show : callable
-        Takes an RGB picture, and returns whether to continue.
+        Takes an RGB picture, and says whether to go on.
     clock : callable
         The one of `newest`.
 
@@ -206,15 +204,15 @@ def annotate_live(
             f"apparent impressions | {1000 * meter.latency:.0f} ms | {meter.rate:.1f} a second | "
             f"{newest.n_dropped} of {newest.n_read} frames dropped"
         )
-        is_open = show(draw_faces(image, rows, ranges, caption=caption))
+        going_on = show(draw_faces(image, rows, ranges, caption=caption))
         meter.add(came, clock())
-        if not is_open:
+        if not going_on:
             break
     return meter
 
 
 def check_display() -> None:
-    """Check that a window can open; otherwise OpenCV's toolkit ends the whole process.
+    """See that a window can open; OpenCV's toolkit would end the whole process.
 
     Raises
     ------
@@ -240,6 +238,6 @@ def _show(picture: "Picture") -> bool:
         closed = cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1
     except cv2.error as error:
         raise OSError(
-            f"OpenCV cannot open a window ({error}); was opencv-python-headless installed over it?"
+            f"OpenCV opens no window ({error}); is opencv-python-headless installed over it?"
         ) from error
     return not closed and key not in (27, ord("q"))

@@ -9,6 +9,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from persona_affect._device import resolve_device
+from persona_affect._random import OwnRandomness
 from persona_affect._sklearn import Interval, StrOptions, fit_context
 from persona_affect.networks import UNET_LEVELS, DynamicsUNet
 
@@ -26,7 +27,6 @@ from ._state import (
     take,
     unpack_table,
 )
-from ._training import seeded_torch
 
 #: Persons whose gradients the whitening is estimated from; for few channels this is enough.
 _WHITENING_PERSONS = 64
@@ -93,7 +93,8 @@ class PersonDynamicsEncoder(DynamicsTransform):
         ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU if there is one.
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation and batches. On a CPU the same seed gives the same model, bit by bit,
-        on one machine.
+        also beside other fits in threads and processes, if torch uses as many threads in each.
+        (joblib gives its processes fewer, unless ``inner_max_num_threads`` is set.)
     verbose : int, default=0
         1 shows progress bars, in training with the loss and the held-out accuracy.
 
@@ -249,29 +250,32 @@ class PersonDynamicsEncoder(DynamicsTransform):
         self._check_sizes()
         rng = check_random_state(self.random_state)
         device = resolve_device(self.device)
-        with seeded_torch(rng.randint(2**31 - 1), device):
+        randomness = OwnRandomness(rng.randint(2**31 - 1))
+        with randomness:
             net = self._make_network().to(device)
-            persons = [
-                [prepare_clip(clip, self.image_size).to(device) for clip in clips]
-                for clips in read_persons(X, net, self.image_size, "left out of the training")
-                if clips
-            ]
-            train_set, held_out = hold_out(
-                persons, self.validation_fraction if self.early_stopping else None, rng
-            )
-            self.history_ = train_generic(
-                net,
-                [clip for clips in train_set for clip in clips],
-                [clip for clips in held_out for clip in clips],
-                max_epochs=self.max_epochs,
-                batch_size=self.batch_size,
-                windows_per_clip=self.windows_per_clip,
-                learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay,
-                margin=self.margin,
-                patience=self.n_iter_no_change,
-                verbose=bool(self.verbose),
-            )
+        persons = [
+            [prepare_clip(clip, self.image_size).to(device) for clip in clips]
+            for clips in read_persons(X, net, self.image_size, "left out of the training")
+            if clips
+        ]
+        train_set, held_out = hold_out(
+            persons, self.validation_fraction if self.early_stopping else None, rng
+        )
+        self.history_ = train_generic(
+            net,
+            [clip for clips in train_set for clip in clips],
+            [clip for clips in held_out for clip in clips],
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            windows_per_clip=self.windows_per_clip,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            margin=self.margin,
+            patience=self.n_iter_no_change,
+            # Of the CPU, so that a seed means the same windows on every device.
+            generator=randomness.generator("cpu"),
+            verbose=bool(self.verbose),
+        )
         # Without gradients of the training, which copies and pickles do not need.
         net.requires_grad_(False).zero_grad()
         self.whitening_ = (

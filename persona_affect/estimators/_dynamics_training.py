@@ -34,6 +34,7 @@ def train_generic(
     weight_decay: float,
     margin: float,
     patience: int,
+    generator: torch.Generator,
     verbose: bool,
 ) -> pd.DataFrame:
     """Train the generic U-net in place, on all scales together.
@@ -52,6 +53,8 @@ def train_generic(
     margin : float
         Margin of the rank loss.
     patience : int
+    generator : torch.Generator
+        Draws batches and windows.
     verbose : bool
 
     Returns
@@ -81,8 +84,8 @@ def train_generic(
         start = time.perf_counter()
         net.train()
         losses = []
-        for batch in torch.randperm(len(clips)).split(batch_size):
-            loss = _batch_loss(net, [clips[i] for i in batch], windows_per_clip, margin)
+        for batch in torch.randperm(len(clips), generator=generator).split(batch_size):
+            loss = _batch_loss(net, [clips[i] for i in batch], windows_per_clip, margin, generator)
             if not torch.isfinite(loss):
                 raise TrainingDivergedError(
                     f"The loss became {loss.item()} in epoch {epoch + 1}; "
@@ -115,14 +118,17 @@ def train_generic(
 
 
 def _batch_loss(
-    net: DynamicsUNet, clips: Sequence[Tensor], windows_per_clip: int, margin: float
+    net: DynamicsUNet,
+    clips: Sequence[Tensor],
+    windows_per_clip: int,
+    margin: float,
+    generator: torch.Generator,
 ) -> Tensor:
     """Compute the rank loss of random windows, mean over all, with the penalty of the maps."""
-    # Drawn on the CPU, so that a seed gives the same windows on every device.
-    centres = [
-        (torch.randperm(len(clip) - 2 * net.margin)[:windows_per_clip] + net.margin).to(clip.device)
-        for clip in clips
-    ]
+    centres = []
+    for clip in clips:
+        order = torch.randperm(len(clip) - 2 * net.margin, generator=generator)
+        centres.append((net.margin + order[:windows_per_clip]).to(clip.device))
     maps = compute_maps(net, clips, centres)
     terms = []
     parts = maps.split([len(at) for at in centres])

@@ -1,6 +1,7 @@
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -252,6 +253,21 @@ def test_eight_threads_describe_as_one_does(encoder, clips):
         threaded = list(pool.map(describe, range(8)))
     np.testing.assert_array_equal(threaded, serial)
     assert all(parameter.grad is None for parameter in encoder.net_.parameters())
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_fits_beside_others_are_those_made_alone(backend, clips):
+    def fit(seed):
+        model = _small(random_state=seed, early_stopping=seed > 0).fit(clips.data[:6])
+        return model.transform(clips.data[:1])
+
+    alone = [fit(seed) for seed in range(3)]
+    state = torch.get_rng_state()
+    threads = {"inner_max_num_threads": 1} if backend == "loky" else {}
+    with joblib.parallel_config(backend=backend, n_jobs=3, **threads):
+        together = joblib.Parallel()(joblib.delayed(fit)(seed) for seed in range(3))
+    np.testing.assert_array_equal(together, alone)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_samples_without_a_face(encoder, clips):
