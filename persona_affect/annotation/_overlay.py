@@ -1,4 +1,4 @@
-"""Faces marked in a picture: boxes, numbers, and a bar a target."""
+"""Drawing faces into a picture: boxes, numbers, and a bar for each target."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +16,8 @@ Picture = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
 
-#: Okabe and Ito's colours, which people of any colour vision tell apart (jfly.uni-koeln.de/color),
-#: those first that differ most.
+#: Colours of Okabe and Ito, which people with any colour vision can distinguish
+#: (jfly.uni-koeln.de/color); those that differ most come first.
 COLOURS: Final[tuple[Colour, ...]] = (
     (86, 180, 233),
     (230, 159, 0),
@@ -31,7 +31,8 @@ _WHITE: Final[Colour] = (255, 255, 255)
 _BLACK: Final[Colour] = (0, 0, 0)
 _GREY: Final[Colour] = (110, 110, 110)
 
-#: Text height in pixels: what still can be read, and the part of the picture's shorter side.
+#: Text height: the smallest readable one, in pixels, and the fraction of the picture's shorter
+#: side.
 _SMALLEST_TEXT, _TEXT_SHARE = 11, 1 / 34
 
 
@@ -42,21 +43,21 @@ def draw_faces(
     *,
     caption: str = "apparent impressions",
 ) -> Picture:
-    """Mark faces: a box and number in the colour of the face, and a bar and number a target.
+    """Mark faces: a box and a number in the colour of the face, and a bar for each target.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3)
-        RGB; it is not changed. Text is legible from about 240 pixels on; on smaller pictures, and
-        where bars do not fit, boxes and numbers remain.
+        RGB; it is not changed. Text is readable from about 240 pixels on. On smaller pictures, and
+        if bars do not fit, only boxes and numbers are drawn.
     rows : iterable of mappings
-        One a face, as of :meth:`persona_affect.FrameAnnotator.annotate`; those without a face are
-        passed over.
+        One for each face, as :meth:`persona_affect.FrameAnnotator.annotate` yields them; rows
+        without a face are skipped.
     targets : mapping of str to (float, float), or sequence of str
         Which targets, and the values at which bars are empty and full; see `target_ranges`. By
         default -1 to 1 for arousal and valence, and 0 to 1.
     caption : str, default="apparent impressions"
-        What stands in the corner: predictions are no facts about people.
+        Text in the corner: predictions are not facts about people.
 
     Returns
     -------
@@ -78,7 +79,7 @@ def draw_faces(
         x, y = _place(panel.shape[:2], _box(row), taken, (height, width), size // 2)
         taken.append((x, y, x + panel.shape[1], y + panel.shape[0]))
         part = canvas[y : y + panel.shape[0], x : x + panel.shape[1]]
-        # Dark glass: the picture shows through it, and white text stays legible on it.
+        # The background is darkened, so that white text on it is readable.
         glass = part // np.uint8(4)
         part[:] = np.where(panel[..., 3:] > 0, _mix(glass, panel), glass)
     if caption:
@@ -100,13 +101,13 @@ def _draw_box(canvas: Picture, box: Box, face: int, size: int) -> None:
     x1, y1, x2, y2 = box
     colour = COLOURS[face % len(COLOURS)]
     stroke = max(2, size // 6)
-    # A dark rim keeps the colour apart from any background.
+    # A dark border makes the colour visible on any background.
     cv2.rectangle(canvas, (x1, y1), (x2, y2), _BLACK, stroke + 2)
     cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, stroke)
     mask = _text(str(face), size)
     pad = max(2, size // 4)
     tab_height, tab_width = mask.shape[0] + pad, mask.shape[1] + 2 * pad
-    # Above the box, or in it where the picture ends.
+    # Above the box, or inside it at the top of the picture.
     top = y1 - tab_height if y1 >= tab_height else max(y1, 0)
     left = max(x1 - stroke // 2, 0)
     cv2.rectangle(canvas, (left, top), (left + tab_width, top + tab_height), colour, cv2.FILLED)
@@ -123,7 +124,7 @@ def _panel(row: Mapping[str, Any], ranges: Mapping[str, tuple[float, float]], si
         name: _text(format_value(row[name], ends[1] - ends[0]), size)
         for name, ends in ranges.items()
     }
-    # As wide as the widest number may get, so that the panel does not jump from frame to frame.
+    # As wide as the widest possible number, so that the width does not change between frames.
     digits = max(
         _text(format_value(end, ends[1] - ends[0]), size).shape[1]
         for ends in ranges.values()
@@ -149,7 +150,7 @@ def _panel(row: Mapping[str, Any], ranges: Mapping[str, tuple[float, float]], si
 def _place(
     shape: tuple[int, ...], box: Box, taken: Sequence[Box], picture: tuple[int, int], gap: int
 ) -> tuple[int, int]:
-    """Find where a panel hides least: beside, below or above its face."""
+    """Find the place where a panel hides the least: beside, below or above its face."""
     (height, width), (x1, y1, x2, y2) = shape, box
     rows, columns = picture
     inside = {
@@ -178,7 +179,7 @@ def _mix(under: Picture, over: Picture) -> Picture:
 
 
 def _write(canvas: Picture, mask: Picture, x: int, y: int, colour: Colour) -> None:
-    """Lay text over RGB, or into RGB with opacity; what lies outside is cut off."""
+    """Draw text on RGB, or into RGB with opacity; parts outside the picture are ignored."""
     height, width = canvas.shape[:2]
     x0, y0 = max(x, 0), max(y, 0)
     mask = mask[y0 - y : max(height - y, 0), x0 - x : max(width - x, 0)]
@@ -195,7 +196,7 @@ def _write(canvas: Picture, mask: Picture, x: int, y: int, colour: Colour) -> No
 
 @lru_cache(maxsize=4096)
 def _text(text: str, size: int) -> Picture:
-    """Draw a line of text: its opacity, (h, w), of the same height for any text."""
+    """Draw a line of text as opacity, (h, w), with the same height for any text."""
     font = _font(size)
     ascent, descent = font.getmetrics()
     canvas = Image.new("L", (max(1, math.ceil(font.getlength(text))), ascent + descent))

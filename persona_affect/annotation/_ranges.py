@@ -1,4 +1,4 @@
-"""Over which range of ratings a target is shown, and with how many digits: the same everywhere."""
+"""Ranges over which targets are shown, and the digits of their values."""
 
 import math
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from persona_affect._sklearn import final_step
 from persona_affect.metrics import EMOTION_NAMES
 
-#: Standard deviations to each side of the mean rating that are shown.
+#: Ranges extend this many standard deviations to each side of the mean rating.
 REACH: Final = 3.0
 
 
@@ -25,8 +25,8 @@ def target_ranges(model: BaseEstimator) -> dict[str, tuple[float, float]]:
     Returns
     -------
     dict of str to (float, float)
-        Three standard deviations to both sides of the mean rating in the training set, where the
-        model knows them; else [-1, 1] for arousal and valence, and [0, 1].
+        Three standard deviations to both sides of the mean rating in the training set, if the
+        model has them; otherwise [-1, 1] for arousal and valence, and [0, 1] for others.
     """
     final = final_step(model)
     names = [str(name) for name in final.target_names_]
@@ -47,12 +47,12 @@ def rating_range(mean: float, std: float) -> tuple[float, float] | None:
 
 
 def default_ranges(names: Iterable[str]) -> dict[str, tuple[float, float]]:
-    """Return the ranges of targets of which no ratings are known."""
+    """Return ranges for targets without known ratings."""
     return {name: (-1.0, 1.0) if name in EMOTION_NAMES else (0.0, 1.0) for name in names}
 
 
 def format_value(value: float, spread: float | None) -> str:
-    """Format a value with about a hundred steps to `spread`; three digits if that is None."""
+    """Format a value in steps of about a hundredth of `spread`; three digits if that is None."""
     if not math.isfinite(value):
         return "-"
     if spread is None:

@@ -1,4 +1,4 @@
-"""What `train` and `evaluate` share: data sets by options, and help on all that is registered."""
+"""Shared by `train` and `evaluate`: loading data sets, and help on registered names."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class RegistryCommand(TyperCommand):
-    """A command whose help lists data sets and backbones, those of other packages included.
+    """A command whose help lists data sets and backbones, also those of other packages.
 
-    ``{formats}`` and ``{backbones}`` in the help of an option are replaced by names, and what is
-    known of each format follows at the end. This is done when the help is shown, and not before:
+    ``{formats}`` and ``{backbones}`` in the help of an option are replaced by names, and a
+    description of each format follows at the end. This is done only when the help is shown, because
     the registries import torch.
     """
 
@@ -107,7 +107,7 @@ def find_template(backbone: str | None) -> str:
     Raises
     ------
     ValueError
-        If the name is not registered, or the backbone takes no faces that FaceAligner makes.
+        If the name is not registered, or the backbone does not take faces from FaceAligner.
     """
     from persona_affect import JointAffectEstimator
     from persona_affect.networks import get_backbone_spec
@@ -115,5 +115,5 @@ def find_template(backbone: str | None) -> str:
     name = backbone or str(JointAffectEstimator().backbone)
     template = get_backbone_spec(name).template
     if template is None:
-        raise ValueError(f"--backbone {name} takes no faces that are aligned to a template.")
+        raise ValueError(f"--backbone {name} does not take faces that are aligned to a template.")
     return template

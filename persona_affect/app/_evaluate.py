@@ -1,4 +1,4 @@
-"""`persona-affect evaluate`: how well a model does on a data set."""
+"""`persona-affect evaluate`: scores of a model on a data set."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +31,7 @@ def evaluate(
     model: Annotated[
         Path,
         typer.Argument(
-            help="A model file that `train` wrote, or a folder of them; or bundled.",
+            help="A model file that `train` wrote, or a folder of such files; or bundled.",
             show_default=False,
         ),
     ],
@@ -47,31 +47,33 @@ def evaluate(
     option: Option = None,
     split: Annotated[
         str | None,
-        typer.Option(help="Score on one official part alone: train, val or test."),
+        typer.Option(help="Score only on one official part: train, val or test."),
     ] = None,
     cache: Cache = None,
     n_jobs: Jobs = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="With --protocol, a folder for results; else a CSV file of the table."),
+        typer.Option(
+            help="With --protocol, a folder for results; otherwise a CSV file for the table."
+        ),
     ] = None,
     seed: Seed = 0,
     protocol: Protocol = None,
     calibrate: Calibrate = False,
     resamples: Resamples = 1000,
 ) -> None:
-    """Score a model: accuracy (1 - MAE), CCC, Pearson's r and RMSE beside a constant.
+    """Score a model: accuracy (1 - MAE), CCC, Pearson's r and RMSE, compared with a constant.
 
     On one set:
 
         persona-affect evaluate model.safetensors DATA --split test
 
-    As the paper does, on the test parts of two:
+    As in the paper, on the test parts of two:
 
         persona-affect evaluate results --protocol persemon --personality FI --emotion VA
 
-    Intervals are from a bootstrap over groups: videos, clips, persons. A sample without a face
-    counts as the training mean.
+    Confidence intervals come from a bootstrap over groups: videos, clips, persons. A sample without
+    a face counts as predicted by the training mean.
     """
     if protocol not in (None, "persemon"):
         raise ValueError(f"--protocol {protocol} is unknown; there is persemon.")
@@ -106,7 +108,7 @@ def _load(path: Path, cache: Path | None, n_jobs: int | None) -> dict[str, Any]:
     else:
         files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
         if not files:
-            raise ValueError(f"{path} holds no model: no file *.safetensors.")
+            raise ValueError(f"{path} contains no model: no file *.safetensors.")
         models = {file.stem: load_photo_model(file) for file in files}
     for name, model in models.items():
         if not hasattr(model[-1], "target_means_"):

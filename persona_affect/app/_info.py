@@ -1,4 +1,4 @@
-"""`persona-affect info`: what runs here, and what the model is."""
+"""`persona-affect info`: versions, devices, and the description of a model."""
 
 import platform
 import sys
@@ -15,7 +15,7 @@ _EXTRAS = ("gradio", "trackers", "pyarrow")
 
 
 def info(model: ModelOption = None) -> None:
-    """Show versions, devices and what the model says of itself.
+    """Show versions, devices and the description of a model.
 
     [bold]Example[/]
 
@@ -23,7 +23,7 @@ def info(model: ModelOption = None) -> None:
     """
     from persona_affect.persistence import read_model_info
 
-    # First, so that a wrong call ends without half an answer.
+    # First, so that a wrong call does not print half of the output.
     card = read_model_info(model)
     console = OutputConsole()
     console.print(_versions())
@@ -59,7 +59,7 @@ def _card(card: dict[str, Any]) -> Table:
     targets = card.get("target_names", [])
     table.add_row("targets", escape(", ".join(targets)))
     polarity = card.get("polarity", {})
-    # Those that say no more than what all say are left out.
+    # Only those that differ from the usual meaning are shown.
     usual = max(polarity.values(), key=list(polarity.values()).count, default="")
     for name, meaning in polarity.items():
         if meaning != usual:

@@ -1,4 +1,4 @@
-"""`persona-affect live`: a camera, annotated while it runs."""
+"""`persona-affect live`: annotate a camera while it runs."""
 
 import os
 import sys
@@ -34,14 +34,16 @@ def live(
     ] = 5,
     smooth: Annotated[
         float,
-        typer.Option(min=0.0, metavar="SECONDS", help="Smooth along each track; 0 does not."),
+        typer.Option(
+            min=0.0, metavar="SECONDS", help="Time of smoothing along each track; 0 for none."
+        ),
     ] = 0.3,
 ) -> None:
     """Annotate a camera in a window, live.
 
-    Always the newest frame is annotated: where prediction is slower than the camera, frames are
-    dropped rather than delayed. The window says how old the picture is, how many predictions a
-    second there are, and how many frames were dropped. Press q or Esc to quit.
+    The newest frame is always annotated: if prediction is slower than the camera, frames are
+    dropped, not delayed. The window shows the age of the picture, the predictions a second, and
+    the number of dropped frames. Press q or Esc to quit.
 
     [bold]Example[/]
 
@@ -65,7 +67,7 @@ def live(
 
 
 class NewestFrame:
-    """Holds the newest frame of a stream; those that nobody took in time are dropped.
+    """Holds the newest frame of a stream; a frame that was not taken in time is dropped.
 
     Parameters
     ----------
@@ -87,7 +89,7 @@ class NewestFrame:
         self._thread: threading.Thread | None = None
 
     def read(self, frames: "Iterator[Picture]") -> None:
-        """Read a stream in a thread of its own, to its end or until `stop`."""
+        """Read a stream in its own thread, to its end or until `stop`."""
 
         def run() -> None:
             try:
@@ -96,7 +98,7 @@ class NewestFrame:
                     if self._ended:
                         break
             except Exception as error:
-                # It belongs to whoever waits for frames.
+                # `take` raises it in the thread that waits for frames.
                 self._error = error
             finally:
                 close = getattr(frames, "close", None)
@@ -108,7 +110,7 @@ class NewestFrame:
         self._thread.start()
 
     def put(self, image: "Picture") -> None:
-        """Replace the frame held."""
+        """Replace the stored frame."""
         with self._changed:
             self.n_read += 1
             self.n_dropped += self._held is not None
@@ -116,18 +118,18 @@ class NewestFrame:
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Say that no frame comes any more."""
+        """Mark the end of the stream."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     def take(self) -> "tuple[float, Picture] | None":
-        """Wait for a frame that was not taken yet: when it came, and itself; None at the end.
+        """Wait for a new frame, and return its time and image; None at the end of the stream.
 
         Raises
         ------
         Exception
-            What ended the stream, if it was an error.
+            The error that ended the stream, if there was one.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._held is not None or self._ended)
@@ -150,14 +152,14 @@ class Meter:
         self._shown: deque[tuple[float, float]] = deque()
 
     def add(self, came: float, shown: float) -> None:
-        """Count a frame that came at one time and was shown at another."""
+        """Add a frame, with the times when it came and when it was shown."""
         self._shown.append((came, shown))
         while self._shown[0][1] < shown - _WINDOW:
             self._shown.popleft()
 
     @property
     def latency(self) -> float:
-        """Mean seconds from a frame's coming to its showing; 0 before the first."""
+        """Mean seconds between the arrival and the display of a frame; 0 before the first."""
         return sum(shown - came for came, shown in self._shown) / max(len(self._shown), 1)
 
     @property
@@ -183,7 +185,7 @@ def annotate_live(
     ranges : dict
         As of :func:`persona_affect.annotation.target_ranges`.
     show : callable
-        Takes an RGB picture, and says whether to go on.
+        Takes an RGB picture, and returns whether to continue.
     clock : callable
         The one of `newest`.
 
@@ -204,15 +206,15 @@ def annotate_live(
             f"apparent impressions | {1000 * meter.latency:.0f} ms | {meter.rate:.1f} a second | "
             f"{newest.n_dropped} of {newest.n_read} frames dropped"
         )
-        going_on = show(draw_faces(image, rows, ranges, caption=caption))
+        is_open = show(draw_faces(image, rows, ranges, caption=caption))
         meter.add(came, clock())
-        if not going_on:
+        if not is_open:
             break
     return meter
 
 
 def check_display() -> None:
-    """See that a window can open; OpenCV's toolkit would end the whole process.
+    """Check that a window can open; otherwise OpenCV's toolkit ends the whole process.
 
     Raises
     ------
@@ -238,6 +240,6 @@ def _show(picture: "Picture") -> bool:
         closed = cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1
     except cv2.error as error:
         raise OSError(
-            f"OpenCV opens no window ({error}); is opencv-python-headless installed over it?"
+            f"OpenCV cannot open a window ({error}); was opencv-python-headless installed over it?"
         ) from error
     return not closed and key not in (27, ord("q"))

@@ -1,4 +1,4 @@
-"""What several commands share: the model, and what is said beside predictions."""
+"""Shared by several commands: the model, and the note that is shown with predictions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-#: Shown once wherever predictions are shown.
+#: Shown with all predictions.
 CAVEAT = (
     "These are apparent impressions: what raters would say of these faces, not what people are."
 )
@@ -31,7 +31,7 @@ def load_photo_model(path: Path | None) -> "Pipeline":
     Raises
     ------
     ModelFormatError
-        If the file is no model, or the model starts from faces or numbers.
+        If the file is not a model, or the model takes aligned faces or numbers.
     """
     from persona_affect import load_model
     from persona_affect.annotation import check_photo_model

@@ -1,4 +1,4 @@
-"""How the page shows a model's numbers: in which order, and compared with what."""
+"""How the page shows numbers of a model: their order, scales and reference ratings."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -14,16 +14,16 @@ from persona_affect.inspection import RatingDistribution, find_circumplex_names
 
 @dataclass(frozen=True)
 class Scales:
-    """The targets of a model, and the ratings that they compare with.
+    """The targets of a model, and the ratings that they are compared with.
 
     Attributes
     ----------
     names : list of str
         In the order of predictions.
     mean, std : dict of str to float
-        Of the ratings that the model was trained on; NaN where unknown.
+        Mean and standard deviation of the training ratings; NaN if unknown.
     plane : (str, str) or None
-        The targets that stand for arousal and valence.
+        The two targets that are shown as arousal and valence.
     """
 
     names: list[str]
@@ -45,11 +45,11 @@ class Scales:
         )
 
     def known(self, name: str) -> bool:
-        """Whether the ratings' mean and spread are known."""
+        """Return whether the mean and spread of the ratings are known."""
         return rating_range(self.mean[name], self.std[name]) is not None
 
     def write(self, name: str, value: float) -> str:
-        """Write a value with as many digits as tell faces apart."""
+        """Format a value with as many digits as are useful to compare faces."""
         return format_value(value, self.std[name] if self.known(name) else None)
 
     def place(self, name: str, values: ArrayLike) -> NDArray[np.float64]:
@@ -59,7 +59,7 @@ class Scales:
         return np.clip((numbers - low) / (high - low), 0, 1)
 
     def rank(self, name: str, value: float) -> float:
-        """Rank a value among the ratings, taken for normal: 0 to 100."""
+        """Return the percentile of a value among the ratings, treated as normal: 0 to 100."""
         ratings = RatingDistribution([name], [self.mean[name]], [self.std[name]])
         return float(ratings.percentile([value])[0])
 

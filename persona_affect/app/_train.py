@@ -1,4 +1,4 @@
-"""`persona-affect train`: a model from a folder of data, or the paper's experiment from two."""
+"""`persona-affect train`: train a model on data sets, or run the experiment of the paper."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ Root = Annotated[
 Format = Annotated[
     str | None,
     typer.Option(
-        help="{formats}; recognised by the files if left out.",
+        help="{formats}; recognised from the files if left out.",
         rich_help_panel=_SETS,
     ),
 ]
@@ -37,20 +37,20 @@ EmotionFormat = Annotated[str | None, typer.Option(help="Its format.", rich_help
 Every = Annotated[
     int | None,
     typer.Option(
-        help="Of sets of frames, such as AFEW-VA and Aff-Wild: take every n-th frame.",
+        help="For sets of frames, such as AFEW-VA and Aff-Wild: use every n-th frame.",
         rich_help_panel=_SETS,
     ),
 ]
 FramesPerClip = Annotated[
     int | None,
     typer.Option(
-        help="Of sets of frames: take at most this many frames of a clip.", rich_help_panel=_SETS
+        help="For sets of frames: use at most this many frames of a clip.", rich_help_panel=_SETS
     ),
 ]
 FlipNeuroticism = Annotated[
     bool,
     typer.Option(
-        help="First Impressions' neuroticism is high for clips that look stable; turn it round.",
+        help="First Impressions' neuroticism is high for clips that look stable; reverse it.",
         rich_help_panel=_SETS,
     ),
 ]
@@ -66,7 +66,7 @@ Option = Annotated[
 Cache = Annotated[
     Path | None,
     typer.Option(
-        help="Folder to keep aligned faces in: found once, then read from disk as needed.",
+        help="Folder for aligned faces: they are found once, then read from disk.",
         rich_help_panel=_SETS,
     ),
 ]
@@ -74,7 +74,9 @@ Jobs = Annotated[
     int | None, typer.Option(help="Processes that align faces.", rich_help_panel=_SETS)
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.", rich_help_panel=_TRAINING)]
-Seed = Annotated[int, typer.Option(help="Of training and bootstrap.", rich_help_panel=_TRAINING)]
+Seed = Annotated[
+    int, typer.Option(help="Seed of training and bootstrap.", rich_help_panel=_TRAINING)
+]
 Protocol = Annotated[
     str | None,
     typer.Option(
@@ -87,7 +89,7 @@ Calibrate = Annotated[
     bool,
     typer.Option(
         "--calibrate",
-        help="Fit a line for each target on the validation part, and score what it makes of the "
+        help="Fit a line for each target on the validation part, and score the calibrated "
         "predictions.",
         rich_help_panel=_PROTOCOL,
     ),
@@ -156,9 +158,9 @@ def train(
     calibrate: Calibrate = False,
     resamples: Resamples = 1000,
 ) -> None:
-    """Train a model on a data set, or run the paper's experiment on two.
+    """Train a model on a data set, or run the experiment of the paper on two.
 
-    One set, or a file of your own:
+    One data set, or a file of your own:
 
         persona-affect train DATA --format csv --output model.safetensors
 
@@ -170,8 +172,8 @@ def train(
 
         persona-affect train --protocol persemon --personality FI --emotion VA --output results
 
-    Official training parts are used where there are any. Nothing is downloaded, and the data stay
-    where they are.
+    Official training parts are used if there are any. Nothing is downloaded, and the data are not
+    changed.
     """
     given = {
         "backbone": backbone,

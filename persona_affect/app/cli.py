@@ -31,7 +31,7 @@ def _show_version(wanted: bool) -> None:
 
 def _import_modules(modules: list[str] | None) -> list[str] | None:
     for module in modules or ():
-        # The working directory, as for `python -m`, but after all that is installed.
+        # Also from the working directory, as with `python -m`, but after installed modules.
         if os.getcwd() not in sys.path:
             sys.path.append(os.getcwd())
         try:

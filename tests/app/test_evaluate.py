@@ -30,7 +30,7 @@ def test_the_bundled_model_on_its_own_impressions(sets, tmp_path):
     [
         (["bundled", "VA"], "the data have"),
         (["absent.safetensors", "OMI"], "absent.safetensors"),
-        (["EMPTY", "OMI"], "holds no model"),
+        (["EMPTY", "OMI"], "contains no model"),
         (["bundled", "OMI", "--split", "test"], "No sample of omi"),
         (["bundled", "OMI", "--calibrate"], "belongs to --protocol"),
         (["bundled", "OMI", "--protocol", "persemon", "--split", "test"], "leave out --split"),
