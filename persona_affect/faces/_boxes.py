@@ -1,6 +1,6 @@
 """Boxes as (n, 4) arrays of x1, y1, x2, y2 in pixels.
 
-The arithmetic, with its pixel-inclusive widths here and there, is the published detector's.
+The arithmetic is that of the published detector, which includes the edge pixel in some widths.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 
-#: Boxes compared with all others in one go.
+#: Number of boxes that are compared with all others at once.
 BLOCK = 128
 
 
 def suppress(
     boxes: FloatArray, scores: FloatArray, threshold: float, *, by_smaller: bool = False
 ) -> npt.NDArray[np.intp]:
-    """Greedy non-maximum suppression.
+    """Apply greedy non-maximum suppression.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def suppress(
     threshold : float in [0, 1]
         A box that overlaps a kept one of higher score by more than this is dropped.
     by_smaller : bool, default=False
-        Measure the overlap as a share of the smaller box, edges included, rather than of the union.
+        Measure the overlap as a fraction of the smaller box, with edges, instead of the union.
 
     Returns
     -------
@@ -35,14 +35,14 @@ def suppress(
     """
     order = np.argsort(-scores, kind="stable")
     if by_smaller:
-        # Saturated scores tie often, and here the published detector prefers the later box.
+        # Saturated scores are often equal; here the published detector prefers the later box.
         order = np.argsort(scores, kind="stable")[::-1]
     edge = np.float32(by_smaller)
     x1, y1, x2, y2 = np.ascontiguousarray(boxes[order].T)
     area = (x2 - x1 + edge) * (y2 - y1 + edge)
     alive = np.ones(len(order), dtype=bool)
-    # Most boxes overlap few others: find the pairs that do, a block of boxes at a time, and walk
-    # through those alone.
+    # Most boxes overlap few others: for a block of boxes, find the pairs that overlap, and look at
+    # these only.
     for start in range(0, len(order), BLOCK):
         block = start + np.flatnonzero(alive[start : start + BLOCK])
         rest = start + np.flatnonzero(alive[start:])
@@ -72,7 +72,7 @@ def refine(boxes: FloatArray, offsets: FloatArray, *, edge: int) -> FloatArray:
 
 
 def make_square(boxes: FloatArray) -> FloatArray:
-    """Grow each box about its centre to a square of its longer side."""
+    """Extend each box around its centre to a square of its longer side."""
     size = boxes[:, 2:] - boxes[:, :2]
     side = size.max(axis=1, keepdims=True)
     corner = boxes[:, :2] + size * np.float32(0.5) - side * np.float32(0.5)

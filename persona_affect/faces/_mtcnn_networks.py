@@ -1,7 +1,7 @@
 """The three networks of MTCNN, and their published weights.
 
 Zhang, Zhang, Li, Qiao. *Joint Face Detection and Alignment using Multi-task Cascaded Convolutional
-Networks*, IEEE Signal Processing Letters 2016. The weights are those that facenet-pytorch ships.
+Networks*, IEEE Signal Processing Letters 2016. The weights are those of facenet-pytorch.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ..exceptions import WeightsError
 
 
 class PNet(nn.Module):
-    """Proposal network: which 12x12 windows hold a face, and where in them.
+    """Proposal network: finds the 12x12 windows with a face, and its position in them.
 
-    Maps (n, 3, H, W) in [-1, 1] to (n, 5, h, w), a window at every second pixel: the logit of a
-    face, and the offsets of its left, top, right and bottom edge in units of the window.
+    Maps (n, 3, H, W) in [-1, 1] to (n, 5, h, w), with a window at every second pixel: the logit of
+    a face, and the offsets of its left, top, right and bottom edge in units of the window.
 
     :class:`FusedPNet` computes the same faster.
     """
@@ -47,10 +47,10 @@ class PNet(nn.Module):
 class FusedPNet(nn.Module):
     """The proposal network rearranged for speed, channels last.
 
-    The first convolution and the pooling after it take most of the time, nearly all of it moving
-    memory. One convolution of 4x4 with stride 2 gives the four values that a pooling window needs
-    as four groups of channels, and the pooling becomes a maximum over groups. The offsets are only
-    computed for windows that hold a face.
+    The first convolution and the pooling after it take most of the time, nearly all of it for
+    memory access. One convolution of 4x4 with stride 2 computes the four values of a pooling window
+    as four groups of channels, and the pooling becomes a maximum over groups. The offsets are
+    computed only for windows with a face.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ class FusedPNet(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Find the windows of (n, 3, H, W), H and W even, whose logit reaches `threshold`.
 
-        `odd_height` and `odd_width` say that the last row or column only fills up an odd image: the
-        pooling then ignores what would be computed from it.
+        `odd_height` and `odd_width` say that the last row or column is padding of an odd image: the
+        pooling then ignores the values computed from it.
 
         Returns
         -------
@@ -106,9 +106,9 @@ class FusedPNet(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """What ``MaxPool2d(3, 2, ceil_mode=True)`` computes, along the height and then the width.
+    """The same as ``MaxPool2d(3, 2, ceil_mode=True)``, along the height and then the width.
 
-    On channels last that is twice as fast as torch's kernel, which also looks up the indices.
+    On channels last it is twice as fast as torch's kernel, which also computes the indices.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ class MaxPool(nn.Module):
 
 
 def _halve(even: Tensor, odd: Tensor, dim: int) -> Tensor:
-    """Return the maximum of each odd slice and the even ones on either side of it."""
+    """Return the maximum of each odd slice and the even ones on both sides of it."""
     width, beside = odd.shape[dim], even.shape[dim] - 1
     pooled = torch.maximum(even.narrow(dim, 0, width), odd)
     right = pooled.narrow(dim, 0, beside)
@@ -131,11 +131,11 @@ class RNet(nn.Module):
     Attributes
     ----------
     side : int
-        Of the crops in pixels.
+        Side of the crops, in pixels.
     batch : int
-        Crops that go through it at most. So few keep the intermediate values in the processor's
-        cache, and small enough that the allocator keeps their memory: fresh pages would cost as
-        much as the arithmetic.
+        Largest number of crops in one pass. Intermediate values of so few crops fit into the
+        processor's cache, and the allocator reuses their memory: new pages would take as much time
+        as the arithmetic.
     """
 
     side, batch = 24, 32
@@ -166,13 +166,13 @@ class RNet(nn.Module):
 class ONet(nn.Module):
     """Output network: (n, 3, 48, 48) to logits (n, 1), corner offsets (n, 4), landmarks (n, 2, 5).
 
-    The landmarks' x and y are in units of the window, from its corner: left eye, right eye, nose,
+    x and y of the landmarks are in units of the window, from its corner: left eye, right eye, nose,
     left and right mouth corner, as the viewer sees them.
 
     Attributes
     ----------
     side, batch : int
-        As of :class:`RNet`.
+        As in :class:`RNet`.
     """
 
     side, batch = 48, 8
@@ -206,7 +206,7 @@ class ONet(nn.Module):
 
 
 def _face_logit(x: Tensor) -> Tensor:
-    """Turn the two logits of (no face, face) into one whose sigmoid is the softmax's second."""
+    """Turn the logits of (no face, face) into one, whose sigmoid is the probability of a face."""
     return x[:, 1:] - x[:, :1]
 
 
@@ -222,7 +222,7 @@ def load_networks(device: str) -> tuple[FusedPNet, RNet, ONet]:
     Raises
     ------
     WeightsError
-        facenet-pytorch, which ships the weight files, is not installed or is damaged.
+        If facenet-pytorch, which contains the weight files, is not installed or is damaged.
     """
     pnet, rnet, onet = PNet(), RNet(), ONet()
     pnet.load_state_dict(_read_weights("pnet.pt"))
@@ -233,7 +233,7 @@ def load_networks(device: str) -> tuple[FusedPNet, RNet, ONet]:
 
 @lru_cache(maxsize=1)
 def weights_digest() -> str:
-    """Compute a SHA-256 sum of the published weights."""
+    """Compute a SHA-256 checksum of the published weights."""
     total = hashlib.sha256()
     for name in ("pnet.pt", "rnet.pt", "onet.pt"):
         for key, tensor in _read_weights(name).items():
@@ -247,7 +247,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 def _settle(network: Network, device: str) -> Network:
     network = network.eval().requires_grad_(False).to(device)
-    # The pixels come channels last; weights laid out alike save a conversion at every call.
+    # Pixels are channels last; weights in the same layout need no conversion at every call.
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -257,7 +257,7 @@ def _settle(network: Network, device: str) -> Network:
 def _read_weights(name: str) -> dict[str, Tensor]:
     """Read a weight file of the installed facenet-pytorch without importing it.
 
-    Its code needs torchvision, which need not match the installed torch.
+    Its code needs torchvision, which may not match the installed torch.
     """
     try:
         files = metadata.distribution("facenet-pytorch").files or []

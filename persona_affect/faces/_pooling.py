@@ -1,10 +1,10 @@
-"""Area resizing through integral images: windows of any size for four look-ups each.
+"""Area resizing by integral images: windows of any size with four look-ups each.
 
 An output pixel is the plain mean of all input pixels that its window touches, which is how the
-published detector shrinks (torch's ``interpolate(mode="area")``). OpenCV's INTER_AREA weights the
-pixels at the rim by the part covered instead, and would give other detections near the thresholds.
+published detector shrinks (torch's ``interpolate(mode="area")``). OpenCV's INTER_AREA instead
+weights edge pixels by the covered part, which would give other detections near the thresholds.
 
-Pixels come out as float32 in [-1, 1], as the networks take them.
+Results are float32 in [-1, 1], the input of the networks.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class IntegralImage:
     def __init__(self, image: npt.NDArray[np.uint8]) -> None:
         self.height, self.width = image.shape[:2]
         # A fourth, unused channel makes a pixel 16 bytes, which NumPy gathers several times faster
-        # than 12. The sums wrap around in large images; differences of them are right all the same
-        # for windows of fewer than 2**23 pixels.
+        # than 12. The sums overflow in large images, but their differences are right for windows
+        # of fewer than 2**23 pixels.
         sums = cv2.integral(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), sdepth=cv2.CV_32S)
         self._sums = sums.astype(np.int32, copy=False)
 
     def shrink(self, height: int, width: int, rows: slice, columns: int) -> FloatArray:
         """Shrink the whole image to (height, width), and return some of its rows.
 
-        `rows` and the number of `columns` may reach beyond the result; its edge is repeated there.
+        `rows` and `columns` may extend beyond the result; its edge is repeated there.
 
         Returns
         -------
@@ -91,7 +91,7 @@ class IntegralImage:
 
 
 def _windows(index: IntArray, length: IntArray | int, size: int) -> tuple[IntArray, IntArray]:
-    """Return where, of `size` windows over `length` pixels, those at `index` begin and end."""
+    """Return begin and end of the windows at `index`, of `size` windows over `length` pixels."""
     return index * length // size, -(-(index + 1) * length // size)
 
 

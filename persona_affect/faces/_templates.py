@@ -1,4 +1,4 @@
-"""Where networks expect the five landmarks of a face: the layouts of aligned faces, by name."""
+"""Templates of aligned faces, by name: their sizes, and the positions of the five landmarks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Template:
-    """Where a network expects the landmarks, and the size of the face it takes.
+    """Size of an aligned face, and the positions of its landmarks, as a network needs them.
 
     Attributes
     ----------
     height, width : int
-        Of the aligned face in pixels.
+        Size of the aligned face, in pixels.
     landmarks : tuple of five (x, y)
         Left eye, right eye, nose, left and right mouth corner, as the viewer sees them.
     """
@@ -27,9 +27,9 @@ class Template:
     landmarks: tuple[tuple[float, float], ...]
 
     def points(self, margin: float = 0.0) -> npt.NDArray[np.float32]:
-        """Return the landmarks, (5, 2), drawn together about the centre to leave a margin.
+        """Return the landmarks, (5, 2), moved towards the centre to leave a margin.
 
-        `margin` is the extra context as a share of the template's side: at 0.5 the face is drawn
+        `margin` is the extra context as a fraction of the template's side: with 0.5 the face is
         1.5 times smaller.
         """
         centre = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
@@ -39,25 +39,25 @@ class Template:
 
 _templates: dict[str, Template] = {}
 
-#: Registered templates by name, to be read; `register_template` adds to it.
+#: All registered templates by name; `register_template` adds to them.
 TEMPLATES: Mapping[str, Template] = MappingProxyType(_templates)
 
 
 def register_template(name: str, template: Template) -> None:
-    """Make a template known to :class:`persona_affect.FaceAligner` under a name.
+    """Register a template for :class:`persona_affect.FaceAligner` under a name.
 
     Parameters
     ----------
     name : str
-        What ``FaceAligner(template=name)`` and a backbone's specification call it.
+        Name for ``FaceAligner(template=name)`` and specifications of backbones.
     template : Template
-        Size of the aligned face, and where the five landmarks come to lie in it.
+        Size of the aligned face, and positions of the five landmarks in it.
 
     Raises
     ------
     ValueError
-        If the name belongs to another template, or the template has no area, or not five landmarks
-        that differ.
+        If the name belongs to another template, if the template has no area, or if it does not have
+        five different landmarks.
 
     Examples
     --------
@@ -86,17 +86,17 @@ def get_template(name: str) -> Template:
     Raises
     ------
     ValueError
-        If none is; the message lists those that are.
+        If there is none; the message lists all names.
     """
     if name not in _templates:
         raise ValueError(
             f"template={name!r} is not registered: there are {', '.join(map(repr, TEMPLATES))}. "
-            "Import the package that brings it, or call persona_affect.faces.register_template."
+            "Import the package that registers it, or call persona_affect.faces.register_template."
         )
     return _templates[name]
 
 
-# The 112x96 crop of SphereFace (Liu et al., CVPR 2017), the field's standard.
+# The 112x96 crop of SphereFace (Liu et al., CVPR 2017), which many networks use.
 register_template(
     "sphereface",
     Template(
@@ -113,7 +113,7 @@ register_template(
 )
 
 # The 150x150 chip on which dlib's ResNet was trained, cut by dlib with a padding of 0.25 from the
-# corners of both eyes and the base of the nose. MTCNN marks other points, so this is our
+# corners of both eyes and the base of the nose. MTCNN finds other points; therefore this is our
 # reconstruction: its eyes are the midpoints of dlib's eye corners, (x + padding) / (1 + 2 padding)
 # of 150 pixels, and nose and mouth lie where the similarity that maps SphereFace's eyes onto them
 # puts SphereFace's nose and mouth.
