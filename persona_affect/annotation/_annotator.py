@@ -42,6 +42,9 @@ class FrameAnnotator:
     smooth : float or None, default=None
         Time constant, in seconds, of exponential smoothing of the predictions along each track:
         a prediction counts ``1 - exp(-dt / smooth)`` against what was before. Needs `track`.
+    max_faces : int, optional
+        The most faces in a frame; more raise MediaLimitError before they are predicted. By default
+        there is no limit.
     batch_size : int, default=16
         Frames that are held in memory and predicted together; 1 for a live stream.
     verbose : int, default=0
@@ -69,11 +72,13 @@ class FrameAnnotator:
         detect_every: int = 1,
         track: bool = True,
         smooth: float | None = None,
+        max_faces: int | None = None,
         batch_size: int = 16,
         verbose: int = 0,
     ) -> None:
-        for name, value in (("detect_every", detect_every), ("batch_size", batch_size)):
-            if value < 1:
+        counts = {"detect_every": detect_every, "max_faces": max_faces, "batch_size": batch_size}
+        for name, value in counts.items():
+            if value is not None and value < 1:
                 raise ValueError(f"{name}={value!r} must be at least 1.")
         if smooth is not None and (smooth <= 0 or not track):
             raise ValueError(f"smooth={smooth!r} must be a positive time, and needs track=True.")
@@ -81,6 +86,7 @@ class FrameAnnotator:
         self.detect_every = detect_every
         self.track = track
         self.smooth = smooth
+        self.max_faces = max_faces
         self.batch_size = batch_size
         self.verbose = verbose
 
@@ -103,7 +109,11 @@ class FrameAnnotator:
             If `track` is set and the extra ``app`` is not installed.
         """
         return Session(
-            self.model, detect_every=self.detect_every, track=self.track, smooth=self.smooth
+            self.model,
+            detect_every=self.detect_every,
+            track=self.track,
+            smooth=self.smooth,
+            max_faces=self.max_faces,
         )
 
     def annotate(self, source: Any, *, rate: float | None = None) -> Iterator[Row]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from persona_affect.exceptions import MediaLimitError
 from persona_affect.faces import Detections, FaceTracker
 from persona_affect.media import Frame
 
@@ -30,16 +31,24 @@ class Session:
     detect_every : int
     track : bool
     smooth : float or None
+    max_faces : int, optional
         As for :class:`persona_affect.FrameAnnotator`.
     """
 
     def __init__(
-        self, model: Pipeline, *, detect_every: int, track: bool, smooth: float | None
+        self,
+        model: Pipeline,
+        *,
+        detect_every: int,
+        track: bool,
+        smooth: float | None,
+        max_faces: int | None = None,
     ) -> None:
         self.columns = [*PLACE, *model[-1].target_names_]
         self._aligner, self._predictor = model[0], model[1:]
         self._detect_every, self._smooth = detect_every, smooth
         self._tracker = FaceTracker(MEMORY) if track else None
+        self._max_faces = max_faces
         self._n_seen = 0
         self._boxes = np.empty((0, 4), np.float32)
         self._latest: dict[int, tuple[float, NDArray[np.float64]]] = {}
@@ -56,6 +65,11 @@ class Session:
         -------
         list of list of dict
             For each frame a row a face, in the order of their numbers; or one row without a face.
+
+        Raises
+        ------
+        MediaLimitError
+            If a frame has more than `max_faces` faces; none is predicted.
         """
         seen = self._look(frames)
         clips = np.empty(sum(map(len, seen)), dtype=object)
@@ -110,6 +124,11 @@ class Session:
                 (faces,) = self._aligner.follow_frames([frame.image], [boxes])
             self._boxes = faces.boxes
             seen.append(faces)
+            if self._max_faces is not None and len(faces) > self._max_faces:
+                raise MediaLimitError(
+                    f"the picture at {frame.time:.2f} s has {len(faces)} faces, more than "
+                    f"max_faces={self._max_faces}."
+                )
         self._n_seen += len(frames)
         return seen
 

@@ -1,8 +1,9 @@
 """What the web page accepts, and how its answers to bad input read."""
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import re
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -11,6 +12,8 @@ import gradio as gr
 
 from persona_affect.exceptions import MediaLimitError, PersonaAffectError
 from persona_affect.media import count_frames
+
+from ._visitors import VisitorGoneError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,29 +26,50 @@ class Limits:
     Parameters
     ----------
     upload_bytes : int, default=200 MiB
-        Of one request's uploads; checked before they are read.
+        Of one upload, counted while it arrives.
+    message_bytes : int, default=2 MiB
+        Of any other request, at most `upload_bytes`.
+    stored_bytes : int, default=2 GiB
+        Of all uploads that wait or arrive, and of all annotated clips.
     photo_pixels, clip_pixels : int, default=2**25, 2**22
         Of a photo (32 megapixels), and of a clip's frames (2560 x 1440 fits).
     clip_seconds : float, default=60
     clip_frames : int, default=3600
+    faces : int, default=100
+        In a photo or a frame.
+    work_seconds : float, default=600
+        Of work on one clip.
     queue : int, default=200
-        Requests that may wait for each kind of work; more are told to come back later.
+        Requests that may wait; further ones are refused and may be sent again later.
     at_once : int, default=2
         Photos worked on at once, and webcams served at once.
     webcam_seconds : float, default=600
         After which a webcam makes room for the next in the queue.
+    sessions : int, default=16
+        Visitors whose last answer is kept in memory until they leave.
+    pause_seconds : float, default=30
+        The longest pause in a request that arrives, or in an answer that is taken.
+    request_seconds : float, default=600
+        The longest time for a request to arrive.
     kept_seconds : int, default=3600
         After which annotated clips, and uploads that were never used, are deleted.
     """
 
     upload_bytes: int = 200 * 2**20
+    message_bytes: int = 2 * 2**20
+    stored_bytes: int = 2 * 2**30
     photo_pixels: int = 2**25
     clip_pixels: int = 2**22
     clip_seconds: float = 60.0
     clip_frames: int = 3600
+    faces: int = 100
+    work_seconds: float = 600.0
     queue: int = 200
     at_once: int = 2
     webcam_seconds: float = 600.0
+    sessions: int = 16
+    pause_seconds: float = 30.0
+    request_seconds: float = 600.0
     kept_seconds: int = 3600
 
     def check_clip(self, path: Path) -> int:
@@ -67,26 +91,18 @@ def readable(work: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(work)
     def answer(*args: P.args, **kwargs: P.kwargs) -> T:
-        with _readable():
+        try:
             return work(*args, **kwargs)
+        except PersonaAffectError as error:
+            message = _without_paths(str(error))
+            raise gr.Error(f"This file cannot be used: {message}", print_exception=False) from None
+        except VisitorGoneError:
+            raise gr.Error("The request was taken back.", print_exception=False) from None
 
     return answer
 
 
-def readable_each(work: Callable[P, Iterator[T]]) -> Callable[P, Iterator[T]]:
-    """Do the same for work that yields."""
-
-    @functools.wraps(work)
-    def answer(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        with _readable():
-            yield from work(*args, **kwargs)
-
-    return answer
-
-
-@contextmanager
-def _readable() -> Iterator[None]:
-    try:
-        yield
-    except PersonaAffectError as error:
-        raise gr.Error(f"This file cannot be used: {error}", print_exception=False) from None
+def _without_paths(message: str) -> str:
+    """Put "the file" in the place of each path on the server."""
+    folder = re.escape(tempfile.gettempdir())
+    return re.sub(rf"{folder}[^\s:'\",]*", "the file", message)

@@ -17,26 +17,32 @@ from ._scales import Scales
 from ._upload_box import upload_box
 from ._uploads import Uploads
 from ._views import photo_report
+from ._visitors import Visitors
 
 Answer = tuple[list[dict[str, Any]], str]
 
 
-def photo_tab(model: Pipeline, scales: Scales, limits: Limits, uploads: Uploads) -> None:
+def photo_tab(
+    model: Pipeline, scales: Scales, limits: Limits, uploads: Uploads, visitors: Visitors
+) -> None:
     """Lay out the tab."""
-    annotator = FrameAnnotator(model, track=False)
+    annotator = FrameAnnotator(model, track=False, max_faces=limits.faces)
 
     def show(image: NDArray[np.uint8]) -> Answer:
         rows = predict_photo(annotator, image)
         return rows, photo_report(image, rows, scales)
 
     @readable
-    def photo(file: str) -> Answer:
+    def photo(file: str, request: gr.Request) -> Answer:
         with uploads.using(file) as path:
+            visitors.check(str(request.session_hash))
             image = open_photo(path.read_bytes(), max_pixels=limits.photo_pixels)
         return show(image)
 
     with gr.Row(elem_classes="pa-inputs"):
-        box = upload_box("Photo: drop one here, or choose", ["image"], elem_id="pa-photo-file")
+        box = upload_box(
+            "Photo: drop one here, or choose", ["image"], uploads, elem_id="pa-photo-file"
+        )
         example = gr.Button("Try a rendered face", elem_id="pa-photo-example", scale=0)
     rows = gr.JSON(visible=False)
     report = gr.HTML(EMPTY, elem_id="pa-photo-report")
@@ -49,7 +55,7 @@ def photo_tab(model: Pipeline, scales: Scales, limits: Limits, uploads: Uploads)
         api_description="Find every face of a photo and predict it: a row a face, then the page's "
         "own view of them.",
         **together,
-    ).then(clear, None, box, api_visibility="private", queue=False)
+    ).then(clear, None, box, api_visibility="private")
     example.click(_example(show), None, [rows, report], api_visibility="private", **together)
 
 

@@ -20,13 +20,21 @@ def serve(
     port: Annotated[
         int | None, typer.Option(help="Port; by default the first free one from 7860.")
     ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address under which visitors reach the page through a proxy, such as "
+            "https://faces.example.org. Can be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     max_upload: Annotated[int, typer.Option(help="Largest upload, in MiB.", min=1)] = 200,
     max_seconds: Annotated[float, typer.Option(help="Longest clip, in seconds.", min=1)] = 60.0,
     at_once: Annotated[
         int, typer.Option(help="Photos worked on at once, and webcams served at once.", min=1)
     ] = 2,
     queue: Annotated[
-        int, typer.Option(help="Requests that may wait; more are asked to come back.", min=1)
+        int, typer.Option(help="Requests that may wait; further ones are refused.", min=1)
     ] = 200,
 ) -> None:
     """Serve the web page: photos, clips and the webcam in a browser.
@@ -44,6 +52,7 @@ def serve(
     about = f"{name}: {notes['meaning']}." if "meaning" in notes else f"Model: {name}."
     limits = Limits(
         upload_bytes=max_upload * 2**20,
+        stored_bytes=max(10 * max_upload, 2048) * 2**20,
         clip_seconds=max_seconds,
         # At 60 frames a second.
         clip_frames=round(max_seconds * 60),
@@ -51,8 +60,12 @@ def serve(
         at_once=at_once,
     )
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    with running(pipeline, name=about, host=host, port=port, limits=limits) as url:
+    for name_of_signal in ("SIGINT", "SIGTERM", "SIGHUP"):
+        # Windows has no SIGHUP.
+        if number := getattr(signal, name_of_signal, None):
+            signal.signal(number, lambda *_: stop.set())
+    with running(
+        pipeline, name=about, host=host, port=port, origins=origin or (), limits=limits
+    ) as url:
         rich.print(f"Serving on {url} until Ctrl+C. Predictions are impressions, not facts.")
         stop.wait()

@@ -1,15 +1,31 @@
-"""Where visitors drop a file."""
+"""Where visitors drop a file, and what components may be handed."""
 
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.data_classes import FileData
-from gradio_client.utils import is_http_url_like
+from gradio_client.utils import is_file_obj_with_meta
+from pydantic import model_validator
+
+from ._uploads import Uploads
 
 
-def upload_box(label: str, kinds: list[str], *, elem_id: str) -> gr.File:
-    """Make a box that takes one file, uploaded and not fetched, and hands its path on.
+class _Upload(FileData):
+    """A file that was uploaded, as browsers and programs name it; with an empty path, none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def accept_anything(cls, value: Any) -> Any:
+        """Let what is no upload come to where it is answered with a sentence."""
+        if is_file_obj_with_meta(value):
+            return value
+        name = value if isinstance(value, str) else None
+        return {"path": "", "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+
+def upload_box(label: str, kinds: list[str], uploads: Uploads, *, elem_id: str) -> gr.File:
+    """Make a box that takes one upload of this visitor, and hands its path on.
 
     Parameters
     ----------
@@ -17,22 +33,46 @@ def upload_box(label: str, kinds: list[str], *, elem_id: str) -> gr.File:
     kinds : list of str
         What browsers offer to choose: ``["image"]``, ``["video"]``. Others are refused as what they
         turn out to be.
+    uploads : Uploads
     elem_id : str
     """
     box = gr.File(label=label, file_types=kinds, elem_id=elem_id, height=132)
-    move = box.async_move_resource_to_block_cache
 
     async def keep(path: str | Path | None) -> str | None:
-        if is_http_url_like(str(path)):
-            raise gr.Error("Upload the file: addresses are not fetched.", print_exception=False)
-        return await move(path)
+        if not uploads.has(str(path)):
+            raise gr.Error(
+                "Upload the file: addresses are not fetched, and an upload is used once.",
+                print_exception=False,
+            )
+        return str(path)
 
     def hand_on(payload: Any) -> str:
-        if not isinstance(payload, FileData):
-            raise gr.Error("Upload a file first.", print_exception=False)
-        return payload.path
+        if payload and payload.path:
+            return str(payload.path)
+        if payload and payload.orig_name:
+            raise gr.Error(
+                "This is the name of a file, not an upload. In Python, write "
+                f"client.predict(handle_file({payload.orig_name!r}), ...), with handle_file from "
+                "gradio_client.",
+                print_exception=False,
+            )
+        raise gr.Error("Upload a file first.", print_exception=False)
 
     # Gradio's own leaves an empty file behind at every call.
     box.preprocess = hand_on  # type: ignore[method-assign]
+    box.data_model = _Upload
     box.async_move_resource_to_block_cache = keep  # type: ignore[method-assign, assignment]
     return box
+
+
+def guard_files(page: gr.Blocks, uploads: Uploads) -> None:
+    """Let no other component fetch an address or take a file, but for what was made of clips."""
+
+    async def keep(path: str | Path | None) -> str | None:
+        if not uploads.is_result(str(path)):
+            raise gr.Error("Addresses and files are not taken here.", print_exception=False)
+        return str(path)
+
+    for block in page.blocks.values():
+        if getattr(block, "data_model", None) is not _Upload:
+            block.async_move_resource_to_block_cache = keep  # type: ignore[method-assign, assignment]

@@ -1,43 +1,71 @@
 """The tab for clips."""
 
-import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import gradio as gr
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from persona_affect.annotation import FrameAnnotator
+from persona_affect.annotation import FrameAnnotator, Session
+from persona_affect.exceptions import MediaLimitError
+from persona_affect.media import Frame
 
-from ._limits import Limits, readable_each
+from ._limits import Limits, readable
 from ._scales import Scales
 from ._upload_box import upload_box
 from ._uploads import Uploads
 from ._views import timeline
+from ._visitors import Visitors
 
 Answer = tuple[str, str, str, str]
 
 
-def video_tab(model: Pipeline, scales: Scales, limits: Limits, uploads: Uploads) -> None:
-    """Lay out the tab."""
-    annotator = FrameAnnotator(model, detect_every=5)
+class VisitorAnnotator(FrameAnnotator):
+    """Annotates a visitor's clip, while the visitor waits and within the time that a clip has."""
 
-    @readable_each
-    def video(file: str) -> Iterator[Answer]:
-        with tempfile.TemporaryDirectory(prefix="clip-") as folder:
+    def __init__(self, model: Pipeline, limits: Limits, visitors: Visitors, visitor: str) -> None:
+        super().__init__(model, detect_every=5, max_faces=limits.faces)
+        self._limits, self._visitors, self._visitor = limits, visitors, visitor
+
+    def session(self) -> Session:
+        """Start a session that checks before each batch of frames."""
+        session, until = super().session(), time.monotonic() + self._limits.work_seconds
+        annotate = session.annotate
+
+        def checked(frames: Sequence[Frame]) -> list[list[dict[str, object]]]:
+            self._visitors.check(self._visitor)
+            if time.monotonic() > until:
+                raise MediaLimitError(
+                    f"it takes more than {self._limits.work_seconds:g} seconds. Please cut it."
+                )
+            return annotate(frames)
+
+        session.annotate = checked  # type: ignore[method-assign]
+        return session
+
+
+def video_tab(
+    model: Pipeline, scales: Scales, limits: Limits, uploads: Uploads, visitors: Visitors
+) -> None:
+    """Lay out the tab."""
+
+    @readable
+    def video(file: str, request: gr.Request) -> Answer:
+        annotator = VisitorAnnotator(model, limits, visitors, str(request.session_hash))
+        with uploads.using(file) as path, uploads.making() as folder:
             clip, rows, subtitles = (Path(folder, f"annotated.{s}") for s in ("mp4", "csv", "vtt"))
-            with uploads.using(file) as path:
-                limits.check_clip(path)
-                annotator.to_file(path, [rows, subtitles], video=clip)
+            limits.check_clip(path)
+            annotator.to_file(path, [rows, subtitles], video=clip)
             view = timeline(pd.read_csv(rows), scales)
-            # While gradio takes copies of the files, this waits.
-            yield str(clip), str(rows), str(subtitles), view
+        return str(clip), str(rows), str(subtitles), view
 
     with gr.Row(elem_classes="pa-inputs"):
         box = upload_box(
             f"Clip, up to {limits.clip_seconds:g} seconds: drop one here, or choose",
             ["video"],
+            uploads,
             elem_id="pa-video-file",
         )
     hint = gr.HTML(_EMPTY)
@@ -49,6 +77,9 @@ def video_tab(model: Pipeline, scales: Scales, limits: Limits, uploads: Uploads)
         rows = gr.DownloadButton("Numbers (CSV)", elem_id="pa-video-csv")
         clip = gr.DownloadButton("Annotated clip (MP4)", elem_id="pa-video-mp4")
         subtitles = gr.DownloadButton("Subtitles (WebVTT)", elem_id="pa-video-vtt")
+
+    # What the player shows is the file itself, as it was made.
+    player.preprocess = lambda payload: payload and payload.path
 
     def reveal(path: str | None) -> tuple[object, ...]:
         shown = path is not None

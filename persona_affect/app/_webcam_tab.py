@@ -3,7 +3,6 @@
 import base64
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,14 +20,15 @@ from persona_affect.media import Frame, open_photo
 from ._limits import Limits, readable
 from ._scales import Scales
 from ._views import boxes, traces
+from ._visitors import Visitors
 
 #: Seconds that the traces reach back.
 WINDOW = 20.0
 #: Side in pixels of the smallest faces looked for: who sits before a camera is near, and to look
 #: for faces half as large takes four times as long.
 MIN_FACE_SIZE = 40
-#: The largest picture taken from a camera, in pixels and in bytes.
-MAX_PIXELS, MAX_BYTES = 1920 * 1088, 4 * 2**20
+#: The largest picture taken from a camera, in pixels.
+MAX_PIXELS = 1920 * 1088
 
 
 @dataclass
@@ -58,25 +58,29 @@ class Live:
 
 
 def webcam_tab(
-    model: Pipeline, scales: Scales, limits: Limits, lives: dict[str, Live]
-) -> Callable[[gr.Request], None]:
-    """Lay out the tab; what it returns is to be called when a visitor has left.
+    model: Pipeline, scales: Scales, limits: Limits, visitors: Visitors, lives: dict[str, Live]
+) -> None:
+    """Lay out the tab.
 
-    Gradio's own state would outlive its visitor by an hour, so it is kept in `lives`.
+    Gradio's own state would outlive its visitor by an hour, so it is kept in `lives`: of the
+    latest visitors, by their session.
     """
     aligner = clone(model[0])
     aligner.set_params(min_face_size=max(aligner.min_face_size, MIN_FACE_SIZE))
     live_model = Pipeline([("aligner", aligner), *model.steps[1:]])
-    annotator = FrameAnnotator(live_model, detect_every=5, smooth=0.3)
+    annotator = FrameAnnotator(live_model, detect_every=5, smooth=0.3, max_faces=limits.faces)
 
     @readable
     def webcam(image: NDArray[np.uint8] | None, request: gr.Request) -> tuple[str, str]:
         if image is None:
             return "", ""
         visitor = str(request.session_hash)
-        if visitor not in lives:
-            lives[visitor] = Live(annotator.session())
-        live = lives[visitor]
+        visitors.check(visitor)
+        # The latest comes last.
+        live = lives.pop(visitor) if visitor in lives else Live(annotator.session())
+        lives[visitor] = live
+        while len(lives) > limits.sessions:
+            del lives[next(iter(lives))]
         rows = live.see(image)
         height, width = image.shape[:2]
         table = pd.DataFrame(live.rows)
@@ -118,18 +122,13 @@ def webcam_tab(
         show_progress="hidden",
     )
 
-    def forget(request: gr.Request) -> None:
-        lives.pop(str(request.session_hash), None)
-
-    return forget
-
 
 def _picture(payload: Any) -> NDArray[np.uint8] | None:
     """Read a picture as browsers send it, within its address; it never lies on the disk."""
     if payload is None:
         return None
     url = payload.url if isinstance(payload, ImageData) else None
-    if not url or not url.startswith("data:image/") or len(url) > MAX_BYTES:
+    if not url or not url.startswith("data:image/"):
         raise gr.Error("Cameras send pictures as data: addresses.", print_exception=False)
     return open_photo(base64.b64decode(url.partition(",")[2]), max_pixels=MAX_PIXELS)
 

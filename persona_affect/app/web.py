@@ -1,25 +1,26 @@
 """The web page: photo, video and webcam, served from this machine."""
 
-import os
-import tempfile
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from html import escape
-from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
 from sklearn.pipeline import Pipeline
-from starlette.middleware import Middleware
 
 from ._limits import Limits
 from ._photo_tab import photo_tab
 from ._scales import Scales
-from ._theme import make_theme, read_script, read_style
-from ._uploads import UploadGuard, Uploads
+from ._server import make_app, private_folder, serving, sweeping
+from ._upload_box import guard_files
+from ._uploads import Uploads
 from ._video_tab import video_tab
-from ._webcam_tab import webcam_tab
+from ._visitors import Visitors
+from ._webcam_tab import Live, webcam_tab
 
-__all__ = ["Limits", "build", "running"]
+__all__ = ["Limits", "running"]
 
 _HEAD = (
     '<header class="pa-head"><h1>Impressions that faces make</h1>'
@@ -31,26 +32,6 @@ _HEAD = (
 )
 
 
-def build(model: Pipeline, *, name: str = "", limits: Limits | None = None) -> gr.Blocks:
-    """Build the page.
-
-    Parameters
-    ----------
-    model : Pipeline
-        Fitted, starting with a :class:`persona_affect.FaceAligner`.
-    name : str, optional
-        Said of the model at the page's foot, such as where it comes from.
-    limits : Limits, optional
-        What visitors may upload.
-
-    Returns
-    -------
-    gradio.Blocks
-        Not launched; :func:`running` serves it as it should be.
-    """
-    return _build(model, name, limits or Limits(), Uploads())
-
-
 @contextmanager
 def running(
     model: Pipeline,
@@ -58,21 +39,29 @@ def running(
     name: str = "",
     host: str = "127.0.0.1",
     port: int | None = None,
+    origins: Iterable[str] = (),
     limits: Limits | None = None,
 ) -> Iterator[str]:
     """Serve the page while the context lasts.
 
-    Uploads and results lie in a folder that only this user can read, and that is gone afterwards.
-    Nothing is reported to anybody.
+    Uploads and results lie in a folder that only this user can read, and that is deleted
+    afterwards. Nothing is reported to anybody.
 
     Parameters
     ----------
-    model, name, limits
-        As for :func:`build`.
+    model : Pipeline
+        Fitted, starting with a :class:`persona_affect.FaceAligner`.
+    name : str, optional
+        A text about the model for the foot of the page, such as where it comes from.
     host : str, default="127.0.0.1"
-        The address to listen on: this machine alone, unless told otherwise.
+        The address to listen on; by default only this machine reaches it.
     port : int, optional
         The first free one from 7860 by default.
+    origins : iterable of str, optional
+        Addresses under which visitors reach the page through a proxy, such as
+        ``https://faces.example.org``. Requests under other names are refused.
+    limits : Limits, optional
+        What visitors may ask for.
 
     Yields
     ------
@@ -84,51 +73,48 @@ def running(
     OSError
         If the port is taken.
     """
-    limits, uploads = limits or Limits(), Uploads()
-    guard = Middleware(UploadGuard, uploads=uploads, max_bytes=limits.upload_bytes)
-    with tempfile.TemporaryDirectory(prefix="persona-affect-") as folder, _environment(folder):
-        page = _build(model, name, limits, uploads)
-        page.queue(max_size=limits.queue, default_concurrency_limit=limits.at_once)
-        try:
-            _, url, _ = page.launch(
-                server_name=host,
-                server_port=port,
-                share=False,
-                ssr_mode=False,
-                quiet=True,
-                show_error=False,
-                prevent_thread_lock=True,
-                max_file_size=limits.upload_bytes,
-                enable_monitoring=False,
-                pwa=False,
-                mcp_server=False,
-                footer_links=[],
-                app_kwargs={"middleware": [guard]},
-                theme=make_theme(),
-                css=read_style(),
-                head=read_script(),
-            )
+    limits, visitors = limits or Limits(), Visitors()
+    with private_folder() as folder:
+        uploads = Uploads(folder, max_bytes=limits.stored_bytes, seconds=limits.kept_seconds)
+
+        async def build() -> tuple[gr.Blocks, FastAPI]:
+            page = _build(model, name, limits, uploads, visitors)
+            page.queue(max_size=limits.queue, default_concurrency_limit=limits.at_once)
+            return page, make_app(page, limits, uploads, visitors, host, origins)
+
+        # Where no event loop runs, gradio makes several, and leaves them open.
+        with ThreadPoolExecutor(1) as pool:
+            page, app = pool.submit(asyncio.run, build()).result()
+        with sweeping(uploads, min(60, limits.kept_seconds)), serving(app, page, host, port) as url:
             yield url
-        finally:
-            page.close(verbose=False)
 
 
-def _build(model: Pipeline, name: str, limits: Limits, uploads: Uploads) -> gr.Blocks:
+def _build(
+    model: Pipeline, name: str, limits: Limits, uploads: Uploads, visitors: Visitors
+) -> gr.Blocks:
     scales = Scales.of(model)
+    lives: dict[str, Live] = {}
     with gr.Blocks(
-        title="persona-affect: impressions that faces make",
-        analytics_enabled=False,
-        delete_cache=(60, limits.kept_seconds),
+        title="persona-affect: impressions that faces make", analytics_enabled=False
     ) as page:
         gr.HTML(_HEAD)
         with gr.Tabs(elem_id="pa-tabs"):
             with gr.Tab("Photo", id="photo"):
-                photo_tab(model, scales, limits, uploads)
+                photo_tab(model, scales, limits, uploads, visitors)
             with gr.Tab("Video", id="video"):
-                video_tab(model, scales, limits, uploads)
+                video_tab(model, scales, limits, uploads, visitors)
             with gr.Tab("Webcam", id="webcam"):
-                page.unload(webcam_tab(model, scales, limits, lives={}))
+                webcam_tab(model, scales, limits, visitors, lives)
         gr.HTML(_foot(name, scales, limits))
+
+        def forget(request: gr.Request) -> None:
+            session = str(request.session_hash)
+            lives.pop(session, None)
+            page.state_holder.session_data.pop(session, None)
+            page.state_holder.time_last_used.pop(session, None)
+
+        page.unload(forget)
+    guard_files(page, uploads)
     return page
 
 
@@ -145,16 +131,3 @@ def _foot(name: str, scales: Scales, limits: Limits) -> str:
         f"{limits.kept_seconds / 60:.0f} minutes; camera pictures are never stored, and nothing "
         f"leaves this server. {escape(name)}</div>"
     )
-
-
-@contextmanager
-def _environment(folder: str) -> Iterator[None]:
-    """Give gradio its folder, and switch off what it reports, for as long as we serve."""
-    ours: dict[str, Any] = {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
-    before = {name: os.environ.get(name) for name in ours}
-    os.environ.update(ours)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})

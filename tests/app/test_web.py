@@ -1,5 +1,6 @@
 """The page's endpoints, asked by programs."""
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -105,6 +106,84 @@ def test_addresses_are_not_fetched(client):
     address = {"path": "http://127.0.0.1:9/x.png", "meta": {"_type": "gradio.FileData"}}
     with pytest.raises(AppError, match="not fetched"):
         client.predict(address, api_name="/photo")
+
+
+def test_the_name_of_a_file_is_answered_with_what_to_write(client):
+    with pytest.raises(AppError, match="handle_file"):
+        client.predict("photo.jpg", api_name="/photo")
+
+
+def join(served, path):
+    """Ask for a file in the server's own words, and return what it says."""
+    fn = next(
+        fn["id"]
+        for fn in httpx.get(f"{served.url}config").json()["dependencies"]
+        if fn["api_name"] == "photo"
+    )
+    file = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+    message = {"session_hash": uuid.uuid4().hex, "fn_index": fn, "data": [file]}
+    url = f"{served.url}gradio_api/queue/"
+    assert httpx.post(f"{url}join", json=message).status_code == 200
+    session = {"session_hash": message["session_hash"]}
+    return httpx.get(f"{url}data", params=session, timeout=30).text
+
+
+def test_a_reference_to_what_was_not_uploaded_harms_nobody(client, served, photo):
+    folder = next(served.home.rglob("uploads"))
+    for path in (folder, folder.parent, folder / "..", served.home / "log", "/etc/hostname"):
+        said = join(served, path)
+        assert '"success":false' in said
+        assert "Is a directory" not in said
+        rows, _ = client.predict(handle_file(photo), api_name="/photo")
+        assert len(rows) == 1
+    assert (served.home / "log").exists()
+
+
+def test_only_what_was_made_of_clips_is_sent(client, served, clip_file):
+    upload = httpx.post(f"{served.url}gradio_api/upload", files={"files": b"photo"}).json()[0]
+    folder = next(served.home.rglob("uploads"))
+    for path in (upload, folder, folder.parent / "lock", served.home / "log", "/etc/hostname"):
+        assert httpx.get(f"{served.url}gradio_api/file={path}").status_code == 403
+    _, rows, _, _ = client.predict(handle_file(clip_file), api_name="/video")
+    assert Path(rows).stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"Content-Type": "multipart/form-data; boundary=x"}, b"no form"),
+        ({"Content-Type": "multipart/form-data"}, b"--x--"),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, b"--x\r\n\r\nno name\r\n--x--"),
+        ({"Content-Type": b"multipart/form-data; boundary=\xff"}, b"--\xff--"),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, b"--x--\r\n"),
+        ({"Content-Type": "application/json"}, b"{}"),
+        ({}, b""),
+    ],
+)
+def test_a_malformed_form_is_refused(served, headers, body):
+    answer = httpx.post(f"{served.url}gradio_api/upload", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert "Traceback" not in answer.text
+
+
+def test_a_chunked_upload_is_counted(served):
+    start = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+    parts = [start, *[b"0" * 2**16] * 17, b"\r\n--x--\r\n"]
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    url = f"{served.url}gradio_api/upload"
+    assert httpx.post(url, content=iter(parts), headers=headers).status_code == 413
+    assert httpx.post(url, content=iter(parts[:1] + parts[-1:]), headers=headers).status_code == 200
+    assert [
+        path for path in served.home.rglob("*") if path.is_file() and path.stat().st_size > 2**16
+    ] == []
+
+
+def test_other_origins_are_refused_before_anything_is_done(served):
+    for headers in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
+        answer = httpx.get(served.url, headers=headers)
+        assert answer.status_code == 403
+        assert "access-control-allow-origin" not in answer.headers
+    assert "frame-ancestors 'none'" in httpx.get(served.url).headers["content-security-policy"]
 
 
 def test_fifty_clients_at_once_are_all_answered(served, photo):
