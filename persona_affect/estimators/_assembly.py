@@ -1,4 +1,4 @@
-"""From face clips and half-missing labels to a net that is ready to train."""
+"""Assembles a net that is ready to train, from face clips and partly missing labels."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def find_present(clips: Sequence[NDArray[Any]], weight: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Index samples that have a face and a weight; one warning names those without a face."""
+    """Return the samples that have a face and a weight; one warning names those without a face."""
     has_face = np.array([len(clip) > 0 for clip in clips])
     if not has_face.all():
         which = name_samples(np.flatnonzero(~has_face).tolist())
@@ -38,23 +38,23 @@ def find_present(clips: Sequence[NDArray[Any]], weight: NDArray[np.float64]) -> 
 def choose_losses(
     estimator: "JointAffectEstimator", targets: Targets, fem_learns: bool
 ) -> tuple[dict[str, float], NDArray[np.intp]]:
-    """Find which losses have something to learn from, and which samples serve them.
+    """Choose the losses that have training data, and the samples that they use.
 
     Parameters
     ----------
     estimator : JointAffectEstimator
-        Its four weights are read.
+        Only its four weights are used.
     targets : Targets
         Labels of the samples that are present.
     fem_learns : bool
-        Whether the features can move; if not, coherence is left out.
+        Whether the features are trained; if not, coherence is left out.
 
     Returns
     -------
     lambdas : dict of str to float
-        The weights, 0 where nothing could be learnt.
+        The weights, 0 for losses without training data.
     kept : ndarray of int
-        Samples that serve a loss.
+        Samples that a loss uses.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def label_clips(
     weight: NDArray[np.float64],
     n_segments: int,
 ) -> LabelledClips:
-    """Put clips beside their labels in the network's units."""
+    """Join clips with their labels, in the units of the network."""
     y = scaler.transform(targets.values).astype(np.float32)
     split, rated = len(targets.personality), targets.rated
     domain = np.select([rated.all(1), rated[:, 0]], [-1, 0], default=1).astype(np.int64)
@@ -112,7 +112,7 @@ def hold_out(
     fraction: float,
     rng: np.random.RandomState,
 ) -> tuple[LabelledClips, LabelledClips]:
-    """Split off whole groups for early stopping, with both kinds of label on either side."""
+    """Hold out whole groups for early stopping, with both kinds of label on each side."""
     splitter = AffectGroupShuffleSplit(
         1,
         test_size=fraction,
@@ -130,7 +130,7 @@ def make_network(
     targets: Targets,
     lambdas: dict[str, float],
 ) -> tuple[PersEmoN, PersEmoNLoss]:
-    """Build the heads that the losses teach, and the losses."""
+    """Build the network, with the heads that the losses train, and the losses."""
     term_of_head = {"pam": "per", "eam": "emo", "ram": "ram", "domain": "coh"}
     network = PersEmoN(
         backbone,
@@ -168,7 +168,7 @@ def make_net(
     )
     checkpoint = None
     if estimator.checkpoint is not None:
-        # Neither changes the model. The backbone may be a function; its weights tell it.
+        # These do not change the model. A backbone is identified by its weights.
         ignored = ("backbone", "callbacks", "checkpoint", "verbose")
         parameters = {k: v for k, v in estimator.get_params().items() if k not in ignored}
         training = fingerprint(parameters, network.state_dict(), (data, held_out))

@@ -1,4 +1,4 @@
-"""Disturbing faces while training, on the device, a batch at a time."""
+"""Augmentation of faces in training, on the device, one batch at a time."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _CONTRAST, _BRIGHTNESS, _COLOUR = 0.25, 25.0, 0.12
 
 
 def mirror(frames: Tensor) -> Tensor:
-    """Mirror each frame with probability one half, as the authors train.
+    """Mirror each frame with probability one half, as the authors do.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def mirror(frames: Tensor) -> Tensor:
 
 
 def vary(frames: Tensor) -> Tensor:
-    """Mirror, then turn, scale, stretch and shift each frame a little, and change its light.
+    """Mirror, then rotate, scale, stretch and shift each frame a little, and change its light.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def vary(frames: Tensor) -> Tensor:
 
     angle, scale, stretch = draw(_TURN), 1 + draw(_SCALE), 1 + draw(_STRETCH)
     sin, cos = torch.sin(angle), torch.cos(angle)
-    # affine_grid's coordinates run from -1 to 1 along either side, hence the aspect ratios.
+    # Coordinates of affine_grid go from -1 to 1 along both sides; therefore the aspect ratios.
     rows = (
         torch.stack([cos * scale * stretch, -sin * scale * height / width, draw(_SHIFT)], 1),
         torch.stack([sin * scale * width / height, cos * scale, draw(_SHIFT)], 1),

@@ -1,4 +1,4 @@
-"""What a training batch is made of: two domains, mixed by a fixed ratio."""
+"""Training batches: two domains, mixed with a fixed ratio."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from persona_affect._mapping import release
 
 from ._clips import centre_frames, random_frames
 
-#: Which samples, and which frames of each.
+#: Samples of a batch, with the chosen frames of each.
 Plan: TypeAlias = list[tuple[int, NDArray[np.intp]]]
 Batch: TypeAlias = tuple[Tensor, dict[str, Tensor]]
 
 
 @dataclass
 class LabelledClips(Dataset[Batch]):
-    """Face clips with labels of both kinds; indexed by a `Plan`, a batch at a time.
+    """Face clips with labels of both kinds; a `Plan` as index gives one batch.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class LabelledClips(Dataset[Batch]):
         return torch.from_numpy(frames), {**labels, "clip": torch.from_numpy(clip)}
 
     def subset(self, samples: NDArray[np.intp]) -> "LabelledClips":
-        """Keep some samples."""
+        """Return some of the samples."""
         labels = {name: values[samples] for name, values in self.labels.items()}
         return LabelledClips([self.clips[i] for i in samples], labels, self.n_segments)
 
@@ -61,10 +61,10 @@ class LabelledClips(Dataset[Batch]):
 
 
 class MixedBatches(Sampler[Plan]):
-    """Plans batches that mix the two domains by a fixed ratio, whatever their sizes.
+    """Plans batches that mix the two domains with a fixed ratio, for any sizes of the domains.
 
-    An epoch deals every sample of the longer domain; the shorter one is shuffled and dealt again as
-    often as that takes. A sample rated on both kinds is dealt with the personality set.
+    An epoch uses every sample of the longer domain once; the shorter one is shuffled and repeated
+    as often as needed. A sample rated on both kinds counts as part of the personality set.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class MixedBatches(Sampler[Plan]):
     batch_size : int
         Samples (clips) in a batch.
     personality_fraction : float
-        Share of the personality set in a batch, in (0, 1).
+        Fraction of the personality set in a batch, in (0, 1).
     rng : numpy.random.RandomState
         Draws the order and the frames.
     """
@@ -90,7 +90,7 @@ class MixedBatches(Sampler[Plan]):
         pools = [np.flatnonzero(~emotion_only), np.flatnonzero(emotion_only)]
         n_personality = int(np.clip(round(batch_size * personality_fraction), 1, batch_size - 1))
         shares = [n_personality, batch_size - n_personality]
-        # Where either set would be dealt more than once in one batch, the batch shrinks instead.
+        # If a sample would be in a batch twice, the batch is made smaller instead.
         needed = max(len(pool) / share for pool, share in zip(pools, shares, strict=True))
         if needed < 1:
             shares = [max(1, round(share * needed)) for share in shares]
@@ -104,7 +104,7 @@ class MixedBatches(Sampler[Plan]):
     def __len__(self) -> int:
         return self.n_batches
 
-    def _deal(self, pool: NDArray[np.intp], n: int) -> NDArray[np.intp]:
+    def _repeat(self, pool: NDArray[np.intp], n: int) -> NDArray[np.intp]:
         rounds = [self.rng.permutation(pool) for _ in range(-(-n // len(pool)))]
         return np.concatenate(rounds)[:n]
 
@@ -113,7 +113,7 @@ class MixedBatches(Sampler[Plan]):
             dealt = np.array_split(self.rng.permutation(self.pools[0]), self.n_batches)
         else:
             streams = [
-                self._deal(pool, share * self.n_batches).reshape(self.n_batches, share)
+                self._repeat(pool, share * self.n_batches).reshape(self.n_batches, share)
                 for pool, share in zip(self.pools, self.shares, strict=True)
             ]
             dealt = list(np.concatenate(streams, axis=1))

@@ -1,4 +1,4 @@
-"""Training that survives being killed: all of its state on disk, after every epoch."""
+"""Trainings that can be interrupted: their state is written to disk after each epoch."""
 
 import hashlib
 import io
@@ -24,19 +24,19 @@ from ._batches import LabelledClips
 
 
 class Checkpoint(Callback):
-    """Writes the state of a training at the end of each epoch, and takes it up at the start.
+    """Writes the state of a training after each epoch, and restores it at the start.
 
-    The rest of the training then is what it would have been: weights, optimiser, learning rate,
-    patience, history and the random generators go on from where they were.
+    The rest of the training is then the same as without an interruption: weights, optimiser,
+    learning rate, patience, history and random generators continue from their saved states.
 
     Parameters
     ----------
     path : path-like
-        Written atomically. A file that is there is resumed from.
+        File of the state. If it exists, the training resumes from it.
     fingerprint : str
-        What this training is; see `fingerprint`.
+        Identifies this training; see `fingerprint`.
     rng : numpy.random.RandomState
-        What batches are drawn from.
+        Generator of the batches.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Checkpoint(Callback):
         self.rng = rng
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Resume, if there is something to resume from; the other callbacks have begun."""
+        """Resume if the file exists; the other callbacks have begun already."""
         if Path(self.path).exists():
             self._restore(net, self._read())
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Write everything that the next epochs depend on."""
+        """Write the state that the next epochs depend on."""
         callbacks = dict(net.callbacks_)
         stop, cuda = callbacks.get("stop"), str(net.device).startswith("cuda")
         name, keys, *rest = self.rng.get_state()
@@ -80,15 +80,15 @@ class Checkpoint(Callback):
     def _read(self) -> dict[str, Any]:
         content = io.BytesIO(Path(self.path).read_bytes())
         try:
-            # Tensors, numbers and strings alone: no code is run.
+            # Only tensors, numbers and strings: no code is run.
             state = torch.load(content, map_location="cpu", weights_only=True)
         except (EOFError, OSError, RuntimeError, UnpicklingError, ValueError) as error:
             raise ModelFormatError(
-                f"checkpoint={str(self.path)!r} is damaged, or no checkpoint: {error}. Remove it "
-                "to train from the start."
+                f"checkpoint={str(self.path)!r} is damaged, or not a checkpoint: {error}. Remove "
+                "it to train from the start."
             ) from error
         if not isinstance(state, dict) or "fingerprint" not in state:
-            raise ModelFormatError(f"checkpoint={str(self.path)!r} is no checkpoint of a training.")
+            raise ModelFormatError(f"checkpoint={str(self.path)!r} is not a checkpoint.")
         if state["fingerprint"] != self.fingerprint:
             raise ValueError(
                 f"checkpoint={str(self.path)!r} is of another training: parameters, data or "
@@ -116,21 +116,21 @@ def fingerprint(
     weights: Mapping[str, Tensor],
     parts: Iterable[LabelledClips | None],
 ) -> str:
-    """Tell a training by all that decides how it goes.
+    """Compute a checksum of everything that decides the result of a training.
 
     Parameters
     ----------
     parameters : mapping of str to object
-        The estimator's, as far as they matter.
+        Parameters of the estimator that change the result.
     weights : mapping of str to torch.Tensor
-        What the network starts from.
+        Initial weights of the network.
     parts : iterable of LabelledClips or None
-        What it learns from, and what is held out.
+        Training data and held-out data.
 
     Returns
     -------
     str
-        A SHA-256 sum.
+        A SHA-256 checksum, in hexadecimal digits.
     """
     sum_ = hashlib.sha256(repr(sorted(parameters.items())).encode())
     for tensor in weights.values():

@@ -1,10 +1,10 @@
-"""On embeddings, the heads start where each ends by itself; PAM and EAM keep ridge's penalty.
+"""On embeddings, each head starts at its own solution; PAM and EAM keep the penalty of ridge.
 
-Ours, not the papers': with fixed features and few faces, stochastic descent from a random start
-overfits, while ridge, its strength chosen by leave-one-out, is hard to beat. The joint losses then
-move the heads only as far as they pay for it. The RAM starts at what it learns of the EAM's
-predictions: else it drags the EAM after its random start, or, at the small rates that suit wide
-embeddings, never learns.
+This is ours, not from the papers. With fixed features and few faces, stochastic gradient descent
+from a random start overfits, and ridge, with a penalty chosen by leave-one-out, gives better
+results. The joint losses then change the heads only if this reduces the loss. The RAM starts at a
+fit to the predictions of the EAM: otherwise it pulls the EAM towards its own random start, or, at
+the small learning rates that wide embeddings need, it never learns.
 """
 
 from collections.abc import Iterator
@@ -26,21 +26,21 @@ _STRENGTHS: Final = np.logspace(-2, 6, 33)
 
 
 def start_heads(network: PersEmoN, data: LabelledClips, losses: PersEmoNLoss) -> dict[str, Tensor]:
-    """Set PAM and EAM to ridge regression on the embeddings, then let the RAM learn, in place.
+    """Set PAM and EAM to ridge regression on the embeddings, then train the RAM, in place.
 
     Parameters
     ----------
     network : PersEmoN
         With linear heads, and standardised embeddings as its FEM.
     data : LabelledClips
-        One frame, an embedding, a sample.
+        Samples of one frame, which is an embedding.
     losses : PersEmoNLoss
-        A head whose loss has no weight is left alone.
+        A head whose loss has weight 0 is not changed.
 
     Returns
     -------
     dict of str to torch.Tensor of shape (n_outputs,)
-        By head, the strength p of the penalty ``p / 2 |w|^2`` that makes the ridge solution a
+        By head, the factor p of the penalty ``p / 2 |w|^2`` that makes the ridge solution a
         minimum of the training loss.
     """
     weights = losses.weights
@@ -56,8 +56,8 @@ def start_heads(network: PersEmoN, data: LabelledClips, losses: PersEmoNLoss) ->
         rated = ~np.isnan(labels).all(1)
         penalty = torch.zeros(labels.shape[1])
         mass = data.labels["weight"][rated].sum()
-        for seen, columns in _rated_alike(labels):
-            # Below three there are too few to leave one out.
+        for seen, columns in _group_columns(labels):
+            # Leave-one-out needs at least three samples.
             if seen.sum() < 3:
                 continue
             fit = RidgeCV(_STRENGTHS, alpha_per_target=True).fit(
@@ -79,7 +79,7 @@ def start_heads(network: PersEmoN, data: LabelledClips, losses: PersEmoNLoss) ->
 
 
 def _start_ram(ram: RAM, emotion: Tensor, data: LabelledClips, losses: PersEmoNLoss) -> None:
-    """Let the RAM learn from what the EAM says, as `RAMRegressor` would; the EAM stays as it is."""
+    """Train the RAM on predictions of the EAM, as `RAMRegressor` does; the EAM is not changed."""
     alone = RAMRegressor()
     traits, weight = (torch.from_numpy(data.labels[name]) for name in ("personality", "weight"))
     optimizer = torch.optim.AdamW(
@@ -94,10 +94,10 @@ def _start_ram(ram: RAM, emotion: Tensor, data: LabelledClips, losses: PersEmoNL
         schedule.step()
 
 
-def _rated_alike(
+def _group_columns(
     labels: NDArray[np.float32],
 ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.intp]]]:
-    """Group the columns that the same samples were rated on: one decomposition serves them all."""
+    """Group columns with the same rated samples, so that one decomposition is enough for each."""
     patterns, group = np.unique(~np.isnan(labels), axis=1, return_inverse=True)
     for i, seen in enumerate(patterns.T):
         yield seen, np.flatnonzero(group == i)

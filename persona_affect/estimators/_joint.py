@@ -34,7 +34,7 @@ from ._training import (
 
 
 class JointAffectEstimator(JointPrediction, JointState):
-    """Apparent personality and emotion from faces, learnt jointly (PersEmoN).
+    """Predict apparent personality and emotion from faces, trained jointly (PersEmoN).
 
     One network: a shared feature extractor (FEM), a head for personality (PAM), a head for arousal
     and valence (EAM), and a module from emotion to personality (RAM). One ``fit`` takes the union
@@ -48,84 +48,83 @@ class JointAffectEstimator(JointPrediction, JointState):
     backbone : str or callable, default="sphereface4"
         The FEM: a name in :data:`persona_affect.networks.BACKBONES`, such as ``"sphereface20"``
         (the papers') or ``"resnet29"``, or a function that returns a
-        :class:`persona_affect.networks.Backbone`. Not used where `X` holds embeddings.
+        :class:`persona_affect.networks.Backbone`. Not used if `X` holds embeddings.
     weights : path-like or "pretrained", default=None
-        What the FEM starts from; see :func:`persona_affect.networks.make_backbone`.
+        Initial weights of the FEM; see :func:`persona_affect.networks.make_backbone`.
     backbone_params : dict, default=None
         Options of the backbone, such as ``{"levels": "pooled"}`` of the ResNet29; see the network's
         class. In a search, ``backbone__levels`` sets one of them.
     mirror : bool, default=True
-        Average predictions over each face and its mirror image, for twice the time. Not used on
-        embeddings.
+        Average predictions over each face and its mirror image; it takes twice the time. Not used
+        on embeddings.
     lambda_per, lambda_emo : float, default=1.0
         Weights of the personality and the emotion loss.
     lambda_coh : float, default=0.05
         Weight of the coherence loss between the two sets.
     lambda_ram : float, default=0.2
         Weight of the loss of personality predicted from emotion. A loss of weight 0 is not
-        computed, its head is not built, and faces that serve no other loss are not read; its
-        targets are then predicted by their mean.
+        computed, its head is not built, and faces that no other loss uses are not read; its
+        targets are predicted as their mean.
     personality, emotion : sequence of str, default=None
         Names of the targets in `y`, personality first. None for the default seven; see `fit`.
     n_segments : int, default=3
-        A clip is cut into that many equal segments; training draws a frame from each at random,
-        prediction takes their centres, and scores are averaged over the frames.
+        A clip is divided into this many equal segments. Training draws a random frame from each,
+        prediction uses the centre frames, and predictions are averaged over the frames.
     heads : {"linear", "authors", "deeppersonality"}, default="linear"
-        What closes the heads. ``"linear"`` learns standardised targets with linear outputs; the
-        other two learn raw targets with the published activations, which must then lie in their
-        range ([-1, 1] for emotion).
+        Outputs of the heads. ``"linear"`` predicts standardised targets with linear outputs. The
+        other two predict raw targets with the published activations; the targets must then be in
+        their range ([-1, 1] for emotion).
     loss : {"half_squared_error", "smooth_l1"}, default="half_squared_error"
         The loss of each regression.
     optimizer : {"adamw", "sgd"}, default="adamw"
         SGD has momentum 0.9.
     learning_rate : float, default=1e-3
-        Peak rate of weights; biases learn at twice that.
+        Highest learning rate of weights; that of biases is twice as high.
     weight_decay : float, default=0.05
-        Decay of weights; see :func:`persona_affect.networks.parameter_groups`.
+        Weight decay; see :func:`persona_affect.networks.parameter_groups`.
     schedule : {"cosine", "step", "constant"}, default="cosine"
-        ``"cosine"`` warms up over the first tenth of the training and falls to zero; ``"step"``
-        divides the rate by ten at each quarter.
+        ``"cosine"`` increases the rate during the first tenth of the training, then decreases it to
+        zero; ``"step"`` divides it by ten after each quarter.
     max_epochs : int, default=60
         Passes over the larger of the two sets.
     batch_size : int, default=64
         Samples in a training batch.
     personality_fraction : float, default=0.5
-        Share of the personality set in each batch, whatever the sets' sizes.
+        Fraction of the personality set in each batch; it does not depend on the sizes of the sets.
     max_grad_norm : float or None, default=1.0
         Gradients are clipped to this norm.
     augmentation : {"vary", "mirror"} or None, default="vary"
-        ``"mirror"`` is the authors'; ``"vary"`` also turns, scales, shifts, and changes the light.
-        Not used on embeddings.
+        ``"mirror"`` is that of the authors; ``"vary"`` also rotates, scales and shifts faces, and
+        changes the light. Not used on embeddings.
     embedding_scale : {"each", "common"}, default="each"
-        Divide each feature of embeddings by its own spread, or all by one. ``"common"`` is for
-        features that come in one unit, as the pixels of a network's maps: to inflate those that are
-        rarely active costs a lot of accuracy.
+        Divide each feature of embeddings by its own standard deviation, or all by the same number.
+        ``"common"`` is for features in the same unit, such as the pixels of a network's maps: to
+        scale up those that are rarely active reduces the accuracy a lot.
     adapter_rank : int, default=0
-        On embeddings, rank of a residual linear layer before the heads, zero at the start. With 0
-        the features are fixed, and so the coherence loss has nothing to act on and is left out.
+        On embeddings, rank of a residual linear layer before the heads, which starts at zero. With
+        0 the features are fixed, so that the coherence loss has no effect and is left out.
     early_stopping : bool, default=False
-        Hold out `validation_fraction` of the samples (of the groups, where `fit` is given any),
-        stop when their loss has not improved for `n_iter_no_change` epochs, and keep the best
-        weights.
+        Hold out `validation_fraction` of the samples (of the groups, if `fit` gets any), stop when
+        their loss has not improved for `n_iter_no_change` epochs, and keep the best weights.
     validation_fraction : float, default=0.1
-        Share held out by `early_stopping`.
+        Fraction held out by `early_stopping`.
     n_iter_no_change : int, default=10
         Patience of `early_stopping`, in epochs.
     precision : {"float32", "bfloat16"}, default="float32"
-        Of convolutions and matrix products. bfloat16 is about twice as fast where the processor
-        computes in it, and slower elsewhere.
+        Precision of convolutions and matrix products. bfloat16 is about twice as fast on
+        processors that support it, and slower on others.
     device : str, default="auto"
-        ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where there is one.
+        ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU if there is one.
     callbacks : list of skorch callbacks, default=None
         Copied before use.
     checkpoint : path-like, default=None
-        A file that holds the state of the training after each epoch, replaced atomically. If it is
-        there, `fit` resumes from it, and ends in the same model, to the bit, as if it had never
-        stopped. Parameters and data must be the same, and `random_state` an integer; `callbacks`
-        begin anew. Each fit needs a file of its own: not for searches.
+        A file for the state of the training, written after each epoch. If it exists, `fit` resumes
+        from it, and gives the same model, bit by bit, as a training without interruption.
+        Parameters and data must be the same, and `random_state` an integer; `callbacks` start from
+        the beginning. Each fit needs a file of its own: do not use it in searches.
     random_state : int, RandomState instance or None, default=None
-        Seeds initialisation, batches and augmentation. The same seed gives the same model, bit for
-        bit, on one machine; the global generators are untouched.
+        Seed of initialisation, batches and augmentation. The same seed gives the same model, bit by
+        bit, on one machine; the global generators are not changed.
     verbose : int, default=0
         1 shows progress bars.
 
@@ -138,16 +137,16 @@ class JointAffectEstimator(JointPrediction, JointState):
     personality_names_, emotion_names_ : list of str
         The two groups.
     target_means_ : ndarray of shape (n_targets,)
-        Mean label of each target, NaN for one that was never rated.
+        Mean label of each target, NaN for a target without labels.
     target_stds_ : ndarray of shape (n_targets,)
-        Standard deviation of each target's labels (1 for a constant one); NaN for one that was
-        never rated, and with `heads` that learn raw targets.
+        Standard deviation of each target's labels (1 for a constant one); NaN for a target without
+        labels, and with `heads` that predict raw targets.
     history_ : pandas.DataFrame
         A row per epoch: total loss, its terms, and seconds.
     n_iter_ : int
         Epochs trained.
     n_features_in_ : int
-        Width of the embeddings; only where `X` held embeddings.
+        Width of the embeddings; only if `X` held embeddings.
 
     References
     ----------
@@ -156,7 +155,7 @@ class JointAffectEstimator(JointPrediction, JointState):
 
     See Also
     --------
-    persemon_params : The papers' own settings.
+    persemon_params : The settings of the papers.
     RAMRegressor : The module from emotion to personality alone.
 
     Examples
@@ -284,16 +283,17 @@ class JointAffectEstimator(JointPrediction, JointState):
         ----------
         X : array-like of n_samples face clips
             An array of face clips as :class:`persona_affect.FaceAligner` returns, a uint8 array
-            (n, H, W, 3) or (n, T, H, W, 3), or a float matrix of embeddings (n, d), in which case
-            the network starts at its heads.
+            (n, H, W, 3) or (n, T, H, W, 3), or a float matrix of embeddings (n, d); the network
+            then begins at its heads.
         y : array-like or DataFrame of shape (n_samples, n_targets) or (n_samples,)
             Labels, NaN where a sample was not rated. A DataFrame's columns are matched by name. An
-            array has the personality targets first; without `personality` and `emotion` its width
-            decides: 7 (Big Five, arousal, valence), 5 (Big Five), 2 (arousal, valence), or 1.
+            array has the personality targets first; without `personality` and `emotion`, the number
+            of columns decides: 7 (Big Five, arousal, valence), 5 (Big Five), 2 (arousal, valence),
+            or 1.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples in the regression losses; those of weight 0 are left out.
+            Weights of the samples in the regression losses; samples of weight 0 are left out.
         groups : array-like of shape (n_samples,), default=None
-            Person or clip of each sample; `early_stopping` keeps each on one side.
+            Person or clip of each sample; `early_stopping` keeps each group on one side.
 
         Returns
         -------
@@ -302,10 +302,10 @@ class JointAffectEstimator(JointPrediction, JointState):
         Raises
         ------
         ValueError
-            If names and columns do not match, or nothing is left to train on; if `checkpoint` is
-            of another training.
+            If names and columns do not match, if there is nothing to train on, or if `checkpoint`
+            is of another training.
         InvalidImageError
-            If a sample is no face clip of the backbone's size.
+            If a sample is not a face clip of the backbone's size.
         ModelFormatError
             If `checkpoint` is damaged.
         TrainingDivergedError
@@ -314,12 +314,12 @@ class JointAffectEstimator(JointPrediction, JointState):
         Warns
         -----
         NoFaceWarning
-            Naming samples without a face, which are left out.
+            If samples have no face; the message names them, and they are left out.
         """
         if self.checkpoint is not None and not isinstance(self.random_state, Integral):
             raise ValueError(
-                f"checkpoint= needs an integer random_state, not {self.random_state!r}: what was "
-                "drawn before the first epoch must be drawn again to resume."
+                f"checkpoint= needs an integer random_state, not {self.random_state!r}: to "
+                "resume, the same random numbers must be drawn again before the first epoch."
             )
         targets = read_targets(y, self.personality, self.emotion)
         rng = check_random_state(self.random_state)
@@ -352,7 +352,7 @@ class JointAffectEstimator(JointPrediction, JointState):
         return self
 
     def _start(self, X: Any) -> tuple[Backbone, Sequence[NDArray[Any]]]:
-        """Build the FEM, and read `X` as what it takes."""
+        """Build the FEM, and convert `X` to its input."""
         if holds_faces(X):
             backbone = self._make_backbone(self.weights)
             for stale in ("n_features_in_", "feature_names_in_"):

@@ -1,4 +1,4 @@
-"""What a fitted joint network answers."""
+"""Prediction with a fitted joint network."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -22,7 +22,7 @@ from ._training import AffectNet
 class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin):
     """The methods of :class:`JointAffectEstimator` that need it fitted.
 
-    A transformer itself, since scikit-learn lets `set_output` act on the methods of those alone.
+    It is a transformer itself: in scikit-learn, `set_output` has no effect on other classes.
     """
 
     n_segments: int
@@ -38,7 +38,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
     _n_features_out: int
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Predict every target of every sample, averaged over the centre frames of its segments.
+        """Predict all targets of each sample, averaged over the centre frames of its segments.
 
         Parameters
         ----------
@@ -49,19 +49,19 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         -------
         ndarray of shape (n_samples, n_targets) or (n_samples,)
             In the units and the column order of `y`. A sample without a face is a row of NaN; a
-            target that was never rated is a column of NaN.
+            target without labels is a column of NaN.
 
         Warns
         -----
         NoFaceWarning
-            Naming samples without a face.
+            If samples have no face; the message names them.
         """
         frames = self._run(X, self._read_targets, n_segments=self.n_segments)
         values = self._in_callers_units(pool_frames(frames, len(self.target_names_)))
         return values[:, 0] if self._one_dimensional else values
 
     def predict_frames(self, X: Any) -> list[NDArray[np.float64]]:
-        """Predict every target of every frame.
+        """Predict all targets of each frame.
 
         Parameters
         ----------
@@ -70,14 +70,14 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         Returns
         -------
         list of ndarray of shape (n_frames, n_targets)
-            One a sample; without rows for a sample without a face.
+            One for each sample; an array without rows for a sample without a face.
         """
         frames = self._run(X, self._read_targets, n_segments=None)
         width = len(self.target_names_)
         return [self._in_callers_units(np.reshape(f, (-1, width)).astype(float)) for f in frames]
 
     def predict_from_emotion(self, emotion: Any) -> NDArray[np.float64]:
-        """Predict personality from emotion alone: the relationship module (RAM).
+        """Predict personality from emotion alone, with the relationship module (RAM).
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         return scores * scaler.scale[:split] + scaler.shift[:split]
 
     def transform(self, X: Any) -> NDArray[np.float32]:
-        """Embed every sample with the trained FEM, averaged over its segments' centre frames.
+        """Embed each sample with the trained FEM, averaged over the centre frames of its segments.
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         return pool_frames(frames, self._n_features_out).astype(np.float32)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Coefficient of determination over the observed labels, averaged over the targets.
+        """Return the coefficient of determination over observed labels, averaged over targets.
 
         Parameters
         ----------
@@ -181,7 +181,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         )
 
     def _read_targets(self, output: PersEmoNOutput) -> torch.Tensor:
-        """Join PAM and EAM; what no loss taught them is the mean label, or NaN if there is none."""
+        """Join PAM and EAM; targets without a loss get their mean label, or NaN without labels."""
         scaler, loss = self._scaler, self.net_.criterion_.weights
         rest = torch.from_numpy(scaler.transform(scaler.mean)).to(output.embedding)
         rest = rest.expand(len(output.embedding), -1)

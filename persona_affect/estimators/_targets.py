@@ -1,4 +1,4 @@
-"""Targets of two kinds, some missing: their names, their domains, their units."""
+"""Targets of two kinds, partly missing: names, domains, units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class Targets:
     names : list of str
         All names, in the order of the caller's columns: the order of predictions.
     one_dimensional : bool
-        Whether the caller gave one column without a second axis, and expects predictions so.
+        Whether the caller passed a one-dimensional `y`, and gets predictions of the same form.
     """
 
     values: NDArray[np.float64]
@@ -39,7 +39,7 @@ class Targets:
 
     @property
     def rated(self) -> NDArray[np.bool_]:
-        """Whether each sample has a personality label, and an emotion label: (n_samples, 2)."""
+        """Whether each sample has a personality and an emotion label, (n_samples, 2)."""
         observed = ~np.isnan(self.values)
         split = len(self.personality)
         return np.stack([observed[:, :split].any(1), observed[:, split:].any(1)], axis=1)
@@ -56,8 +56,8 @@ def read_targets(
         Labels, NaN where not observed. A DataFrame's columns are matched by name, in any order.
     personality, emotion : sequence of str or None
         Names of the groups. With both None, a DataFrame's columns must be among the default seven,
-        and an array's width decides: 7 (all), 5 (the Big Five), 2 (arousal, valence), or 1 (one
-        target, treated as personality).
+        and for an array the number of columns decides: 7 (all), 5 (the Big Five), 2 (arousal,
+        valence), or 1 (one target, treated as personality).
 
     Returns
     -------
@@ -121,7 +121,7 @@ def _default_names(width: int) -> tuple[list[str], list[str]]:
 
 
 class TargetScaler:
-    """Moves labels to zero mean and unit variance, and predictions back.
+    """Scales labels to zero mean and unit variance, and predictions back.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class TargetScaler:
     weight : ndarray of shape (n_samples,)
         Sample weights.
     standardize : bool
-        If False, units stay the caller's; `mean` is still known.
+        If False, units are not changed; `mean` is still computed.
 
     Attributes
     ----------
@@ -147,7 +147,7 @@ class TargetScaler:
             variance = (mass * np.nan_to_num(y - self.mean) ** 2).sum(0) / mass.sum(0)
         observed = ~np.isnan(self.mean)
         scale = np.sqrt(np.where(observed, variance, 1.0))
-        # A constant target is predicted exactly by its mean; any scale will do.
+        # A constant target is predicted exactly by its mean; its scale does not matter.
         scale[scale <= 1e-12 * np.maximum(1.0, np.abs(np.nan_to_num(self.mean)))] = 1.0
         self.shift = np.nan_to_num(self.mean) if standardize else np.zeros_like(self.mean)
         self.scale = scale if standardize else np.ones_like(self.mean)
@@ -163,5 +163,5 @@ class TargetScaler:
         return (y - self.shift) / self.scale
 
     def inverse_transform(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return (n_samples, n_targets) predictions to the caller's units."""
+        """Convert (n_samples, n_targets) predictions to the units of the labels."""
         return y * self.scale + self.shift

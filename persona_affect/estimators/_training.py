@@ -1,4 +1,4 @@
-"""The one skorch net behind every estimator, and how it is trained."""
+"""The skorch net of the joint estimator, and the training loop of all estimators."""
 
 import copy
 import math
@@ -32,14 +32,14 @@ TERMS: Final = ("per", "emo", "coh", "ram")
 
 
 class StopTraining(Exception):  # noqa: N818
-    """A callback has seen enough."""
+    """Raised when a callback stops the training."""
 
 
 class AffectNet(NeuralNet):
     """A skorch net whose batches are face clips with labels of two kinds.
 
-    Overrides skorch's hooks and nothing more: how parameters are grouped, how data sets are dealt
-    into batches, how a batch is inferred, and what the loss is. skorch's own parameters apply.
+    It overrides only hooks of skorch: the groups of parameters, the batches, how the network runs
+    on a batch, and the loss. skorch's own parameters apply.
 
     Parameters
     ----------
@@ -50,13 +50,13 @@ class AffectNet(NeuralNet):
     batches : callable
         Makes a training sampler from a `LabelledClips`.
     weight_decay : float
-        For the parameters that take any.
+        Weight decay of the parameters that have any.
     augmentation : {"vary", "mirror"} or None
-        How frames are disturbed in training.
+        Augmentation of frames in training.
     precision : {"float32", "bfloat16"}
-        Of convolutions and matrix products.
+        Precision of convolutions and matrix products.
     penalties : dict of str to torch.Tensor, optional
-        By linear head, the strength p of a penalty ``p / 2 |w|^2`` on each output's weights.
+        By linear head, the factor p of a penalty ``p / 2 |w|^2`` on each output's weights.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class AffectNet(NeuralNet):
         super().__init__(module, criterion, **kwargs)
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
-        """Notify callbacks; one that asks to stop after an epoch ends the training, and no more.
+        """Notify callbacks; a callback may stop the training after an epoch.
 
-        skorch's way to ask is a KeyboardInterrupt, which from elsewhere is the user's own.
+        In skorch, callbacks do this by KeyboardInterrupt. At other times it comes from the user.
         """
         try:
             super().notify(method_name, **kwargs)
@@ -91,13 +91,13 @@ class AffectNet(NeuralNet):
             raise StopTraining from None
 
     def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> Any:
-        """Apply the published multipliers."""
+        """Return parameter groups with the published multipliers."""
         _, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
         rate = kwargs.pop("lr", self.lr)
         return (parameter_groups(self.module_, rate, self.weight_decay),), {**kwargs, "lr": rate}
 
     def get_iterator(self, dataset: LabelledClips, training: bool = False) -> DataLoader[Batch]:
-        """Deal mixed batches in training, every sample in order otherwise."""
+        """Return mixed batches in training, and all samples in order otherwise."""
         if not training:
             return dataset.centres(self.batch_size)
         return DataLoader(dataset, sampler=self.batches(dataset), batch_size=None)
@@ -131,7 +131,7 @@ class AffectNet(NeuralNet):
         return total
 
     def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Shed what only training needs: the sampler holds the training data."""
+        """Drop what only training needs: the sampler holds the training data."""
         super().on_train_end(net, X, y, **kwargs)
         self.batches = self.penalties = None
 
@@ -142,8 +142,8 @@ class Schedule:
     Parameters
     ----------
     kind : {"cosine", "step", "constant"}
-        ``cosine`` warms up over the first tenth and falls to zero; ``step`` divides by ten at each
-        quarter.
+        ``cosine`` increases during the first tenth, then decreases to zero; ``step`` divides by ten
+        after each quarter.
     n_steps : int
         Steps in the whole training.
     """
@@ -153,7 +153,7 @@ class Schedule:
         self.n_steps = n_steps
 
     def __call__(self, step: int) -> float:
-        """Give the factor for `step`, counted from 0."""
+        """Return the factor for `step`, counted from 0."""
         done = step / self.n_steps
         if self.kind == "cosine":
             warm_up = min((step + 1) / (0.1 * self.n_steps), 1.0)
@@ -162,7 +162,7 @@ class Schedule:
 
 
 class TrainingBar(Callback):
-    """One progress bar for the whole training, with the losses beside it."""
+    """A progress bar for the whole training, with the losses."""
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Open the bar."""
@@ -192,7 +192,7 @@ def standard_callbacks(
     extra: Sequence[Callback] | None,
     checkpoint: Callback | None = None,
 ) -> list[tuple[str, Callback]]:
-    """Assemble callbacks; the caller's are copied, so that clones and refits share none."""
+    """Assemble callbacks; those of the caller are copied, so that clones and refits share none."""
     callbacks: list[tuple[str, Callback]] = [
         (
             "schedule",
@@ -207,11 +207,11 @@ def standard_callbacks(
     if max_grad_norm is not None:
         callbacks.append(("clip", GradientNormClipping(max_grad_norm)))
     if patience is not None:
-        # Best weights stay in memory: files would be overwritten by a parallel search.
+        # The best weights are kept in memory: parallel searches would overwrite files.
         stop = EarlyStopping(patience=patience, load_best=True, sink=lambda _: None)
         callbacks.append(("stop", stop))
     if checkpoint is not None:
-        # After those whose state it restores, before those that should see it restored.
+        # After callbacks whose state it restores, before those that use the restored state.
         callbacks.append(("checkpoint", checkpoint))
     if verbose:
         callbacks.append(("bar", TrainingBar()))
@@ -221,7 +221,7 @@ def standard_callbacks(
 
 @contextmanager
 def seeded_torch(seed: int, device: str) -> Iterator[None]:
-    """Seed torch inside, and give the global generators back untouched."""
+    """Seed torch inside, and restore the global generators."""
     devices = [torch.device(device)] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -229,15 +229,15 @@ def seeded_torch(seed: int, device: str) -> Iterator[None]:
 
 
 def train(net: NeuralNet, data: Any, held_out: Any = None) -> None:
-    """Train an initialised net in place, then shed what only training needs.
+    """Train an initialised net in place, then drop what only training needs.
 
-    Unlike skorch's own ``fit``, an interrupt is not swallowed: a half-trained model never passes
-    for a trained one.
+    skorch's own ``fit`` ignores an interrupt and returns. Here the interrupt is raised, so that a
+    half-trained model never looks like a trained one.
     """
     net.train_split = None if held_out is None else predefined_split(held_out)
     net.notify("on_train_begin", X=data, y=None)
     try:
-        # A checkpoint may have brought some of the epochs.
+        # Some epochs may come from a checkpoint.
         net.fit_loop(data, epochs=net.max_epochs - len(net.history))
     except StopTraining:
         net.history[-1]["stopped"] = True
@@ -247,8 +247,8 @@ def train(net: NeuralNet, data: Any, held_out: Any = None) -> None:
 
 
 def settle(net: NeuralNet) -> None:
-    """Leave of an initialised net what prediction needs, in place; refitting builds a new one."""
-    # The optimiser's state is up to twice the weights.
+    """Drop all parts of a net that prediction does not need, in place; a refit builds a new net."""
+    # The state of the optimiser is up to twice as large as the weights.
     del net.optimizer_
     net.module, net.criterion = type(net.module_), type(net.criterion_)
     net.callbacks_, net.callbacks = [], None

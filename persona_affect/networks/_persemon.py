@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ._backbone import Backbone
 from ._sphereface import init_caffe_xavier
 
-#: Every head by its name in the paper; ``domain`` serves the coherence loss, in training only.
+#: All heads by their names in the paper; the coherence loss uses ``domain``, in training only.
 HEADS: Final = ("pam", "eam", "ram", "domain")
 
 _ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
@@ -19,7 +19,7 @@ _ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
 
 
 class PersEmoNOutput(NamedTuple):
-    """What the network says of each frame; a head that was not built says None.
+    """Output of the network for each frame; None for a head that was not built.
 
     Attributes
     ----------
@@ -47,9 +47,9 @@ class RAM(nn.Sequential):
     n_emotion, n_personality : int
         Widths of input and output.
     hidden : int, default=32
-        Width of the hidden layer (32 as the authors released it).
+        Width of the hidden layer (32 in the network that the authors released).
     activation : {"identity", "sigmoid", "tanh"}, default="tanh"
-        What closes the module.
+        Activation of the output.
 
     References
     ----------
@@ -79,14 +79,14 @@ class PersEmoN(nn.Module):
     heads : collection of {"pam", "eam", "ram", "domain"}, default=all four
         Heads to build. The RAM reads the EAM, which is then built too.
     pam_activation, eam_activation, ram_activation : {"identity", "sigmoid", "tanh"}
-        What closes each head; the defaults are the authors'.
+        Activation of the output of each head; the defaults are the authors'.
     ram_hidden : int, default=32
         Width of the RAM's hidden layer.
 
     Attributes
     ----------
     fem, pam, eam, ram, domain : torch.nn.Module or None
-        The paper's modules; ``domain`` tells the two training sets apart.
+        The modules of the paper; ``domain`` classifies the two training sets.
 
     References
     ----------
@@ -122,12 +122,12 @@ class PersEmoN(nn.Module):
             nn.init.zeros_(self.domain.bias)
 
     def forward(self, frames: Tensor) -> PersEmoNOutput:
-        """Analyse each frame by itself.
+        """Analyse each frame independently.
 
         Parameters
         ----------
         frames : torch.Tensor
-            What the backbone takes: (n_frames, height, width, 3) RGB of 0..255, or
+            Input of the backbone: (n_frames, height, width, 3) RGB of 0..255, or
             (n_frames, n_features) embeddings.
 
         Returns
@@ -158,12 +158,12 @@ def parameter_groups(network: nn.Module, lr: float, weight_decay: float) -> list
     network : torch.nn.Module
         A `PersEmoN`, or any part of one.
     lr, weight_decay : float
-        What weights take.
+        Learning rate and weight decay of weights.
 
     Returns
     -------
     list of dict
-        As every ``torch.optim`` optimiser takes them.
+        Parameter groups for any optimiser of ``torch.optim``.
     """
     rules: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():

@@ -1,4 +1,4 @@
-"""The adversarial-like loss that pulls two differently labelled data sets together."""
+"""The adversarial loss that makes two differently labelled data sets similar."""
 
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -8,11 +8,11 @@ from torch.nn import functional
 def coherence_loss(embedding: Tensor, domain: Tensor, head: nn.Module) -> Tensor:
     """Coherence of the two domains' embeddings.
 
-    The authors write two cross entropies on ``z = D(f)``: one with the domain labels d, from which
-    the head and the features learn, and one with 1 - d, from which the features alone learn. For
-    the features the two add up to one pull towards a uniform posterior, so this is, gradient for
-    gradient, ``CE(D(f.detach()), d) + 2 * mean(-1/2 * sum_c log softmax(D_frozen(f))_c)``: the
-    head learns to tell the domains apart, the features learn that it cannot.
+    The authors use two cross entropies on ``z = D(f)``: one with the domain labels d, from which
+    the head and the features learn, and one with 1 - d, from which only the features learn. For
+    the features the sum of both pulls towards a uniform posterior. All gradients therefore equal
+    those of ``CE(D(f.detach()), d) + 2 * mean(-1/2 * sum_c log softmax(D_frozen(f))_c)``: the head
+    learns to separate the domains, and the features learn to prevent it.
 
     Parameters
     ----------
@@ -38,6 +38,6 @@ def coherence_loss(embedding: Tensor, domain: Tensor, head: nn.Module) -> Tensor
         return embedding.new_zeros(())
     embedding, domain = embedding[one_sided], domain[one_sided]
     frozen = {name: value.detach() for name, value in head.named_parameters()}
-    told_apart = functional.cross_entropy(head(embedding.detach()), domain)
+    separation = functional.cross_entropy(head(embedding.detach()), domain)
     posterior = functional.log_softmax(functional_call(head, frozen, (embedding,)), dim=1)
-    return told_apart - posterior.sum(1).mean()
+    return separation - posterior.sum(1).mean()

@@ -16,7 +16,7 @@ REGRESSION_LOSSES: Final[dict[str, Callable[[Tensor, Tensor, Tensor | None], Ten
 
 
 class JointOutput(Protocol):
-    """What the loss reads of the network's output, frame by frame; None where a head is off."""
+    """The parts of the network's output that the loss uses; None for a head that is not built."""
 
     @property
     def embedding(self) -> Tensor: ...
@@ -35,9 +35,9 @@ def pool_clips(values: Tensor, clip: Tensor, n_clips: int) -> Tensor:
     ----------
     values : torch.Tensor of shape (n_frames, d)
     clip : torch.Tensor of shape (n_frames,), int64
-        Which clip each frame belongs to, 0 .. n_clips - 1.
+        The clip of each frame, 0 .. n_clips - 1.
     n_clips : int
-        Number of clips; each must have a frame.
+        Number of clips; each must have at least one frame.
 
     Returns
     -------
@@ -87,18 +87,18 @@ class PersEmoNLoss(nn.Module):
         Parameters
         ----------
         output : JointOutput
-            Of a batch of n_frames frames from n_clips clips.
+            Output for a batch of n_frames frames from n_clips clips.
         labels : mapping of str to torch.Tensor
             ``personality`` and ``emotion`` (n_clips, .), NaN where not observed; ``weight``
             (n_clips,); ``domain`` (n_clips,), 0 personality set, 1 emotion set, -1 both; ``clip``
             (n_frames,), the clip of each frame.
         domain_head : torch.nn.Module or None
-            The coherence loss's head; None where its weight is 0.
+            The head of the coherence loss; None if its weight is 0.
 
         Returns
         -------
         dict of str to torch.Tensor
-            ``per``, ``emo``, ``coh``, ``ram`` as far as computed, and ``total``.
+            Those of ``per``, ``emo``, ``coh``, ``ram`` that are computed, and ``total``.
         """
         clip, weight = labels["clip"], labels["weight"]
 

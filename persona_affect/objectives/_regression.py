@@ -1,4 +1,4 @@
-"""Regression on labels of which some are missing."""
+"""Regression losses for labels that are partly missing."""
 
 from torch import Tensor
 from torch.nn import functional
@@ -24,7 +24,7 @@ def masked_half_squared_error(
     Parameters
     ----------
     y_pred, y_true : torch.Tensor of shape (n_samples, n_targets)
-        A label that is NaN was not observed: it adds nothing and passes no gradient.
+        A label that is NaN was not observed: it adds nothing, and has no gradient.
     weight : torch.Tensor of shape (n_samples,), optional
         Sample weights, non-negative.
 
@@ -43,10 +43,10 @@ def masked_half_squared_error(
 
 
 def masked_smooth_l1(y_pred: Tensor, y_true: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Huber loss with unit threshold, as the DeepPersonality benchmark trains PersEmoN.
+    """Huber loss with threshold 1, with which the DeepPersonality benchmark trains PersEmoN.
 
     Parameters and return value are those of `masked_half_squared_error`; for differences below 1
-    so are the values.
+    the values are the same too.
     """
     observed = ~y_true.isnan()
     error = functional.smooth_l1_loss(y_pred, y_true.nan_to_num(), reduction="none")

@@ -171,13 +171,13 @@ class TestRefusals:
                 return os.mkdir, (str(tmp_path / "executed"),)
 
         torch.save({"fingerprint": Payload()}, tmp_path / "state")
-        with pytest.raises(ModelFormatError, match="damaged, or no checkpoint"):
+        with pytest.raises(ModelFormatError, match="damaged, or not a checkpoint"):
             model(checkpoint=tmp_path / "state", max_epochs=1).fit(FACES, LABELS)
         assert not (tmp_path / "executed").exists()
 
     def test_other_files(self, tmp_path):
         torch.save({"weight": torch.zeros(2)}, tmp_path / "state")
-        with pytest.raises(ModelFormatError, match="no checkpoint of a training"):
+        with pytest.raises(ModelFormatError, match="is not a checkpoint"):
             model(checkpoint=tmp_path / "state", max_epochs=1).fit(FACES, LABELS)
 
     @pytest.mark.parametrize("random_state", [None, np.random.RandomState(0)])
