@@ -16,7 +16,14 @@ from persona_affect._sklearn import Interval, StrOptions, check_sample_weight, f
 from persona_affect.networks import Backbone, EmbeddingAdapter
 from persona_affect.objectives import REGRESSION_LOSSES
 
-from ._assembly import choose_losses, find_present, hold_out, label_clips, make_net
+from ._assembly import (
+    TrainingSettings,
+    choose_losses,
+    find_present,
+    hold_out,
+    label_clips,
+    make_net,
+)
 from ._augmentation import AUGMENTATIONS
 from ._backbone_params import BACKBONE_CONSTRAINT
 from ._clips import check_embeddings, check_face_clips, holds_faces
@@ -332,7 +339,9 @@ class JointAffectEstimator(JointPrediction, JointState):
             clips, targets, weight = [clips[i] for i in present], targets[present], weight[present]
             scaler = TargetScaler(targets.values, weight, standardize=self.heads == "linear")
             fem_learns = not isinstance(backbone, EmbeddingAdapter) or self.adapter_rank > 0
-            lambdas, kept = choose_losses(self, targets, fem_learns)
+            params = self.get_params()
+            wanted = {name: params[name] for name in params if name.startswith("lambda_")}
+            lambdas, kept = choose_losses(wanted, targets, fem_learns)
             data = label_clips(clips, targets, scaler, weight, self.n_segments).subset(kept)
             held_out = None
             if self.early_stopping:
@@ -346,7 +355,8 @@ class JointAffectEstimator(JointPrediction, JointState):
                     torch.from_numpy(data.labels["weight"]),
                     common=self.embedding_scale == "common",
                 )
-            net = make_net(self, backbone, targets, lambdas, data, held_out, rng, device)
+            settings = TrainingSettings.from_params(params)
+            net = make_net(backbone, targets, lambdas, data, held_out, settings, rng, device)
             train(net, data, held_out)
         self._keep(net, history_table(net), targets, scaler)
         return self

@@ -37,6 +37,7 @@ class JointState(BackboneParams):
     adapter_rank: int
     batch_size: int
     device: str
+    heads: str
     loss: str
     precision: str
     net_: AffectNet
@@ -103,7 +104,7 @@ class JointState(BackboneParams):
                 if on_faces
                 else EmbeddingAdapter(width, self.adapter_rank)
             )
-            return make_network(self, backbone, targets, lambdas)[0]
+            return make_network(backbone, targets, lambdas, heads=self.heads, loss=self.loss)[0]
 
         net = AffectNet(
             fill_network(build, take("network", tensors)),
