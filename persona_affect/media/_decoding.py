@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import av
-from av.video.frame import PictureType
 
 from ..exceptions import InvalidImageError, MediaLimitError, MediaReadError
 from ._formats import SIGNATURE_SIZE, name_photo_format
@@ -93,7 +90,7 @@ def read_timeline(source: Any, max_pixels: int, max_duration: float, notes: list
     """
     times: list[int | None] = []
     keys: list[int] = []
-    with _open_video(source, max_pixels, max_duration) as (container, stream):
+    with open_video(source, max_pixels, max_duration) as (container, stream):
         tick = float(stream.time_base or 1)
         for packet in _packets(container, stream, notes, whole=True):
             if packet.size == 0 or packet.is_discard:
@@ -115,119 +112,30 @@ def read_timeline(source: Any, max_pixels: int, max_duration: float, notes: list
     return Timeline(list(range(len(times))), 1 / rate, [])
 
 
-def find_frames(source: Any, max_pixels: int, max_duration: float, notes: list[str]) -> Timeline:
-    """Find the times of the decoded frames.
-
-    They come from the packets if these are reliable; otherwise every frame is decoded once.
-    """
-    timeline = read_timeline(source, max_pixels, max_duration, notes)
-    if timeline.keys:
-        return timeline
-    # Both passes find the same damage.
-    frames = decode_all(source, max_pixels, max_duration, [] if notes else notes)
-    return Timeline([frame.seconds for frame in frames], 1.0, [])
-
-
 def decode_all(
     source: Any, max_pixels: int, max_duration: float, notes: list[str]
 ) -> Iterator[DecodedFrame]:
     """Decode every frame, up to the end or the first damage; their times increase."""
-    with _open_video(source, max_pixels, max_duration) as (container, stream):
+    with open_video(source, max_pixels, max_duration) as (container, stream):
         aspect = pixel_aspect(stream)
         start, last = 0.0, -inf
         rate = _rate(stream)
         shortest = min(0.5 / rate, _SHORTEST)
-        for index, frame in enumerate(_frames(container, stream, notes, whole=True)):
+        for index, frame in enumerate(decode_from(container, stream, notes, whole=True)):
             time = index / rate if frame.time is None else frame.time
             start = time if index == 0 else start
             _check_duration(time - start, max_duration)
             # Damaged files, and AVI files with B-frames, repeat times or go back.
             last = time - start if time - start > last else last + shortest
-            yield DecodedFrame(index, last, frame, aspect, _colours(stream))
-
-
-def decode_at(
-    source: Any, timeline: Timeline, targets: list[int], max_pixels: int, notes: list[str]
-) -> Iterator[DecodedFrame]:
-    """Decode the frames of the given numbers, which rise, searching where that skips work."""
-    if not timeline.keys:
-        wanted = Counter(targets)
-        # What is wrong with the file was noted when its frames were counted.
-        for frame in decode_all(source, max_pixels, float("inf"), []):
-            yield from [frame] * wanted[frame.index]
-            if frame.index == targets[-1]:
-                return
-        return
-    with _open_video(source, max_pixels, float("inf")) as (container, stream):
-        seeker, aspect = _Seeker(container, stream, timeline, notes), pixel_aspect(stream)
-        for place, target in enumerate(targets):
-            picture = seeker.frame_at(timeline.times[target])
-            if picture is None:
-                if not notes:
-                    notes.append(f"the video breaks off: {place} of {len(targets)} frames found.")
-                return
-            seconds = (timeline.times[target] - timeline.times[0]) * timeline.tick
-            yield DecodedFrame(target, seconds, picture, aspect, _colours(stream))
+            yield DecodedFrame(index, last, frame, aspect, colours_of(stream))
 
 
 def read_clock(source: Any, max_pixels: int) -> tuple[float, float]:
     """Read when the first frame is shown, in seconds of the file's clock, and frames a second."""
-    with _open_video(source, max_pixels, float("inf")) as (container, stream):
-        first = next(_frames(container, stream, []), None)
+    with open_video(source, max_pixels, float("inf")) as (container, stream):
+        first = next(decode_from(container, stream, []), None)
         start = 0.0 if first is None or first.time is None else first.time
         return start, _rate(stream)
-
-
-class _Seeker:
-    """Finds frames by their times, jumping to a key frame where one lies ahead."""
-
-    def __init__(
-        self,
-        container: av.container.InputContainer,
-        stream: av.VideoStream,
-        timeline: Timeline,
-        notes: list[str],
-    ) -> None:
-        self._container, self._stream = container, stream
-        self._timeline, self._notes = timeline, notes
-        self._frames = _frames(container, stream, notes)
-        self._current: av.VideoFrame | None = None
-        self._next: av.VideoFrame | None = None
-        self._reached = self._due = -inf
-
-    def frame_at(self, time: float) -> av.VideoFrame | None:
-        """Return the frame that is shown at a time of the timeline; None if there is none left."""
-        keys = self._timeline.keys
-        place = bisect_right(keys, time) - 1
-        if self._due == -inf:
-            self._step()
-        if place > 0 and self._due < keys[place]:
-            # Should that land one key frame late, ask for an earlier one; or else start again. A
-            # picture that needs others is no key frame (x264's periodic refresh only claims it).
-            second = int(1 / self._timeline.tick)
-            for goal in (keys[place], keys[place - 1], int(self._timeline.times[0]) - second):
-                self._container.seek(goal, stream=self._stream)
-                self._frames = _frames(self._container, self._stream, self._notes)
-                self._current, self._next, self._due = None, None, -inf
-                self._step()
-                if self._next is not None and (
-                    self._due <= time and self._next.pict_type == PictureType.I
-                ):
-                    break
-        while self._due <= time:
-            self._step()
-        if self._due == inf and self._notes and self._reached < time:
-            return None
-        return self._current
-
-    def _step(self) -> None:
-        """Go on to the next frame that has a time; one at infinity ends the video."""
-        self._current, self._reached = self._next, self._due
-        self._next, self._due = None, inf
-        for frame in self._frames:
-            if frame.pts is not None:
-                self._next, self._due = frame, frame.pts
-                return
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
@@ -277,7 +185,7 @@ def _read_head(path: Path) -> bytes:
 
 
 @contextmanager
-def _open_video(
+def open_video(
     source: Any, max_pixels: int, max_duration: float
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """Open a file, and take a look at what its header promises before anything is decoded."""
@@ -328,7 +236,7 @@ def _packets(
         notes.append(f"the video breaks off after {count} of {stream.frames} frames.")
 
 
-def _frames(
+def decode_from(
     container: av.container.InputContainer,
     stream: av.VideoStream,
     notes: list[str],
@@ -367,7 +275,8 @@ def _check_duration(seconds: float, max_duration: float) -> None:
         )
 
 
-def _colours(stream: av.VideoStream) -> tuple[int, int]:
+def colours_of(stream: av.VideoStream) -> tuple[int, int]:
+    """Read the primaries and transfer function of a stream, as ITU-T H.273 numbers them."""
     context = stream.codec_context
     return int(context.color_primaries), int(context.color_trc)
 

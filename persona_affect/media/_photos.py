@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,24 +93,23 @@ def check_file(source: str | os.PathLike[str]) -> Path:
     MediaReadError
         The message shows no folders that the caller did not name.
     """
+    name = os.fspath(source)
     try:
-        name = os.fspath(source)
-        path = Path(name)
-        if path.is_dir():
-            raise MediaReadError("it is a folder, not a file.")
-        if not path.exists():
-            raise MediaReadError(f"there is no such file: {printable(name)}{_remedy(name)}")
-        if not path.is_file():
-            # Reading a pipe or a device may never end.
-            raise MediaReadError("it is not a regular file.")
-        if path.stat().st_size == 0:
-            raise MediaReadError("the file is empty.")
-    except MediaReadError:
-        raise
+        status = os.stat(name)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        message = f"there is no such file: {printable(name)}{_remedy(name)}"
+        raise MediaReadError(message) from error
     except (OSError, ValueError) as error:
         # Names too long for the system, null characters, no permission.
         raise MediaReadError(f"the path cannot be used: {reason(error)}.") from error
-    return path
+    if stat.S_ISDIR(status.st_mode):
+        raise MediaReadError("it is a folder, not a file.")
+    if not stat.S_ISREG(status.st_mode):
+        # Reading a pipe or a device may never end.
+        raise MediaReadError("it is not a regular file.")
+    if status.st_size == 0:
+        raise MediaReadError("the file is empty.")
+    return Path(name)
 
 
 def printable(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,14 +16,13 @@ from ._arrays import check_depth, check_pixels, to_rgb
 from ._decoding import (
     DecodedFrame,
     decode_all,
-    decode_at,
-    find_frames,
     read_clock,
     read_timeline,
 )
 from ._geometry import display_matrix, shown_size, upright
 from ._photos import open_photo
 from ._samples import FrameSequence
+from ._sampling import decode_centres
 from ._wide_colours import is_wide, wide_to_srgb
 
 #: Videos with larger frames are refused before a frame is decoded (8192 x 4320 fits).
@@ -228,7 +226,7 @@ def sample_frames(
     if n_frames is None:
         frames = decode_all(source, max_pixels, max_duration, notes)
     else:
-        frames = _decode_centres(source, n_frames, max_pixels, max_duration, notes)
+        frames = decode_centres(source, n_frames, max_pixels, max_duration, notes)
     size: tuple[int, int] | None = None
     for frame in frames:
         # If the size changes within the video, later frames are resized to that of the first.
@@ -286,20 +284,3 @@ def _sample_files(
         yield Frame(int(index), float("nan"), image)
     if size is None:
         raise MediaReadError(f"none of the clip's {n} frames can be read.")
-
-
-def _decode_centres(
-    source: Any, n_frames: int, max_pixels: int, max_duration: float, notes: list[str]
-) -> Iterator[DecodedFrame]:
-    """Yield the frames shown at the centres of `n_frames` segments of equal duration."""
-    timeline = find_frames(source, max_pixels, max_duration, notes)
-    times = timeline.times
-    if not times:
-        return
-    # The last frame is shown as long as the others are on average.
-    duration = (times[-1] - times[0]) * len(times) / max(len(times) - 1, 1)
-    centres = times[0] + (np.arange(n_frames) + 0.5) * duration / n_frames
-    # A little later, so that rounding does not miss a frame that begins exactly at a centre.
-    later = 1e-9 / timeline.tick
-    targets = [max(bisect_right(times, centre + later) - 1, 0) for centre in centres]
-    yield from decode_at(source, timeline, targets, max_pixels, notes)

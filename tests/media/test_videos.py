@@ -13,7 +13,7 @@ from persona_affect.exceptions import (
     MediaReadError,
     MediaWarning,
 )
-from persona_affect.media import _decoding, iter_frames, open_clip, segment_centres
+from persona_affect.media import _sampling, iter_frames, open_clip, segment_centres
 
 from .conftest import frame_numbers, numbered_frames, write_video
 
@@ -68,8 +68,8 @@ def test_variable_frame_rate_samples_by_time(tmp_path):
 def test_only_what_is_needed_is_decoded(tmp_path, monkeypatch):
     path = write_video(tmp_path / "long.mp4", numbered_frames(120), gop=5)
     steps = []
-    step = _decoding._Seeker._step
-    monkeypatch.setattr(_decoding._Seeker, "_step", lambda self: (steps.append(1), step(self)))
+    step = _sampling._Seeker._step
+    monkeypatch.setattr(_sampling._Seeker, "_step", lambda self: (steps.append(1), step(self)))
     open_clip(path, 3)
     assert len(steps) <= 3 * 5
 
