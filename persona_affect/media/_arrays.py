@@ -31,7 +31,8 @@ def check_pixels(array: npt.NDArray[Any], what: str, channels_axis: int) -> None
             f"the {what} has {array.shape[-1]} channels, in shape {array.shape}: 1, 3 or 4 are "
             "understood, and come last."
         )
-    if array.dtype not in (np.uint8, np.uint16):
+    # Either byte order.
+    if array.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         raise InvalidImageError(f"the {what} holds {array.dtype}, not uint8: {_advice(array)}")
 
 
@@ -117,6 +118,8 @@ def _advice(array: npt.NDArray[Any]) -> str:
         return "give numbers from 0 to 255 as uint8."
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         return "it contains NaN or infinity; give numbers from 0 to 255 as uint8."
+    if array.dtype.kind == "b":
+        return "black and white become pixels with 255 * array.astype(np.uint8)."
     low, high = array.min(), array.max()
     if low < 0:
         return f"it contains negative numbers (down to {low:g}); undo any normalisation first."

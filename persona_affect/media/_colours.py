@@ -90,7 +90,9 @@ def _to_srgb(image: Image.Image, declared: Declared, profile: bytes | None) -> A
                 f"the photo's colour profile is damaged; its colours are treated as sRGB: {error}.",
                 MediaWarning,
             )
-    return image.convert("RGB") if transform is None else transform.apply(image)
+    if transform is not None:
+        return transform.apply(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 @lru_cache(maxsize=32)

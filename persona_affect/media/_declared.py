@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ImageFile
+from PIL import ExifTags, ImageFile
+
+from ._wide_colours import ADOBE_RGB
 
 # Headers end long before.
 _HEADER = 2**16
@@ -54,12 +56,25 @@ def read_declared(image: ImageFile.ImageFile) -> Declared:
         return Declared(deep, None, *struct.unpack(">HH", found)) if len(found) == 4 else Declared()
     if image.format == "HEIF":
         profile = image.info.get("nclx_profile") or {}
-        tags = (profile.get(f"{name}", 2) for name in _HEIF_NAMES)
-        return Declared(deep, None, *map(int, tags))
+        primaries, transfer = (int(profile.get(name, 2)) for name in _HEIF_NAMES)
+        return Declared(deep, None, primaries, transfer)
+    # Cameras mark Adobe RGB by a letter among the metadata, without a colour profile (DCF 2.0).
+    if image.format in ("JPEG", "MPO") and _marks_adobe_rgb(image):
+        return Declared(deep, None, *ADOBE_RGB)
     return Declared(deep)
 
 
 _HEIF_NAMES = ("color_primaries", "transfer_characteristics")
+
+
+def _marks_adobe_rgb(image: ImageFile.ImageFile) -> bool:
+    if "exif" not in image.info:
+        return False
+    try:
+        return image.getexif().get_ifd(ExifTags.IFD.Interop).get(1) == "R03"
+    except Exception:
+        # Damaged metadata mark nothing; Pillow fails on them with errors of any class.
+        return False
 
 
 def _usable(n_bits: int) -> int | None:

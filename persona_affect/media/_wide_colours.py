@@ -15,6 +15,8 @@ import numpy.typing as npt
 # Transfer functions by their numbers in H.273 (SMPTE ST 2084 and ARIB STD-B67).
 _PQ: Final = 16
 _HLG: Final = 18
+# Of Adobe RGB, whose primaries have no number there, and its gamma of 2.2, which has.
+ADOBE_RGB: Final = (256, 4)
 #: What white paper shines with, in candela per square metre (ITU-R BT.2408), and what lamps may.
 _WHITE: Final = 203.0
 _PEAK: Final = 1000.0
@@ -25,6 +27,7 @@ _KNEE: Final = 0.8
 # SMPTE EG 432-1 by way of XYZ).
 _TO_SRGB: Final = {
     9: ((1.6605, -0.5876, -0.0728), (-0.1246, 1.1329, -0.0083), (-0.0182, -0.1006, 1.1187)),
+    256: ((1.3984, -0.3984, 0.0), (0.0, 1.0, 0.0), (0.0, -0.0429, 1.0429)),
     12: ((1.2249, -0.2247, 0.0), (-0.0420, 1.0419, 0.0), (-0.0197, -0.0786, 1.0979)),
 }
 
@@ -90,6 +93,8 @@ def _linear(transfer: int) -> npt.NDArray[np.float32]:
     elif transfer == _HLG:
         bright = np.exp((code - 0.55991073) / 0.17883277) + 0.28466892
         light = np.where(code <= 0.5, code**2 / 3, bright / 12)
+    elif transfer == ADOBE_RGB[1]:
+        light = code**2.19921875
     else:
         light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
     return light.astype(np.float32)

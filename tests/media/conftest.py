@@ -12,6 +12,8 @@ def encode_photo(image, format="PNG", **options):
     buffer = io.BytesIO()
     if format == "HEIF":
         heif = pytest.importorskip("pillow_heif", reason="needs the extra heic")
+        if "exif" in options:
+            options["exif"] = options["exif"].tobytes()
         heif.from_pillow(image).save(buffer, **options)
     else:
         image.save(buffer, format, **options)

@@ -52,6 +52,17 @@ def test_profiles_are_converted_to_srgb(format, primaries):
     assert np.abs(plain).max() > 15
 
 
+def test_adobe_rgb_is_recognised_by_the_mark_of_cameras():
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA005] = {1: "R03"}
+    image = Image.fromarray(BLOCKS)
+    data = encode_photo(image, "JPEG", exif=exif, quality=100, subsampling=0)
+    assert np.abs(middles(open_photo(data)) - expected_srgb(ADOBE_RGB, 2.2)).max() < 7
+    exif.get_ifd(0x8769)[0xA005] = {1: "R98"}
+    data = encode_photo(image, "JPEG", exif=exif, quality=100, subsampling=0)
+    assert np.abs(middles(open_photo(data)) - COLOURS).max() < 5
+
+
 def test_srgb_and_foreign_profiles_change_nothing():
     image = Image.fromarray(BLOCKS)
     for profile in (

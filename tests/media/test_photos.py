@@ -10,15 +10,11 @@ from PIL import Image
 from persona_affect.exceptions import InvalidImageError, MediaLimitError, MediaReadError
 from persona_affect.media import open_photo
 
+from .conftest import encode_photo as encode
+
 GRADIENT = np.stack(
     np.broadcast_arrays(np.arange(0, 240, 10)[None, :], np.arange(0, 160, 10)[:, None], 50), axis=-1
 ).astype(np.uint8)
-
-
-def encode(image, format="PNG", **options):
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def test_same_pixels_from_path_bytes_pil_and_array(tmp_path):
@@ -67,11 +63,15 @@ SECOND_PICTURE = {"save_all": True, "append_images": [Image.new("RGB", (9, 9))]}
         ("TIFF", {"compression": "jpeg", "quality": 100}),
         ("WEBP", {"lossless": True}),
         ("AVIF", {"quality": 100, "subsampling": "4:4:4"}),
+        ("HEIF", {"quality": 100, "chroma": 444}),
     ],
 )
 def test_orientation_is_applied_once(format, options, orientation):
     data = with_orientation(orientation, format, **options)
-    for source in (data, Image.open(io.BytesIO(data))):
+    sources = [data]
+    if format != "HEIF":
+        sources.append(Image.open(io.BytesIO(data)))
+    for source in sources:
         photo = open_photo(source)
         assert photo.shape == GRADIENT.shape
         np.testing.assert_allclose(photo.astype(int), GRADIENT, atol=6)
@@ -104,6 +104,7 @@ def test_sixteen_bits_keep_their_range():
     expected = np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, axis=-1)
     np.testing.assert_array_equal(open_photo(encode(Image.fromarray(deep))), expected)
     np.testing.assert_array_equal(open_photo(deep), expected)
+    np.testing.assert_array_equal(open_photo(deep.astype(">u2")), expected)
     np.testing.assert_array_equal(open_photo(Image.fromarray(deep.astype(np.int32))), expected)
 
 
@@ -204,6 +205,7 @@ def test_truncated_files(format):
         (np.full((20, 30, 3), -1.5), "negative"),
         (np.full((20, 30, 3), 7), "astype\\(np.uint8\\)"),
         (np.full((20, 30, 3), 700), "reach 700"),
+        (np.ones((20, 30), bool), "255 \\* array.astype"),
         (np.zeros((20, 30, 2), np.uint8), "2 channels"),
         (np.zeros((0, 30, 3), np.uint8), "empty"),
         (np.zeros((2, 20, 30, 3), np.uint8), "4 dimensions"),
