@@ -63,7 +63,7 @@ def read_frames(source: Any, rate: float | None = None) -> Iterator[Frame]:
 
 
 def is_file(source: Any) -> bool:
-    """Tell whether a source is a video file, on disk or in memory."""
+    """Return whether a source is a video file, on disk or in memory."""
     return isinstance(source, str | bytes | bytearray | memoryview | os.PathLike)
 
 

@@ -139,7 +139,7 @@ def read_clock(source: Any, max_pixels: int) -> tuple[float, float]:
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
-    """Tell whether FFmpeg finds a video in a file, of which the header is read."""
+    """Return whether FFmpeg finds a video in a file; only the header is read."""
     try:
         with open_container(path) as container:
             return len(container.streams.video) > 0

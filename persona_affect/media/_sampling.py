@@ -87,16 +87,41 @@ def _decode_by_seeking(
     source: Any, timeline: Timeline, n_frames: int, max_pixels: int, notes: list[str]
 ) -> Iterator[DecodedFrame]:
     targets = _find_centres(timeline, n_frames)
-    with open_video(source, max_pixels, inf) as (container, stream):
-        seeker, aspect = _Seeker(container, stream, timeline, notes), pixel_aspect(stream)
-        for place, target in enumerate(targets):
-            picture = seeker.frame_at(timeline.times[target])
-            if picture is None:
-                if not notes:
-                    notes.append(f"the video breaks off: {place} of {n_frames} frames found.")
-                return
-            seconds = (timeline.times[target] - timeline.times[0]) * timeline.tick
-            yield DecodedFrame(target, seconds, picture, aspect, colours_of(stream))
+    times = [(timeline.times[i] - timeline.times[0]) * timeline.tick for i in targets]
+    found = 0
+    try:
+        with open_video(source, max_pixels, inf) as (container, stream):
+            seeker, aspect = _Seeker(container, stream, timeline, notes), pixel_aspect(stream)
+            for target, seconds in zip(targets, times, strict=True):
+                picture = seeker.frame_at(timeline.times[target])
+                if picture is None:
+                    if not notes:
+                        notes.append(f"the video breaks off: {found} of {n_frames} frames found.")
+                    return
+                found += 1
+                yield DecodedFrame(target, seconds, picture, aspect, colours_of(stream))
+    except _NoKeyFrameError:
+        frames = decode_all(source, max_pixels, inf, notes)
+        yield from _frames_at(frames, times[found:])
+
+
+def _frames_at(frames: Iterator[DecodedFrame], times: list[float]) -> Iterator[DecodedFrame]:
+    """Yield the frame that is shown at each time."""
+    shown: DecodedFrame | None = None
+    place = 0
+    for frame in frames:
+        while shown is not None and place < len(times) and times[place] + 1e-9 < frame.seconds:
+            yield shown
+            place += 1
+        if place == len(times):
+            return
+        shown = frame
+    if shown is not None:
+        yield from [shown] * (len(times) - place)
+
+
+class _NoKeyFrameError(Exception):
+    """Decoding started where the file claims a key frame, at a picture that needs others."""
 
 
 class _Seeker:
@@ -123,17 +148,17 @@ class _Seeker:
         if self._due == -inf:
             self._step()
         if place > 0 and self._due < keys[place]:
-            # Should that land one key frame late, ask for an earlier one; or else start again. A
-            # picture that needs others is no key frame (x264's periodic refresh only claims it).
+            # Should that land one key frame late, ask for an earlier one, and then for the first.
             second = int(1 / self._timeline.tick)
             for goal in (keys[place], keys[place - 1], int(self._timeline.times[0]) - second):
                 self._container.seek(goal, stream=self._stream)
                 self._frames = decode_from(self._container, self._stream, self._notes)
                 self._current, self._next, self._due = None, None, -inf
                 self._step()
-                if self._next is not None and (
-                    self._due <= time and self._next.pict_type == PictureType.I
-                ):
+                # x264's periodic refresh marks pictures as key frames that are none.
+                if self._next is not None and self._next.pict_type != PictureType.I:
+                    raise _NoKeyFrameError
+                if self._due <= time:
                     break
         while self._due <= time:
             self._step()

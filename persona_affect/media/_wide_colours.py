@@ -33,12 +33,12 @@ _TO_SRGB: Final = {
 
 
 def is_hdr(transfer: int) -> bool:
-    """Tell whether a picture has light above that of white, by its tag."""
+    """Return whether a transfer function is one of high dynamic range."""
     return transfer in (_PQ, _HLG)
 
 
 def is_wide(primaries: int, transfer: int) -> bool:
-    """Tell whether a picture must be converted, by its tags; untagged ones need not be."""
+    """Return whether a picture with these tags must be converted to sRGB."""
     return is_hdr(transfer) or primaries in _TO_SRGB
 
 

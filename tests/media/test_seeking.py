@@ -56,7 +56,7 @@ def moving_blocks(n_frames=40):
         yield shown.clip(0, 255).astype(np.uint8).repeat(16, axis=0).repeat(16, axis=1)
 
 
-def encode(path, name, container, option=""):
+def encode(path, name, container, option="", times=None):
     """Encode a clip with a key frame about every ten frames; False where that cannot be."""
     key, _, value = option.partition("=")
     formats = [f.name for f in av.codec.Codec(name, "w").video_formats or []]
@@ -68,11 +68,15 @@ def encode(path, name, container, option=""):
             stream = file.add_stream(name, rate=25, options={key: value} if option else {})
             stream.width, stream.height, stream.pix_fmt = 176, 144, pixels
             stream.gop_size = 10
+            if times is not None:
+                stream.codec_context.time_base = Fraction(1, 1000)
             if pixels.startswith("yuvj"):
                 stream.codec_context.color_range = 2
             for number, image in enumerate(moving_blocks()):
                 frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pixels)
                 frame.pts, frame.time_base = number, Fraction(1, 25)
+                if times is not None:
+                    frame.pts, frame.time_base = int(times[number]), Fraction(1, 1000)
                 file.mux(stream.encode(frame))
             file.mux(stream.encode())
     except (av.FFmpegError, ValueError, OSError):
@@ -90,8 +94,9 @@ def check_frames(path):
         taken = open_clip(path, n)
         for image, centre in zip(taken, (np.arange(n) + 0.5) * length / n, strict=True):
             # At a border of two frames, rounding may choose either.
-            near = np.searchsorted(times, [centre - 1e-3, centre + 1e-3], side="right") - 1
-            assert any(np.array_equal(image, frames[max(place, 0)].image) for place in near), (
+            first, last = np.searchsorted(times, [centre - 1e-3, centre + 1e-3], side="right") - 1
+            near = frames[max(first, 0) : last + 1]
+            assert any(np.array_equal(image, frame.image) for frame in near), (
                 f"{n} frames: another one than at {centre:.3f} s"
             )
 
@@ -134,3 +139,23 @@ def test_frames_of_every_codec(tmp_path, name):
                 n_read += 1
     if not n_read:
         pytest.skip("no container holds it, or the encoder needs other hardware or pixels")
+
+
+STEPS = np.random.default_rng(0).integers(1, 300, 40)
+TIMES = {
+    "before zero": 40 * np.arange(40) - 400,
+    "late": 40 * np.arange(40) + 5000,
+    "variable": np.cumsum(STEPS),
+    "with a gap": 40 * np.arange(40) + 10_000 * (np.arange(40) > 20),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
+@pytest.mark.parametrize("option", ["", *VARIANTS["libx264"]])
+@pytest.mark.parametrize("container", ["mp4", "matroska"])
+@pytest.mark.filterwarnings("ignore")
+def test_frames_of_clips_with_unusual_times(tmp_path, container, option, times):
+    path = tmp_path / "clip"
+    assert encode(path, "libx264", container, option, times)
+    check_frames(path)
