@@ -82,6 +82,12 @@ def test_the_table_of_benchmarks_has_each_script():
     assert set(re.findall(r"`(\w+\.(?:py|mjs))`", text)) == scripts
 
 
+def test_the_architecture_names_each_module_beside_the_packages():
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    modules = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert not {name for name in modules if not re.search(rf"`{name}`|`{name[:-3]}`", text)}
+
+
 def test_the_diagram_of_the_packages_is_that_of_the_imports():
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     used_by = {}
