@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from persona_affect._warnings import warn_user
 from persona_affect.exceptions import InvalidImageError, NoFaceWarning
+from persona_affect.media import list_samples
 from persona_affect.networks import UNET_LEVELS, DynamicsUNet
 
 from ._inference import name_samples
@@ -60,7 +61,7 @@ def read_persons(
     Parameters
     ----------
     X : array-like of n_samples persons
-        Each a clip or a list of clips.
+        Each a clip or a list of clips; also a column of a table, or a table of one column.
     net : DynamicsUNet
         Its windows must fit into every clip.
     image_size : tuple of (height, width)
@@ -75,14 +76,16 @@ def read_persons(
     Raises
     ------
     InvalidImageError
-        If a sample is not a face clip, or has one that is too short or too small.
+        If X is no collection, or a sample is not a face clip, or has one that is too short or too
+        small.
     """
     if isinstance(X, np.ndarray) and X.dtype != np.object_ and X.ndim != 5:
         raise InvalidImageError(
             f"X has shape {X.shape} and type {X.dtype}, not (n, T, H, W, 3) of uint8. Dynamics "
             "need clips: an array of face clips, as FaceAligner returns, or a 5-D array."
         )
-    persons = [list(_read_clips(sample, i, net, image_size)) for i, sample in enumerate(X)]
+    samples = list_samples(X)
+    persons = [list(_read_clips(sample, i, net, image_size)) for i, sample in enumerate(samples)]
     faceless = [i for i, clips in enumerate(persons) if not clips]
     if faceless:
         warn_user(f"{name_samples(faceless)} no face; {outcome}.", NoFaceWarning)
@@ -160,7 +163,7 @@ def _read_clips(
             what = getattr(clip, "dtype", type(clip).__name__)
             raise InvalidImageError(
                 f"Sample {index} holds {what}, not uint8 pixels. Give face clips (T, H, W, 3), "
-                "or a list of them a sample."
+                "or a list of them a sample; FaceAligner makes them from videos."
             )
         if clip.ndim != 4 or clip.shape[-1] != 3:
             raise InvalidImageError(

@@ -3,9 +3,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -223,6 +225,20 @@ def test_shapes_of_x(encoder, clips):
     np.testing.assert_array_equal(encoder.transform(np.stack(list(clips.data[:2]))), expected)
     np.testing.assert_array_equal(encoder.transform(list(clips.data[:2])), expected)
     np.testing.assert_array_equal(encoder.transform([[clips.data[0]], (clips.data[1],)]), expected)
+    assert encoder.transform([]).shape == (0, expected.shape[1])
+
+
+def test_columns_of_a_table_keep_their_index(clips):
+    model = _small(max_epochs=1, early_stopping=False)
+    expected = model.fit_transform(clips.data[:2])
+    column = pd.Series(list(clips.data[:2]), index=["b", "a"], name="clip")
+    columns = ColumnTransformer([("dynamics", model, ["clip"])])
+    np.testing.assert_array_equal(columns.fit_transform(column.to_frame()), expected)
+    frames = model.set_output(transform="pandas")
+    for X in (column, column.to_frame()):
+        described = frames.transform(X)
+        np.testing.assert_array_equal(described, expected)
+        assert described.index.tolist() == ["b", "a"]
 
 
 def test_a_sample_of_several_clips_is_one_person(encoder, clips):
@@ -293,7 +309,7 @@ def test_wrong_samples_are_named(encoder, clips):
         encoder.transform([good, good[:6]])
     with pytest.raises(InvalidImageError, match="Sample 1 holds float32"):
         encoder.transform([good, good.astype(np.float32)])
-    with pytest.raises(InvalidImageError, match="Sample 0 holds str"):
+    with pytest.raises(InvalidImageError, match=r"Sample 0 holds str.*FaceAligner"):
         encoder.transform(["clip.mp4"])
     with pytest.raises(InvalidImageError, match=r"Sample 0 .*\(26, 112, 96\)"):
         encoder.transform([good[..., 0]])
@@ -301,6 +317,14 @@ def test_wrong_samples_are_named(encoder, clips):
         encoder.transform([good[:, :20, :20]])
     with pytest.raises(InvalidImageError, match="5-D array"):
         encoder.transform(good)
+    for wrong, message in (
+        (None, "not NoneType"),
+        ("clip.mp4", r"put it into a list, \[X\]"),
+        ({"clip": good}, "dict"),
+        (pd.DataFrame({"a": [good], "b": [good]}), "2 columns"),
+    ):
+        with pytest.raises(InvalidImageError, match=message):
+            encoder.transform(wrong)
     with pytest.raises(InvalidImageError, match="scales"):
         PersonDynamicsEncoder(max_epochs=1).fit([good[:10], good])
 
