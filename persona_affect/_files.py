@@ -1,11 +1,23 @@
-"""Files that are written completely or not at all, and a walk through folders."""
+"""Files that are written completely or not at all, locks, and a walk through folders."""
 
+import errno
 import os
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from persona_affect.exceptions import OutputError, OutputPathError, PersonaAffectError
+
+#: A full, failing or read-only disk, and limits on the bytes of a user or a file.
+_DISK_ERRORS: Final = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO")
+    if hasattr(errno, name)
+}
 
 
 @contextmanager
@@ -23,21 +35,212 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
     ------
     pathlib.Path
         A file in the same folder.
+
+    Raises
+    ------
+    OutputPathError
+        At once, if nothing can be written to `path`.
+    OutputError
+        If writing fails, as on a full disk; `path` is unchanged.
     """
-    path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    path = check_output(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
     os.close(handle)
     draft = Path(name)
     try:
-        yield draft
-        with draft.open("rb") as file:
-            # Without this, a power failure may leave an empty file under the new name.
-            os.fsync(file.fileno())
-        _set_default_mode(draft)
-        os.replace(draft, path)
+        with named_write_errors(path, draft):
+            yield draft
+            with draft.open("rb") as file:
+                # Without this, a power failure may leave an empty file under the new name.
+                os.fsync(file.fileno())
+            _set_default_mode(draft)
+            os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def named_write_errors(path: Path, draft: Path | None = None) -> Iterator[None]:
+    """Raise the system's errors about a file that is written as an OutputError that names it.
+
+    Parameters
+    ----------
+    path : Path
+        The file that was asked for.
+    draft : Path, optional
+        What is written instead meanwhile; it is not named.
+
+    Raises
+    ------
+    OutputError
+        In place of errors of a full or failing disk, and of errors that name one of the two files.
+        Other errors pass.
+    """
+    names = {str(path), str(draft or path)}
+    try:
+        yield
+    except PersonaAffectError:
+        raise
+    except OSError as error:
+        text = error.strerror or str(error).rstrip(".")
+        about = error.filename in names or any(name in text for name in names)
+        if not about and error.errno not in _DISK_ERRORS:
+            raise
+        text = text.replace(str(draft or path), str(path))
+        raise OutputError(f"{path} cannot be written: {text}.") from error
+
+
+def check_output(
+    path: str | PathLike[str], *, inputs: Iterable[Any] = (), suffixes: Collection[str] = ()
+) -> Path:
+    """Check that a file can be written, before the work for it begins.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to make or replace.
+    inputs : iterable
+        What is read in the same call. Paths must not lead to the same file, also not through
+        links; an existing file in a folder that is read is not replaced. Other objects are ignored.
+    suffixes : collection of str, optional
+        One of which the path must have, in small or capital letters.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    OutputPathError
+        If it is an input, is no ordinary file, has another suffix, or if its folder does not
+        exist or is read-only.
+    """
+    path = Path(path)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise OutputPathError(f"{path} must end in {' or '.join(suffixes)}.")
+    if not path.parent.is_dir():
+        raise OutputPathError(f"{path}: the folder {path.parent} does not exist.")
+    if path.is_dir():
+        raise OutputPathError(f"{path} is a folder: name a file in it.")
+    if path.exists() and not path.is_file():
+        raise OutputPathError(f"{path} is no ordinary file, and is not replaced.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputPathError(f"{path}: nothing can be written to the folder {path.parent}.")
+    _check_no_input(path, inputs)
+    return path
+
+
+def check_output_folder(path: str | PathLike[str], *, inputs: Iterable[Any] = ()) -> Path:
+    """Check that files can be written to a folder, which need not exist yet; nothing is made.
+
+    Parameters
+    ----------
+    path : path-like
+    inputs : iterable
+        What is read in the same call; see `check_output`.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    OutputPathError
+        If it is a file, is an input, or cannot be made or written to.
+    """
+    path = Path(path)
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise OutputPathError(f"{path}: {there} is a file: name a folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OutputPathError(f"{path}: nothing can be written to the folder {there}.")
+    _check_no_input(path, inputs)
+    return path
+
+
+def check_different(paths: Iterable[Path]) -> None:
+    """Check that no two outputs of one call are the same file.
+
+    Raises
+    ------
+    OutputPathError
+    """
+    seen: list[Path] = []
+    for path in paths:
+        if any(_is_same_file(path, other) for other in seen):
+            raise OutputPathError(f"{path} is named twice: give each output a file of its own.")
+        seen.append(path)
+
+
+def _check_no_input(path: Path, inputs: Iterable[Any]) -> None:
+    for source in inputs:
+        if not isinstance(source, str | PathLike):
+            continue
+        if os.path.isdir(source):
+            if path.exists() and path.resolve().is_relative_to(Path(source).resolve()):
+                raise OutputPathError(
+                    f"{path} is there already, in {source}, which is an input: choose another "
+                    "output."
+                )
+        elif _is_same_file(path, Path(source)):
+            raise OutputPathError(
+                f"{path} is also an input, {source}, and would be lost: choose another output."
+            )
+
+
+def _is_same_file(path: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return path.resolve() == other.resolve()
+
+
+def open_locked(path: Path) -> BinaryIO:
+    """Open a file to read and append to it, which no other run can do until it is closed.
+
+    The lock ends with the process, however that ends.
+
+    Raises
+    ------
+    OutputError
+        If another run has the file, or it cannot be opened.
+    """
+    while True:
+        with named_write_errors(path):
+            file = path.open("a+b")
+            try:
+                _lock(file)
+            except OSError as error:
+                file.close()
+                if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                    raise OutputError(
+                        f"{path} is in use by another run: wait for its end, or choose another "
+                        "output."
+                    ) from None
+                raise
+            # The run before may have removed the file between opening and locking.
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+            file.close()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: BinaryIO) -> None:
+        # Far behind the end, because locked bytes cannot be read through another handle.
+        file.seek(2**30)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(file: BinaryIO) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _set_default_mode(path: Path) -> None:

@@ -14,6 +14,8 @@ __all__ = [
     "MissingDependencyError",
     "ModelFormatError",
     "NoFaceWarning",
+    "OutputError",
+    "OutputPathError",
     "PersonaAffectError",
     "TrainingDivergedError",
     "UnsafePickleError",
@@ -29,7 +31,15 @@ class MediaReadError(PersonaAffectError, OSError):
     """A photo or video that cannot be opened or decoded."""
 
 
-class MediaWriteError(PersonaAffectError, OSError):
+class OutputError(PersonaAffectError, OSError):
+    """A file that cannot be written: a full disk, a read-only folder, a file in use."""
+
+
+class OutputPathError(OutputError, ValueError):
+    """An output that is refused before any work: it is an input, a folder, or in no folder."""
+
+
+class MediaWriteError(OutputError):
     """A video that cannot be written."""
 
 

@@ -6,7 +6,7 @@ from ._overlay import draw_faces
 from ._ranges import REACH, format_value, rating_range, target_ranges
 from ._session import Session
 from ._sources import open_camera, read_frames
-from ._tables import CsvTable, check_suffix, open_table
+from ._tables import CsvTable, check_table_path, open_table
 
 __all__ = [
     "REACH",
@@ -14,7 +14,7 @@ __all__ = [
     "FrameAnnotator",
     "Session",
     "check_photo_model",
-    "check_suffix",
+    "check_table_path",
     "draw_faces",
     "format_value",
     "open_camera",

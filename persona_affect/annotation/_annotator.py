@@ -5,23 +5,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 from sklearn.pipeline import Pipeline
 from tqdm.auto import tqdm
 
+from persona_affect._files import check_different, check_output
 from persona_affect.media import Frame, VideoWriter
 
-from ._journal import Journal, identify
+from ._journal import Journal, identify, partial_path
 from ._models import check_photo_model
 from ._overlay import draw_faces
 from ._ranges import target_ranges
 from ._session import PLACE, Row, Session
-from ._sources import is_file, rate_of, read_frames
-from ._tables import check_suffix, open_table
+from ._sources import is_file, rate_of, read_files, read_frames
+from ._tables import check_table_path, open_table
 
 __all__ = ["FrameAnnotator"]
+
+#: Of videos that are written.
+VIDEO_SUFFIXES: Final = (".mp4",)
 
 
 class FrameAnnotator:
@@ -204,12 +208,15 @@ class FrameAnnotator:
 
         Raises
         ------
+        OutputPathError
+            Before any work, if the video is the source, or cannot be written.
         MediaWriteError
-            If the video cannot be written.
+            If writing the video fails.
         MediaReadError, MediaLimitError, InvalidImageError, MissingDependencyError
             As for :meth:`annotate`.
         """
-        frames = self._filmed(source, rate, self.annotate_frames(source, rate=rate), path)
+        check_output(path, inputs=read_files(source), suffixes=VIDEO_SUFFIXES)
+        frames = self._write_video(source, rate, self.annotate_frames(source, rate=rate), path)
         return pd.DataFrame((row for _, rows in frames for row in rows), columns=self.columns)
 
     def to_file(
@@ -248,18 +255,28 @@ class FrameAnnotator:
 
         Raises
         ------
+        OutputPathError
+            Before any work, if an output is the source, is named twice, has an unknown suffix or
+            cannot be written.
+        OutputError
+            If another run writes the same file, or the disk is full. What was written before is
+            kept, and `resume` goes on.
         ValueError
-            If a suffix is unknown; with `resume`, if the clip, the model or the settings are not
-            those of the interrupted call, if the file is there and whole, or if the source is a
-            camera or an iterable.
+            With `resume`, if the clip, the model or the settings are not those of the interrupted
+            call, if the file is there and complete, or if the source is a camera or an iterable.
         MediaWriteError, MediaReadError, MediaLimitError, InvalidImageError, MissingDependencyError
             As for :meth:`to_video`.
         """
         paths = [Path(p) for p in ([path] if isinstance(path, str | os.PathLike) else path)]
         if not paths:
             raise ValueError("path is empty: name at least one file.")
+        inputs = read_files(source)
         for target in paths:
-            check_suffix(target, subtitles=True)
+            check_table_path(target, inputs=inputs, subtitles=True)
+        check_output(partial_path(paths[0]), inputs=inputs)
+        if video is not None:
+            check_output(video, inputs=inputs, suffixes=VIDEO_SUFFIXES)
+        check_different([*paths, partial_path(paths[0]), *([] if video is None else [Path(video)])])
         settings = {
             "detect_every": self.detect_every,
             "track": self.track,
@@ -267,17 +284,17 @@ class FrameAnnotator:
             "batch_size": self.batch_size,
             "rate": rate,
         }
-        journal = Journal(paths[0], identify(source, self.model, settings), self.columns)
-        earlier = journal.reopen(whole=self.batch_size) if resume else journal.start()
-        frames = self._run(source, rate, earlier)
-        if video is not None:
-            frames = self._filmed(source, rate, frames, video)
-        journal.record(frames)
-        for target in paths:
-            with open_table(target, self._kinds()) as table:
-                for rows in journal.rows():
-                    table.write(rows)
-        journal.discard()
+        with Journal(paths[0], identify(source, self.model, settings), self.columns) as journal:
+            earlier = journal.reopen(self.batch_size) if resume else journal.start()
+            frames = self._run(source, rate, earlier)
+            if video is not None:
+                frames = self._write_video(source, rate, frames, video)
+            journal.record(frames)
+            for target in paths:
+                with open_table(target, self._kinds()) as table:
+                    for rows in journal.rows():
+                        table.write(rows)
+            journal.discard()
 
     def _run(
         self, source: Any, rate: float | None, earlier: Iterable[list[Row]]
@@ -303,7 +320,7 @@ class FrameAnnotator:
 
         return run()
 
-    def _filmed(
+    def _write_video(
         self,
         source: Any,
         rate: float | None,

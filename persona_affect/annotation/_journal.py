@@ -3,31 +3,36 @@
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 
 from persona_affect._arrays import add_to_digest
+from persona_affect._files import named_write_errors, open_locked
 from persona_affect.media import Frame
 from persona_affect.persistence import model_fingerprint
 
 from ._session import Row
 from ._sources import is_file
 
-#: Bytes at each end of a file that, with its size, tell it from others.
+#: Bytes at each end of a file that, with its size, identify it.
 _ENDS: Final = 2**20
 
 
 class Journal:
-    """The rows of one call of `to_file`: a line that says which, then a line a frame.
+    """The rows of one call of `to_file`: a line about the call, then a line for each frame.
+
+    Use it as a context manager: until its end, no other run can use the file.
 
     Parameters
     ----------
     path : Path
-        What the journal will become; it lies beside it.
+        The file that is made of it at the end; the journal lies beside it.
     identity : mapping
         As `identify` gives.
     columns : sequence of str
@@ -35,65 +40,83 @@ class Journal:
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any], columns: Sequence[str]) -> None:
-        self.path = path.with_name(f"{path.name}.partial")
+        self.path = partial_path(path)
         self._result = path
         self._identity = {**identity, "columns": list(columns)}
         self._columns = columns
         self._n_known = 0
 
+    def __enter__(self) -> Self:
+        """Open and lock the file.
+
+        Raises
+        ------
+        OutputError
+            If another run uses it, or it cannot be written.
+        """
+        self._file = open_locked(self.path)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Release the file; without a line it is removed."""
+        if self._file.closed:
+            return
+        # What could not be written is still in the buffer, and would fail again.
+        with suppress(OSError):
+            self._file.close()
+        if not self.path.stat().st_size:
+            self.path.unlink()
+
     def start(self) -> Iterable[list[Row]]:
         """Begin anew; no frame is known."""
-        self.path.write_text(json.dumps(self._identity) + "\n", encoding="utf-8")
+        with named_write_errors(self.path):
+            self._file.truncate(0)
+        self._append(self._identity)
         return ()
 
-    def reopen(self, whole: int) -> Iterable[list[Row]]:
+    def reopen(self, batch_size: int) -> Iterable[list[Row]]:
         """Begin where an interrupted call stopped, and give the rows of the frames before.
 
         Parameters
         ----------
-        whole : int
-            Known frames are kept up to a multiple of this number, the size of batches: later
-            frames are then predicted with the same neighbours as without an interruption, which
-            matters to the last bits.
+        batch_size : int
+            Known frames are kept up to a multiple of it: later frames are then predicted with the
+            same neighbours as without an interruption, which matters to the last bits.
 
         Raises
         ------
         ValueError
             If that call was another, or is complete.
         """
-        for what in ("clip", "model"):
-            if self._identity[what] is None:
-                raise ValueError(
-                    f"resume needs a {what} that can be told from others: "
-                    + {
-                        "clip": "a file, bytes or an array.",
-                        "model": "one that save_model can save.",
-                    }[what]
-                )
-        if not self.path.exists():
-            if self._result.exists():
-                raise ValueError(
-                    f"{self._result} is whole: there is nothing to resume. Remove it, or leave out "
-                    "resume, to annotate anew."
-                )
+        needed = {"clip": "a file, bytes or an array.", "model": "one that save_model can save."}
+        for name, kind in needed.items():
+            if self._identity[name] is None:
+                raise ValueError(f"resume needs a {name} that can be identified: {kind}")
+        self._file.seek(0)
+        head = self._file.readline()
+        if not head and self._result.exists():
+            raise ValueError(
+                f"{self._result} is complete: there is nothing to resume. Remove it, or leave out "
+                "resume, to annotate anew."
+            )
+        # Without its end, the first line was all that was written, and not completely.
+        if not head.endswith(b"\n"):
             return self.start()
-        with self.path.open("r+b") as file:
-            self._check(file.readline())
-            ends = [file.tell()]
-            for line in file:
-                if line.endswith(b"\n"):
-                    ends.append(ends[-1] + len(line))
-            self._n_known = (len(ends) - 1) // whole * whole
-            file.truncate(ends[self._n_known])
+        self._check(head)
+        ends = [self._file.tell()]
+        for line in self._file:
+            if line.endswith(b"\n"):
+                ends.append(ends[-1] + len(line))
+        self._n_known = (len(ends) - 1) // batch_size * batch_size
+        with named_write_errors(self.path):
+            self._file.truncate(ends[self._n_known])
         return self.rows(self._n_known)
 
     def record(self, frames: Iterable[tuple[Frame, Sequence[Row]]]) -> None:
-        """Write down the rows of all frames; those known stand there already."""
-        # Line by line, so that even a process that is killed leaves what it did.
-        with self.path.open("a", encoding="utf-8", buffering=1) as file:
-            for place, (_, rows) in enumerate(frames):
-                if place >= self._n_known:
-                    file.write(json.dumps([list(row.values()) for row in rows]) + "\n")
+        """Write down the rows of all frames; those known are there already."""
+        for place, (_, rows) in enumerate(frames):
+            if place >= self._n_known:
+                self._append([list(row.values()) for row in rows])
 
     def rows(self, n_frames: int | None = None) -> Iterator[list[Row]]:
         """Read the rows frame by frame; of the first `n_frames` only, if given."""
@@ -106,7 +129,17 @@ class Journal:
 
     def discard(self) -> None:
         """Remove it."""
+        # Removed while it is locked, so that no other run can open it between.
+        if sys.platform == "win32":
+            self._file.close()
         self.path.unlink()
+        self._file.close()
+
+    def _append(self, content: Any) -> None:
+        # Line by line, so that even a process that is killed leaves what it did.
+        with named_write_errors(self.path):
+            self._file.write(json.dumps(content).encode() + b"\n")
+            self._file.flush()
 
     def _check(self, line: bytes) -> None:
         try:
@@ -123,8 +156,13 @@ class Journal:
             )
 
 
+def partial_path(path: Path) -> Path:
+    """Return the path of the journal for a result."""
+    return path.with_name(f"{path.name}.partial")
+
+
 def identify(source: Any, model: Pipeline, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Tell an annotation from others: by its clip, its model, its settings and our version.
+    """Identify an annotation by its clip, its model, its settings and our version.
 
     Parameters
     ----------
@@ -154,21 +192,21 @@ def identify(source: Any, model: Pipeline, settings: Mapping[str, Any]) -> dict[
 
 
 def _clip_fingerprint(source: Any) -> str | None:
-    """Sum up a clip; of a file, its size and its two ends, since clips are large."""
+    """Compute a checksum of a clip; of a file, of its size and its two ends: clips are large."""
     if isinstance(source, np.ndarray):
-        sum_ = hashlib.sha256()
-        add_to_digest(sum_, source)
+        digest = hashlib.sha256()
+        add_to_digest(digest, source)
     elif isinstance(source, str | os.PathLike):
         if not os.path.isfile(source):
             return None
         size = os.path.getsize(source)
-        sum_ = hashlib.sha256(f"{size} ".encode())
+        digest = hashlib.sha256(f"{size} ".encode())
         with open(source, "rb") as file:
-            sum_.update(file.read(_ENDS))
+            digest.update(file.read(_ENDS))
             file.seek(max(size - _ENDS, 0))
-            sum_.update(file.read())
+            digest.update(file.read())
     elif is_file(source):
-        sum_ = hashlib.sha256(source)
+        digest = hashlib.sha256(source)
     else:
         return None
-    return sum_.hexdigest()
+    return digest.hexdigest()

@@ -67,6 +67,11 @@ def is_file(source: Any) -> bool:
     return isinstance(source, str | bytes | bytearray | memoryview | os.PathLike)
 
 
+def read_files(source: Any) -> tuple[Any, ...]:
+    """Return the paths of the files that a source is read from."""
+    return source.paths if isinstance(source, FrameSequence) else (source,)
+
+
 def rate_of(source: Any, rate: float | None = None) -> float:
     """Read how many frames a second a source has; nominal where it does not say."""
     return frame_rate(source) if is_file(source) else rate or DEFAULT_RATE

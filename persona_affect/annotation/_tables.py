@@ -6,11 +6,12 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
 
-from persona_affect._files import atomic_write
+from persona_affect._files import atomic_write, check_output
 from persona_affect._optional import import_optional
 
 from ._session import PLACE, Row
@@ -35,25 +36,35 @@ class Table(Protocol):
         """Write what is still held."""
 
 
-def check_suffix(path: Path, *, subtitles: bool = False) -> None:
-    """See that a table can be written to a path, before the work for it begins.
+def check_table_path(
+    path: str | PathLike[str], *, inputs: Iterable[Any] = (), subtitles: bool = False
+) -> Path:
+    """Check that a table can be written to a path, before the work for it begins.
+
+    Parameters
+    ----------
+    path : path-like
+    inputs : iterable
+        What is read in the same call, none of which is replaced.
+    subtitles : bool, default=False
+        Whether it may be a ``.vtt`` file.
+
+    Returns
+    -------
+    pathlib.Path
 
     Raises
     ------
-    ValueError
-        If the suffix is unknown.
-    FileNotFoundError
-        If the folder does not exist.
+    OutputPathError
+        If the suffix is unknown, or the file cannot be written there.
     MissingDependencyError
         If a Parquet file is asked for and the extra ``app`` is not installed.
     """
     known = [suffix for suffix in _TABLES if subtitles or suffix != ".vtt"]
-    if path.suffix.lower() not in known:
-        raise ValueError(f"{path} must end in one of {', '.join(known)}.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist.")
+    path = check_output(path, inputs=inputs, suffixes=known)
     if path.suffix.lower() == ".parquet":
         import_optional("pyarrow", extra="app", purpose="Writing Parquet")
+    return path
 
 
 @contextmanager
@@ -73,20 +84,26 @@ def open_table(path: Path, kinds: Mapping[str, type]) -> Iterator[Table]:
 
     Raises
     ------
-    ValueError, FileNotFoundError, MissingDependencyError
-        As of `check_suffix`.
+    OutputPathError, MissingDependencyError
+        As of `check_table_path`.
+    OutputError
+        If writing fails, as on a full disk.
     """
-    check_suffix(path, subtitles=True)
+    check_table_path(path, subtitles=True)
     with atomic_write(path) as draft:
         table = _TABLES[path.suffix.lower()](draft, kinds)
         try:
             yield table
-        finally:
-            table.close()
+        except BaseException:
+            # What could not be written is still held, and would fail again.
+            with suppress(OSError):
+                table.close()
+            raise
+        table.close()
 
 
-def plain(row: Row) -> Row:
-    """Put None where a row has no value."""
+def without_nan(row: Row) -> Row:
+    """Return the row with None in place of NaN."""
     return {
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in row.items()
@@ -94,7 +111,7 @@ def plain(row: Row) -> Row:
 
 
 class CsvTable:
-    """Comma-separated values under a line of names."""
+    """Comma-separated values under a line of names, which is written with the first row."""
 
     def __init__(self, target: Path | TextIO, kinds: Mapping[str, type]) -> None:
         self._owned = isinstance(target, Path)
@@ -102,14 +119,18 @@ class CsvTable:
             target.open("w", newline="", encoding="utf-8") if isinstance(target, Path) else target
         )
         self._writer = csv.DictWriter(self._file, list(kinds), lineterminator="\n")
-        self._writer.writeheader()
+        self._has_header = False
 
     def write(self, rows: Iterable[Row]) -> None:
         """Add rows."""
-        self._writer.writerows(map(plain, rows))
+        if not self._has_header:
+            self._has_header = True
+            self._writer.writeheader()
+        self._writer.writerows(map(without_nan, rows))
 
     def close(self) -> None:
-        """Close the file, if it was opened here."""
+        """Write the line of names, if nothing else was; close the file, if it was opened here."""
+        self.write(())
         if self._owned:
             self._file.close()
 
@@ -120,7 +141,9 @@ class _JsonLines:
 
     def write(self, rows: Iterable[Row]) -> None:
         for row in rows:
-            self._file.write(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n")
+            self._file.write(
+                json.dumps(without_nan(row), ensure_ascii=False, allow_nan=False) + "\n"
+            )
 
     def close(self) -> None:
         self._file.close()
@@ -138,7 +161,7 @@ class _Parquet:
         self._rows: list[Row] = []
 
     def write(self, rows: Iterable[Row]) -> None:
-        self._rows.extend(map(plain, rows))
+        self._rows.extend(map(without_nan, rows))
         if len(self._rows) >= _GROUP:
             self._flush()
 

@@ -34,7 +34,9 @@ def annotate(
     detect_every: Annotated[
         int,
         typer.Option(
-            min=1, help="Look for new faces in every k-th frame; known ones are followed between."
+            min=1,
+            metavar="K",
+            help="Look for new faces in every K-th frame; known faces are followed between.",
         ),
     ] = 1,
     smooth: Annotated[
@@ -53,19 +55,20 @@ def annotate(
         bool,
         typer.Option(
             "--resume",
-            help="Go on after an interruption; the same call, or start if there is none.",
+            help="Go on after an interruption, with the same call; start if there is nothing yet.",
         ),
     ] = False,
 ) -> None:
     """Annotate every frame of a clip with every face in it.
 
-    One row a frame and face: when, which face, where (pixels), and a number a target; a frame
-    without a face has one row. Without --output and --video, CSV goes to the standard output.
-    Memory stays flat however long the clip is. The files appear when they are whole; until then
-    rows lie beside the first one, in FILE.partial, from where --resume goes on.
+    One row for each face in each frame: the time, the number of the face, where it is (pixels),
+    and a value for each target; a frame without a face has one row. Without --output and --video,
+    CSV goes to the standard output. Memory stays flat however long the clip is. The files appear
+    when they are complete; until then rows are kept beside the first file, in FILE.partial, from
+    where --resume goes on.
 
-    Exit code: 0 if all went well, 1 if the clip cannot be read or a file not be written, 2 if the
-    call was wrong, 130 if it was interrupted.
+    Exit code: 0 if all went well, 1 if the clip cannot be read or a file cannot be written, 2 if
+    the call was wrong, 130 if it was interrupted.
 
     [bold]Examples[/]
 
@@ -73,10 +76,17 @@ def annotate(
 
       persona-affect annotate lecture.mkv -o lecture.parquet -o lecture.vtt --smooth 0.5 --resume
     """
-    from persona_affect.annotation import CsvTable, FrameAnnotator
+    from persona_affect._files import check_output
+    from persona_affect.annotation import CsvTable, FrameAnnotator, check_table_path
+    from persona_affect.exceptions import OutputError, OutputPathError
 
     if resume and not output:
         raise ValueError("--resume needs --output, beside which rows are kept.")
+    # Before the model is loaded; the annotator checks the rest.
+    for path in output or ():
+        check_table_path(path, inputs=(clip, model), subtitles=True)
+    if video is not None:
+        check_output(video, inputs=(clip, model), suffixes=(".mp4",))
     annotator = FrameAnnotator(
         load_photo_model(model),
         detect_every=detect_every,
@@ -90,12 +100,11 @@ def annotate(
         elif video is not None:
             annotator.to_video(clip, video)
         else:
-            rows = annotator.annotate_frames(clip)
             table = CsvTable(sys.stdout, dict.fromkeys(annotator.columns, float))
-            for _, found in rows:
-                table.write(found)
-    except KeyboardInterrupt as interrupt:
-        if output:
-            interrupt.add_note("The same call with --resume goes on.")
+            for _, rows in annotator.annotate_frames(clip):
+                table.write(rows)
+    except (KeyboardInterrupt, OutputError) as error:
+        if output and not isinstance(error, OutputPathError):
+            error.add_note("The same call with --resume goes on.")
         raise
     error_console().print(CAVEAT, style="dim")

@@ -1,7 +1,8 @@
 """`persona-affect evaluate`: scores of a model on a data set."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +26,9 @@ from persona_affect.app._train import (
     Root,
     Seed,
 )
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 
 def evaluate(
@@ -81,7 +85,17 @@ def evaluate(
         raise ValueError("--calibrate belongs to --protocol persemon.")
     if protocol and split:
         raise ValueError("--protocol scores on the test parts; leave out --split.")
-    models = _load(model, cache, n_jobs)
+    from persona_affect._files import check_output, check_output_folder
+
+    files = _find_models(model)
+    inputs = (*files.values(), root, personality, emotion)
+    if output is not None and protocol:
+        check_output_folder(output, inputs=inputs)
+    elif output is not None:
+        check_output(output, inputs=inputs, suffixes=(".csv",))
+    if cache is not None:
+        check_output_folder(cache)
+    models = _load(files, cache, n_jobs)
     data = load_sets(
         root,
         format,
@@ -102,14 +116,20 @@ def evaluate(
         _evaluate(models, data, split, output, resamples, seed)
 
 
-def _load(path: Path, cache: Path | None, n_jobs: int | None) -> dict[str, Any]:
+def _find_models(path: Path) -> dict[str, Path | None]:
+    """Find model files by name; None stands for the bundled model."""
     if path == Path("bundled"):
-        models = {"bundled": load_photo_model(None)}
-    else:
-        files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-        if not files:
-            raise ValueError(f"{path} contains no model: no file *.safetensors.")
-        models = {file.stem: load_photo_model(file) for file in files}
+        return {"bundled": None}
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    if not files:
+        raise ValueError(f"{path} contains no model: no file *.safetensors.")
+    return {file.stem: file for file in files}
+
+
+def _load(
+    files: Mapping[str, Path | None], cache: Path | None, n_jobs: int | None
+) -> dict[str, "Pipeline"]:
+    models = {name: load_photo_model(file) for name, file in files.items()}
     for name, model in models.items():
         if not hasattr(model[-1], "target_means_"):
             raise ValueError(f"{name} does not end in a JointAffectEstimator.")
@@ -133,6 +153,7 @@ def _evaluate(
     import numpy as np
     import pandas as pd
 
+    from persona_affect._files import atomic_write
     from persona_affect.protocols import evaluate_predictions
 
     if len(models) > 1:
@@ -164,7 +185,8 @@ def _evaluate(
     typer.echo(f"{data.name}: {rows.sum()} samples of {len(set(data.groups[rows]))} groups\n")
     typer.echo(table.round(4).T.to_string())
     if output is not None:
-        table.to_csv(output, index_label="target")
+        with atomic_write(output) as draft:
+            table.to_csv(draft, index_label="target")
 
 
 def _evaluate_protocol(

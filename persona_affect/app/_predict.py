@@ -80,12 +80,12 @@ def predict(
     """
     from tqdm import tqdm
 
-    from persona_affect.annotation import FrameAnnotator, check_suffix, open_table
+    from persona_affect.annotation import FrameAnnotator, check_table_path, open_table
 
-    if output is not None:
-        check_suffix(output)
-    pipeline = load_photo_model(model)
     paths = list(dict.fromkeys(path for given in inputs for path in _expand(given)))
+    if output is not None:
+        check_table_path(output, inputs=(*paths, model))
+    pipeline = load_photo_model(model)
     annotator = FrameAnnotator(pipeline, track=False)
     kinds = {"file": str, **dict.fromkeys(_PLACE, float), "face": int}
     kinds |= dict.fromkeys(annotator.columns[8:], float) | {"error": str}

@@ -189,7 +189,13 @@ def train(
     if protocol is None and (calibrate or ablation != "none"):
         raise ValueError("--ablation and --calibrate belong to --protocol persemon.")
     from persona_affect import FaceAligner
+    from persona_affect._files import check_output, check_output_folder
 
+    template = find_template(backbone)
+    check = check_output_folder if protocol else check_output
+    check(output, inputs=(root, personality, emotion, weights))
+    if cache is not None:
+        check_output_folder(cache)
     data = load_sets(
         root,
         format,
@@ -205,7 +211,7 @@ def train(
         texts=option or [],
     )
     aligner = FaceAligner(
-        template=find_template(backbone),
+        template=template,
         on_error="warn",
         cache=None if cache is None else str(cache),
         n_jobs=n_jobs,

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import ColorRange, Colorspace
 
-from .._files import atomic_write
+from .._files import atomic_write, check_output
 from .._warnings import warn_user
-from ..exceptions import InvalidImageError, MediaWarning, MediaWriteError
+from ..exceptions import InvalidImageError, MediaWarning, MediaWriteError, OutputPathError
 from ._photos import reason
 from ._sound import Sound, open_sound
 
@@ -51,7 +50,8 @@ class VideoWriter:
     Raises
     ------
     MediaWriteError
-        If the file cannot be written; also at the end of a block without a frame.
+        If the file cannot be written, or is `audio_from`; also at the end of a block without a
+        frame.
     MediaReadError, MediaLimitError
         If `audio_from` cannot be read, on entering the block.
 
@@ -87,11 +87,10 @@ class VideoWriter:
         audio_from: Any = None,
         quality: int = 20,
     ) -> None:
-        self.path = Path(path)
-        if self.path.suffix.lower() != ".mp4":
-            raise MediaWriteError(f"{self.path} must end in .mp4, the format that is written.")
-        if not self.path.parent.is_dir():
-            raise MediaWriteError(f"{self.path}: the folder {self.path.parent} does not exist.")
+        try:
+            self.path = check_output(path, inputs=(audio_from,), suffixes=(".mp4",))
+        except OutputPathError as error:
+            raise MediaWriteError(str(error)) from error
         if not rate > 0:
             raise ValueError(f"rate={rate!r} must be positive: frames a second.")
         self.rate = rate

@@ -15,9 +15,14 @@ from safetensors.torch import save_file
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from persona_affect._files import atomic_write
+from persona_affect._files import atomic_write, check_output
 from persona_affect._sklearn import final_step
-from persona_affect.exceptions import MissingDependencyError, ModelFormatError, WeightsError
+from persona_affect.exceptions import (
+    MissingDependencyError,
+    ModelFormatError,
+    OutputError,
+    WeightsError,
+)
 from persona_affect.networks import BACKBONES
 
 from ._descriptions import check_description, without_local
@@ -95,8 +100,11 @@ def save_model(
     ValueError
         If a part cannot be stored without code: another class, a backbone given as a function,
         callbacks, a random state that is not an integer.
-    OSError
-        If the file cannot be written.
+    OutputPathError
+        Before any work, if nothing can be written to `path`, or if it is a file that a parameter
+        names, such as `weights`.
+    OutputError
+        If writing fails, as on a full disk; a file that was there before is unchanged.
 
     See Also
     --------
@@ -121,6 +129,7 @@ def save_model(
     >>> bool(np.array_equal(again.predict(emotion), model.predict(emotion)))
     True
     """
+    check_output(path, inputs=model.get_params().values())
     tensors: dict[str, Tensor] = {}
     node = describe(model, tensors)
     if half:
@@ -148,7 +157,10 @@ def save_model(
     text = json.dumps(description, indent=1)
     header = {"persona_affect": text, "sha256": _digest(text, tensors)}
     with atomic_write(path) as draft:
-        save_file(tensors, draft, metadata=header)
+        try:
+            save_file(tensors, draft, metadata=header)
+        except SafetensorError as error:
+            raise OutputError(f"{path} cannot be written: {error}.") from error
 
 
 def load_model(path: str | PathLike[str] | None = None) -> BaseEstimator:

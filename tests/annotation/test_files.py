@@ -11,9 +11,11 @@ import pytest
 from sklearn.pipeline import make_pipeline
 
 from persona_affect import FaceAligner, FrameAnnotator, JointAffectEstimator, save_model
+from persona_affect.annotation import Session
+from persona_affect.annotation._journal import Journal
 from persona_affect.datasets import make_affect_faces
-from persona_affect.exceptions import MediaReadError
-from persona_affect.media import VideoWriter, iter_frames, open_clip
+from persona_affect.exceptions import MediaReadError, OutputError, OutputPathError
+from persona_affect.media import FrameSequence, VideoWriter, iter_frames, open_clip
 
 pytest.importorskip("trackers", reason="needs the extra app")
 
@@ -53,8 +55,6 @@ def stop_after(monkeypatch):
     """Interrupt an annotation after so many batches."""
 
     def arrange(n_batches):
-        from persona_affect.annotation import Session
-
         whole, done = Session.annotate, []
 
         def annotate(self, frames):
@@ -176,24 +176,132 @@ def test_resuming_another_call_is_refused(model, clip, tmp_path, stop_after):
     ):
         with pytest.raises(ValueError, match=f"another call: {what} differ"):
             call.to_file(source, path, resume=True)
-    with pytest.raises(ValueError, match="clip that can be told"):
+    with pytest.raises(ValueError, match="clip that can be identified"):
         annotator(model).to_file((f.image for f in iter_frames(clip)), path, resume=True)
     assert (tmp_path / "rows.csv.partial").read_bytes() == kept
     annotator(model).to_file(clip, path, resume=True)
-    with pytest.raises(ValueError, match="whole"):
+    with pytest.raises(ValueError, match="complete"):
         annotator(model).to_file(clip, path, resume=True)
 
 
 def test_bad_targets_are_named_before_the_work(model, clip, tmp_path):
     for name, error in (
         ("rows.xlsx", ValueError),
-        ("nowhere/rows.csv", FileNotFoundError),
+        ("nowhere/rows.csv", OutputPathError),
     ):
         with pytest.raises(error, match=name):
             annotator(model).to_file(clip, tmp_path / name)
     with pytest.raises(MediaReadError):
         annotator(model).to_file(tmp_path / "nowhere.mp4", tmp_path / "rows.csv")
     assert not (tmp_path / "rows.csv").exists()
+
+
+def test_outputs_never_replace_the_source(model, clip, tmp_path):
+    own = tmp_path / "own.mp4"
+    own.write_bytes(clip.read_bytes())
+    (tmp_path / "link.mp4").symlink_to(own)
+    os.link(own, tmp_path / "hard.mp4")
+    partial = tmp_path / "rows.csv.partial"
+    partial.write_bytes(clip.read_bytes())
+    images = [tmp_path / f"{i}.csv" for i in range(2)]
+    for image in images:
+        image.write_bytes(b"image")
+    calls = [
+        (own, {"path": tmp_path / "rows.vtt", "video": tmp_path / "link.mp4"}),
+        (tmp_path / "link.mp4", {"path": tmp_path / "rows.vtt", "video": tmp_path / "hard.mp4"}),
+        (partial, {"path": tmp_path / "rows.csv"}),
+        (FrameSequence(tuple(map(str, images))), {"path": images[1]}),
+    ]
+    for source, outputs in calls:
+        with pytest.raises(OutputPathError, match="is also an input"):
+            annotator(model).to_file(source, **outputs)
+    with pytest.raises(OutputPathError, match="is also an input"):
+        annotator(model).to_video(own, tmp_path / "hard.mp4")
+    with pytest.raises(OutputPathError, match="named twice"):
+        annotator(model).to_file(own, [tmp_path / "a.csv", tmp_path / "a.csv"])
+    with pytest.raises(OutputPathError, match=r"must end in \.mp4"):
+        annotator(model).to_file(own, tmp_path / "a.csv", video=tmp_path / "a.avi")
+    assert own.read_bytes() == partial.read_bytes() == clip.read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("own.mp4", "link.mp4", "hard.mp4", "rows.csv.partial", "0.csv", "1.csv")
+    }
+
+
+def test_two_calls_do_not_mix_their_rows(model, clip, tmp_path, monkeypatch):
+    path = tmp_path / "rows.csv"
+    annotator(model).to_file(clip, path)
+    alone = path.read_bytes()
+    path.unlink()
+    refused = []
+    annotate = Session.annotate
+
+    def meanwhile(self, frames):
+        if not refused:
+            for resume in (False, True):
+                with pytest.raises(OutputError, match="in use by another run") as caught:
+                    annotator(model).to_file(clip, path, resume=resume)
+                refused.append(str(caught.value))
+        return annotate(self, frames)
+
+    monkeypatch.setattr(Session, "annotate", meanwhile)
+    annotator(model).to_file(clip, path)
+    assert len(refused) == 2
+    assert path.read_bytes() == alone
+    assert [p.name for p in tmp_path.iterdir()] == ["rows.csv"]
+
+
+@pytest.fixture
+def limit_files():
+    """Let files grow to some bytes alone, as on a disk that is nearly full."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(n_bytes=None):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft if n_bytes is None else n_bytes, hard))
+
+    yield limit
+    limit()
+
+
+@pytest.mark.parametrize("n_bytes", [10, 700, 2000, 4500])
+def test_a_disk_that_is_full_on_the_way_costs_no_rows(model, clip, tmp_path, limit_files, n_bytes):
+    path = tmp_path / "rows.csv"
+    annotator(model).to_file(clip, path)
+    expected = path.read_bytes()
+    path.write_bytes(b"before")
+    limit_files(n_bytes)
+    with pytest.raises(OutputError, match=r"rows\.csv\.partial cannot be written: .*large"):
+        annotator(model).to_file(clip, path)
+    limit_files()
+    assert path.read_bytes() == b"before"
+    assert {p.name for p in tmp_path.iterdir()} == {"rows.csv", "rows.csv.partial"}
+    annotator(model).to_file(clip, path, resume=True)
+    assert path.read_bytes() == expected
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".vtt", ".parquet"])
+def test_a_disk_that_is_full_at_the_end_costs_no_rows(
+    model, clip, tmp_path, monkeypatch, limit_files, suffix
+):
+    path = tmp_path / f"rows{suffix}"
+    annotator(model).to_file(clip, path)
+    expected = path.read_bytes()
+    path.write_bytes(b"before")
+    record = Journal.record
+
+    def record_and_fill(self, frames):
+        record(self, frames)
+        limit_files(300)
+
+    monkeypatch.setattr(Journal, "record", record_and_fill)
+    with pytest.raises(OutputError, match=rf"rows\{suffix} cannot be written: .*large"):
+        annotator(model).to_file(clip, path)
+    limit_files()
+    monkeypatch.undo()
+    assert path.read_bytes() == b"before"
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, f"{path.name}.partial"}
+    annotator(model).to_file(clip, path, resume=True)
+    assert path.read_bytes() == expected
 
 
 def test_a_video_of_the_faces(model, clip, tmp_path):

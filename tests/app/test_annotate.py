@@ -79,7 +79,7 @@ def test_resume_starts_where_nothing_was_interrupted(folder, tmp_path):
     [
         (["--resume"], 2, "--output"),
         (["-o", "a.xlsx"], 2, ".csv"),
-        (["--video", "a.avi"], 1, ".mp4"),
+        (["--video", "a.avi"], 2, ".mp4"),
         (["--detect-every", "0"], 2, "detect-every"),
         (["--smooth", "1", "--no-track"], 2, "smooth"),
     ],
@@ -91,12 +91,34 @@ def test_wrong_calls(folder, arguments, code, message):
     assert "Traceback" not in result.stderr
 
 
+def test_outputs_never_replace_inputs(folder, tmp_path):
+    clip, model = tmp_path / "clip.mp4", tmp_path / "model.csv"
+    clip.write_bytes((folder / "clip.mp4").read_bytes())
+    model.write_bytes((folder / "model.safetensors").read_bytes())
+    (tmp_path / "link.mp4").symlink_to(clip)
+    os.link(clip, tmp_path / "hard.mp4")
+    before = clip.read_bytes(), model.read_bytes()
+    for arguments in (
+        *(["--video", tmp_path / name] for name in ("clip.mp4", "link.mp4", "hard.mp4")),
+        ["-o", tmp_path / "rows.csv", "--video", tmp_path / "link.mp4"],
+        ["-o", model],
+    ):
+        call = ["annotate", clip, "--model", model, *arguments]
+        result = CliRunner().invoke(app, [*map(str, call)])
+        assert result.exit_code == 2
+        assert "is also an input" in result.stderr
+    assert (clip.read_bytes(), model.read_bytes()) == before
+    assert len(list(tmp_path.iterdir())) == 4
+
+
 def test_a_clip_that_cannot_be_read(folder, tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     call = ["annotate", tmp_path / "bad.mp4", "-m", folder / "model.safetensors"]
     result = CliRunner().invoke(app, [*map(str, call)])
     assert result.exit_code == 1
     assert "not a video" in result.stderr
+    # Not even the names of the columns.
+    assert result.stdout == ""
 
 
 @pytest.mark.filterwarnings("default::persona_affect.exceptions.MediaWarning")

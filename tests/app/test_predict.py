@@ -98,6 +98,19 @@ def test_a_folder_with_bad_files(folder):
     assert "2 of 5 files" in result.stderr
 
 
+def test_outputs_never_replace_inputs(folder, tmp_path):
+    photo = tmp_path / "photo.csv"
+    photo.write_bytes((folder / "photos/one.png").read_bytes())
+    before = photo.read_bytes()
+    result = run(photo, "--model", folder / "model.safetensors", "-o", photo)
+    assert result.exit_code == 2
+    assert "is also an input" in result.stderr
+    assert photo.read_bytes() == before
+    for output, message in ((tmp_path, "must end in"), (tmp_path / "no/a.csv", "does not exist")):
+        result = run(photo, "-m", folder / "model.safetensors", "-o", output)
+        assert (result.exit_code, message in result.stderr) == (2, True)
+
+
 def test_all_faces_or_the_largest(folder):
     photo = folder / "photos/more/two.png"
     largest = rows_of(run(photo, "-m", folder / "model.safetensors"))

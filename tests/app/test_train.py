@@ -167,6 +167,32 @@ register_format(
 """
 
 
+def test_outputs_are_checked_before_the_work(csv, tmp_path):
+    before = csv.read_bytes()
+    taken = tmp_path / "taken"
+    taken.touch()
+    protocol = ["--protocol", "persemon"]
+    for arguments, message in (
+        (["train", csv, "--output", csv], "is also an input"),
+        (["train", csv.parent, "--output", csv], "which is an input"),
+        (["train", csv, "--output", taken, "--weights", taken], "is also an input"),
+        (["train", csv, "--output", tmp_path], "is a folder"),
+        (["train", csv, "--output", tmp_path / "no" / "m.safetensors"], "does not exist"),
+        (["train", csv, "--output", tmp_path / "m", "--cache", taken], "taken is a file"),
+        (["train", csv.parent, "--output", csv.parent, *protocol], "which is an input"),
+        (["train", csv, "--output", taken, *protocol], "taken is a file"),
+        (["evaluate", "bundled", csv, "--output", csv], "is also an input"),
+        (["evaluate", "bundled", csv.parent, "--output", csv], "which is an input"),
+        (["evaluate", taken, csv, "--output", taken], "must end in .csv"),
+        (["evaluate", "bundled", csv, "--output", taken, *protocol], "taken is a file"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 2, result.output
+        assert message in result.output
+    assert csv.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
 def test_help_is_complete():
     result = run("train", "--help")
     assert result.exit_code == 0
