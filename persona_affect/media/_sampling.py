@@ -101,8 +101,10 @@ def _decode_by_seeking(
                 found += 1
                 yield DecodedFrame(target, seconds, picture, aspect, colours_of(stream))
     except _NoKeyFrameError:
-        frames = decode_all(source, max_pixels, inf, notes)
-        yield from _frames_at(frames, times[found:])
+        if found == 0:
+            yield from _decode_in_order(source, timeline, n_frames, max_pixels, inf, notes)
+        else:
+            yield from _frames_at(decode_all(source, max_pixels, inf, notes), times[found:])
 
 
 def _frames_at(frames: Iterator[DecodedFrame], times: list[float]) -> Iterator[DecodedFrame]:
@@ -147,6 +149,9 @@ class _Seeker:
         place = bisect_right(keys, time) - 1
         if self._due == -inf:
             self._step()
+            if self._due not in (self._timeline.times[0], inf):
+                raise _NoKeyFrameError
+            self._check_key()
         if place > 0 and self._due < keys[place]:
             # Should that land one key frame late, ask for an earlier one, and then for the first.
             second = int(1 / self._timeline.tick)
@@ -155,9 +160,7 @@ class _Seeker:
                 self._frames = decode_from(self._container, self._stream, self._notes)
                 self._current, self._next, self._due = None, None, -inf
                 self._step()
-                # x264's periodic refresh marks pictures as key frames that are none.
-                if self._next is not None and self._next.pict_type != PictureType.I:
-                    raise _NoKeyFrameError
+                self._check_key()
                 if self._due <= time:
                     break
         while self._due <= time:
@@ -165,6 +168,11 @@ class _Seeker:
         if self._due == inf and self._notes and self._reached < time:
             return None
         return self._current
+
+    def _check_key(self) -> None:
+        # x264's periodic refresh marks pictures as key frames that are none.
+        if self._next is not None and self._next.pict_type != PictureType.I:
+            raise _NoKeyFrameError
 
     def _step(self) -> None:
         """Go on to the next frame that has a time; one at infinity ends the video."""
