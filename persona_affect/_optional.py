@@ -1,4 +1,4 @@
-"""Imports of optional packages, with the extra that installs them."""
+"""What a missing package is called, and what to do about it."""
 
 import importlib
 from typing import Any
@@ -34,3 +34,28 @@ def import_optional(module: str, *, extra: str, purpose: str) -> Any:
             f"{purpose} needs the package {module.partition('.')[0]}: "
             f'pip install "persona-affect[{extra}]" ({error})'
         ) from error
+
+
+def missing_registration(kind: str, name: str, package: str) -> MissingDependencyError:
+    """Make the error for a model whose part is not registered; nothing is imported.
+
+    Parameters
+    ----------
+    kind : str
+        What is missing: "backbone", "term".
+    name : str
+        Its name.
+    package : str
+        The module whose import registers it, as the model's file says.
+
+    Raises
+    ------
+    ValueError
+        If `package` is not the name of a module.
+    """
+    if not all(part.isidentifier() for part in package.split(".")):
+        raise ValueError(f"{package!r} is not the name of a module")
+    return MissingDependencyError(
+        f"The model uses the {kind} {name!r}, which the module {package} registers: "
+        f"import {package}, then load the model again."
+    )

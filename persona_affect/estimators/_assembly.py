@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
+from numbers import Real
 from os import PathLike
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from persona_affect._warnings import warn_user
 from persona_affect.exceptions import NoFaceWarning
 from persona_affect.model_selection import AffectGroupShuffleSplit
 from persona_affect.networks import Backbone, PersEmoN
-from persona_affect.objectives import PersEmoNLoss
+from persona_affect.objectives import PAPER_TERMS, LossTerm, PersEmoNLoss, get_term
 
 from ._batches import LabelledClips, MixedBatches
 from ._checkpoint import Checkpoint, fingerprint
@@ -76,15 +77,34 @@ def find_present(clips: Sequence[NDArray[Any]], weight: NDArray[np.float64]) -> 
     return np.flatnonzero(has_face & (weight > 0))
 
 
+def read_lambdas(params: Mapping[str, Any]) -> dict[str, float]:
+    """Return the weight of each term: the paper's four, then those of `extra_lambdas`.
+
+    Raises
+    ------
+    ValueError
+        If a term is not registered, is one of the four, or has a weight that is none.
+    """
+    lambdas = {name: float(params[f"lambda_{name}"]) for name in PAPER_TERMS}
+    for name, weight in (params["extra_lambdas"] or {}).items():
+        get_term(name)
+        if name in lambdas:
+            raise ValueError(f"extra_lambdas: {name!r} is weighed by lambda_{name}.")
+        if not isinstance(weight, Real) or not 0 <= float(weight) < np.inf:
+            raise ValueError(f"extra_lambdas: {name!r} has the weight {weight!r}, no number >= 0.")
+        lambdas[name] = float(weight)
+    return lambdas
+
+
 def choose_losses(
-    wanted: Mapping[str, float], targets: Targets, fem_learns: bool
+    lambdas: Mapping[str, float], targets: Targets, fem_learns: bool
 ) -> tuple[dict[str, float], NDArray[np.intp]]:
     """Choose the losses that have training data, and the samples that they use.
 
     Parameters
     ----------
-    wanted : mapping of str to float
-        ``lambda_per``, ``lambda_emo``, ``lambda_coh`` and ``lambda_ram``.
+    lambdas : mapping of str to float
+        The weight of each term.
     targets : Targets
         Labels of the samples that are present.
     fem_learns : bool
@@ -100,30 +120,53 @@ def choose_losses(
     Raises
     ------
     ValueError
-        If no loss is left.
+        If no loss that learns from labels is left.
     """
-    by_per, by_emo = targets.rated.T
-    both_sides = bool((by_per & ~by_emo).any() and (by_emo & ~by_per).any())
-    has_relation = bool(by_per.any() and targets.emotion)
-    lambdas = {
-        "lambda_per": wanted["lambda_per"] if by_per.any() else 0.0,
-        "lambda_emo": wanted["lambda_emo"] if by_emo.any() else 0.0,
-        "lambda_coh": wanted["lambda_coh"] if both_sides and fem_learns else 0.0,
-        "lambda_ram": wanted["lambda_ram"] if has_relation else 0.0,
-    }
-    per, emo, coh, ram = (value > 0 for value in lambdas.values())
-    if not (per or emo or ram):
-        given = ", ".join(f"{name}={wanted[name]}" for name in wanted if name != "lambda_coh")
-        raise ValueError(
-            f"Nothing to train on: {by_per.sum()} samples have a face and a personality label, "
-            f"{by_emo.sum()} a face and an emotion label, with {given}."
-        )
-    needed = np.zeros(len(by_per), dtype=bool)
-    if per or ram or coh:
-        needed |= by_per
-    if emo or coh:
-        needed |= by_emo
-    return lambdas, np.flatnonzero(needed)
+    serving = {name: _find_serving(get_term(name), targets, fem_learns) for name in lambdas}
+    found = {name: weight if serving[name].any() else 0.0 for name, weight in lambdas.items()}
+    learnt = [name for name, weight in found.items() if weight > 0]
+    if not any(get_term(name).labels for name in learnt):
+        counts = [
+            f"{targets.rated_in(group).sum()} a face and {_article(group)} label"
+            for group in targets.groups
+        ]
+        counts[0] = counts[0].replace(" a face", " samples have a face", 1)
+        weights = [f"{_parameter(name)}={lambdas[name]}" for name in lambdas if name != "coh"]
+        raise ValueError(f"Nothing to train on: {', '.join(counts)}, with {', '.join(weights)}.")
+    needed = np.zeros(len(targets.values), dtype=bool)
+    for name in learnt:
+        needed |= serving[name]
+    return found, np.flatnonzero(needed)
+
+
+def _find_serving(term: LossTerm, targets: Targets, fem_learns: bool) -> NDArray[np.bool_]:
+    """Return which samples a term learns from: none if it cannot be learnt."""
+    none = np.zeros(len(targets.values), dtype=bool)
+    if term.joins_sets:
+        by_per, by_emo = targets.rated.T
+        both_sides = (by_per & ~by_emo).any() and (by_emo & ~by_per).any()
+        return by_per | by_emo if both_sides and fem_learns else none
+    if term.reads is not None and not targets.groups[term.reads]:
+        return none
+    return ~none if term.labels is None else targets.rated_in(term.labels)
+
+
+def _article(group: str) -> str:
+    return f"an {group}" if group[0] in "aeiou" else f"a {group}"
+
+
+def _parameter(name: str) -> str:
+    return f"lambda_{name}" if name in PAPER_TERMS else f"extra_lambdas[{name!r}]"
+
+
+def make_scaler(
+    targets: Targets, weight: NDArray[np.float64], *, standardize: bool
+) -> TargetScaler:
+    """Scale the labels; those of a further term if the term says so."""
+    scaled = np.full(len(targets.in_order), standardize)
+    for name in targets.extra:
+        scaled[targets.columns(name)] = get_term(name).standardize
+    return TargetScaler(targets.values, weight, scaled)
 
 
 def label_clips(
@@ -135,14 +178,14 @@ def label_clips(
 ) -> LabelledClips:
     """Join clips with their labels, in the units of the network."""
     y = scaler.transform(targets.values).astype(np.float32)
-    split, rated = len(targets.personality), targets.rated
-    domain = np.select([rated.all(1), rated[:, 0]], [-1, 0], default=1).astype(np.int64)
+    by_per, by_emo = targets.rated.T
     labels: dict[str, NDArray[Any]] = {
-        "personality": y[:, :split],
-        "emotion": y[:, split:],
-        "weight": weight.astype(np.float32),
-        "domain": domain,
+        group: y[:, targets.columns(group)] for group in targets.groups
     }
+    labels["weight"] = weight.astype(np.float32)
+    # A sample of both sets, or of neither, does not tell them apart.
+    domain = np.select([by_per == by_emo, by_per], [-1, 0], default=1)
+    labels["domain"] = domain.astype(np.int64)
     return LabelledClips(clips, labels, n_segments)
 
 
@@ -153,50 +196,65 @@ def hold_out(
     fraction: float,
     rng: np.random.RandomState,
 ) -> tuple[LabelledClips, LabelledClips]:
-    """Hold out whole groups for early stopping, with both kinds of label on each side."""
+    """Split off whole groups for early stopping, with both kinds of label on either side."""
+    emotion = targets.columns("emotion")
+    # The splitter knows two kinds: labels of further terms count as the first.
+    first = [name for name in targets.in_order if name not in targets.emotion]
+    values = np.delete(targets.values, emotion, axis=1)
     splitter = AffectGroupShuffleSplit(
-        1,
-        test_size=fraction,
-        random_state=rng,
-        personality=targets.personality,
-        emotion=targets.emotion,
+        1, test_size=fraction, random_state=rng, personality=first, emotion=targets.emotion
     )
-    train_rows, held_out_rows = next(splitter.split(groups, targets.values, groups))
+    values = np.concatenate([values, targets.values[:, emotion]], axis=1)
+    train_rows, held_out_rows = next(splitter.split(groups, values, groups))
     return data.subset(train_rows), data.subset(held_out_rows)
 
 
 def make_network(
-    backbone: Backbone, targets: Targets, lambdas: dict[str, float], *, heads: str, loss: str
+    backbone: Backbone, targets: Targets, lambdas: Mapping[str, float], *, heads: str, loss: str
 ) -> tuple[PersEmoN, PersEmoNLoss]:
-    """Build the network, with the heads that the losses train, and the losses."""
-    term_of_head = {"pam": "per", "eam": "emo", "ram": "ram", "domain": "coh"}
+    """Build the heads that the losses teach, and the losses.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    targets : Targets
+        Its groups and names are read.
+    lambdas : mapping of str to float
+        The weight of each term; a head whose term has none is not built.
+    heads, loss : str
+        As of :class:`JointAffectEstimator`.
+    """
+    taught = [get_term(name) for name, weight in lambdas.items() if weight > 0]
     network = PersEmoN(
         backbone,
         len(targets.personality),
         len(targets.emotion),
-        heads=[head for head, term in term_of_head.items() if lambdas[f"lambda_{term}"] > 0],
+        heads=[term.head for term in taught if term.build_head is None],
         **HEAD_STYLES[heads],
+        extra_heads={
+            term.head: term.build_head(backbone.n_features, len(targets.extra.get(term.name, ())))
+            for term in taught
+            if term.build_head is not None
+        },
     )
     if backbone.input_size is not None:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network, PersEmoNLoss(**lambdas, regression=loss)
+    four = {f"lambda_{name}": lambdas[name] for name in PAPER_TERMS}
+    extra = {name: weight for name, weight in lambdas.items() if name not in PAPER_TERMS}
+    return network, PersEmoNLoss(**four, regression=loss, extra_lambdas=extra)
 
 
 def make_net(
-    backbone: Backbone,
-    targets: Targets,
-    lambdas: dict[str, float],
+    network: PersEmoN,
+    criterion: PersEmoNLoss,
     data: LabelledClips,
     held_out: LabelledClips | None,
     settings: TrainingSettings,
     rng: np.random.RandomState,
     device: str,
 ) -> AffectNet:
-    """Assemble the network, its loss and its training, and initialise them."""
-    network, criterion = make_network(
-        backbone, targets, lambdas, heads=settings.heads, loss=settings.loss
-    )
-    on_faces = backbone.input_size is not None
+    """Assemble a network, its loss and its training, and initialise them."""
+    on_faces = network.fem.input_size is not None
     penalties = None
     if not on_faces and settings.heads == "linear":
         penalties = start_heads(network, data, criterion)

@@ -17,7 +17,7 @@ from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
 from persona_affect.networks import RAM, PersEmoN
-from persona_affect.objectives import PersEmoNLoss
+from persona_affect.objectives import TERMS, PersEmoNLoss
 
 from ._batches import LabelledClips
 from ._ram import RAMRegressor
@@ -48,11 +48,11 @@ def start_heads(network: PersEmoN, data: LabelledClips, losses: PersEmoNLoss) ->
         embedding = network.fem(torch.from_numpy(np.concatenate(data.clips)))
     features = embedding.double().numpy()
     penalties: dict[str, Tensor] = {}
-    for name, term, group in (("pam", "per", "personality"), ("eam", "emo", "emotion")):
-        head = getattr(network, name)
-        if head is None or not weights[term]:
+    for term in (TERMS["per"], TERMS["emo"]):
+        head = getattr(network, term.head)
+        if head is None or not weights[term.name]:
             continue
-        linear, labels = head[0], data.labels[group]
+        linear, labels = head[0], data.labels[str(term.labels)]
         rated = ~np.isnan(labels).all(1)
         penalty = torch.zeros(labels.shape[1])
         mass = data.labels["weight"][rated].sum()
@@ -68,9 +68,9 @@ def start_heads(network: PersEmoN, data: LabelledClips, losses: PersEmoNLoss) ->
             with torch.no_grad():
                 linear.weight[columns] = torch.from_numpy(fit.coef_).float()
                 linear.bias[columns] = torch.from_numpy(fit.intercept_).float()
-            strength = np.atleast_1d(fit.alpha_) * weights[term] / mass
+            strength = np.atleast_1d(fit.alpha_) * weights[term.name] / mass
             penalty[columns] = torch.from_numpy(strength).float()
-        penalties[name] = penalty
+        penalties[term.head] = penalty
     if network.ram is not None and network.eam is not None and weights["emo"]:
         with torch.no_grad():
             emotion = network.eam(embedding)

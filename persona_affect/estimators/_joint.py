@@ -14,7 +14,7 @@ from sklearn.utils.validation import validate_data
 from persona_affect._device import resolve_device
 from persona_affect._sklearn import Interval, StrOptions, check_sample_weight, fit_context
 from persona_affect.networks import Backbone, EmbeddingAdapter
-from persona_affect.objectives import REGRESSION_LOSSES
+from persona_affect.objectives import REGRESSION_LOSSES, TERMS
 
 from ._assembly import (
     TrainingSettings,
@@ -23,6 +23,9 @@ from ._assembly import (
     hold_out,
     label_clips,
     make_net,
+    make_network,
+    make_scaler,
+    read_lambdas,
 )
 from ._augmentation import AUGMENTATIONS
 from ._backbone_params import BACKBONE_CONSTRAINT
@@ -30,7 +33,7 @@ from ._clips import check_embeddings, check_face_clips, holds_faces
 from ._joint_state import JointState
 from ._prediction import JointPrediction
 from ._presets import HEAD_STYLES
-from ._targets import TargetScaler, read_targets
+from ._targets import read_targets
 from ._training import (
     OPTIMIZERS,
     PRECISIONS,
@@ -70,8 +73,12 @@ class JointAffectEstimator(JointPrediction, JointState):
         Weight of the coherence loss between the two sets.
     lambda_ram : float, default=0.2
         Weight of the loss of personality predicted from emotion. A loss of weight 0 is not
-        computed, its head is not built, and faces that no other loss uses are not read; its
-        targets are predicted as their mean.
+        computed, its head is not built, and faces that serve no other loss are not read; its
+        targets are then predicted by their mean.
+    extra_lambdas : dict, default=None
+        Weights of further terms of the loss, by the names under which
+        :func:`persona_affect.objectives.register_term` knows them; a term may bring a head and
+        targets of its own.
     personality, emotion : sequence of str, default=None
         Names of the targets in `y`, personality first. None for the default seven; see `fit`.
     n_segments : int, default=3
@@ -143,6 +150,8 @@ class JointAffectEstimator(JointPrediction, JointState):
         Names of the predicted columns, in the order of `y`.
     personality_names_, emotion_names_ : list of str
         The two groups.
+    extra_names_ : dict of str to list of str
+        By further term, the names of its targets.
     target_means_ : ndarray of shape (n_targets,)
         Mean label of each target, NaN for a target without labels.
     target_stds_ : ndarray of shape (n_targets,)
@@ -184,6 +193,7 @@ class JointAffectEstimator(JointPrediction, JointState):
         "lambda_emo": [Interval(Real, 0, None, closed="left")],
         "lambda_coh": [Interval(Real, 0, None, closed="left")],
         "lambda_ram": [Interval(Real, 0, None, closed="left")],
+        "extra_lambdas": [dict, None],
         "personality": ["array-like", None],
         "emotion": ["array-like", None],
         "n_segments": [Interval(Integral, 1, None, closed="left")],
@@ -222,6 +232,7 @@ class JointAffectEstimator(JointPrediction, JointState):
         lambda_emo: float = 1.0,
         lambda_coh: float = 0.05,
         lambda_ram: float = 0.2,
+        extra_lambdas: dict[str, float] | None = None,
         personality: Sequence[str] | None = None,
         emotion: Sequence[str] | None = None,
         n_segments: int = 3,
@@ -256,6 +267,7 @@ class JointAffectEstimator(JointPrediction, JointState):
         self.lambda_emo = lambda_emo
         self.lambda_coh = lambda_coh
         self.lambda_ram = lambda_ram
+        self.extra_lambdas = extra_lambdas
         self.personality = personality
         self.emotion = emotion
         self.n_segments = n_segments
@@ -294,9 +306,9 @@ class JointAffectEstimator(JointPrediction, JointState):
             then begins at its heads.
         y : array-like or DataFrame of shape (n_samples, n_targets) or (n_samples,)
             Labels, NaN where a sample was not rated. A DataFrame's columns are matched by name. An
-            array has the personality targets first; without `personality` and `emotion`, the number
-            of columns decides: 7 (Big Five, arousal, valence), 5 (Big Five), 2 (arousal, valence),
-            or 1.
+            array has the personality targets first, and those of further terms last; without
+            `personality` and `emotion` its width decides: 7 (Big Five, arousal, valence), 5 (Big
+            Five), 2 (arousal, valence), or 1, beside those of further terms.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples in the regression losses; samples of weight 0 are left out.
         groups : array-like of shape (n_samples,), default=None
@@ -328,7 +340,10 @@ class JointAffectEstimator(JointPrediction, JointState):
                 f"checkpoint= needs an integer random_state, not {self.random_state!r}: to "
                 "resume, the same random numbers must be drawn again before the first epoch."
             )
-        targets = read_targets(y, self.personality, self.emotion)
+        params = self.get_params()
+        lambdas = read_lambdas(params)
+        extra = {name: TERMS[name].targets for name in lambdas if TERMS[name].targets}
+        targets = read_targets(y, self.personality, self.emotion, extra)
         rng = check_random_state(self.random_state)
         device = resolve_device(self.device)
         with seeded_torch(rng.randint(2**31 - 1), device):
@@ -337,11 +352,9 @@ class JointAffectEstimator(JointPrediction, JointState):
             weight = check_sample_weight(sample_weight, targets.values, ensure_non_negative=True)
             present = find_present(clips, weight)
             clips, targets, weight = [clips[i] for i in present], targets[present], weight[present]
-            scaler = TargetScaler(targets.values, weight, standardize=self.heads == "linear")
+            scaler = make_scaler(targets, weight, standardize=self.heads == "linear")
             fem_learns = not isinstance(backbone, EmbeddingAdapter) or self.adapter_rank > 0
-            params = self.get_params()
-            wanted = {name: params[name] for name in params if name.startswith("lambda_")}
-            lambdas, kept = choose_losses(wanted, targets, fem_learns)
+            lambdas, kept = choose_losses(lambdas, targets, fem_learns)
             data = label_clips(clips, targets, scaler, weight, self.n_segments).subset(kept)
             held_out = None
             if self.early_stopping:
@@ -355,8 +368,11 @@ class JointAffectEstimator(JointPrediction, JointState):
                     torch.from_numpy(data.labels["weight"]),
                     common=self.embedding_scale == "common",
                 )
+            network, losses = make_network(
+                backbone, targets, lambdas, heads=self.heads, loss=self.loss
+            )
             settings = TrainingSettings.from_params(params)
-            net = make_net(backbone, targets, lambdas, data, held_out, settings, rng, device)
+            net = make_net(network, losses, data, held_out, settings, rng, device)
             train(net, data, held_out)
         self._keep(net, history_table(net), targets, scaler)
         return self

@@ -1,5 +1,6 @@
 """The fitted state of the joint network: set by `fit`, saved to a file, and loaded."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from persona_affect._device import resolve_device
-from persona_affect.networks import EmbeddingAdapter
-from persona_affect.objectives import PersEmoNLoss
+from persona_affect._optional import missing_registration
+from persona_affect.networks import Backbone, EmbeddingAdapter, PersEmoN
+from persona_affect.objectives import PAPER_TERMS, TERMS, PersEmoNLoss
 
 from ._assembly import make_network
 from ._backbone_params import BackboneParams
@@ -45,6 +47,7 @@ class JointState(BackboneParams):
     target_names_: list[str]
     personality_names_: list[str]
     emotion_names_: list[str]
+    extra_names_: dict[str, list[str]]
     target_means_: NDArray[np.float64]
     target_stds_: NDArray[np.float64]
     _scaler: TargetScaler
@@ -59,10 +62,11 @@ class JointState(BackboneParams):
         self.n_iter_ = len(history)
         self.target_names_ = targets.names
         self.personality_names_, self.emotion_names_ = targets.personality, targets.emotion
+        self.extra_names_ = targets.extra
         self._scaler = scaler
         self._one_dimensional = targets.one_dimensional
-        internal = [*targets.personality, *targets.emotion]
-        self._order = [internal.index(name) for name in targets.names]
+        self._groups = targets[np.empty(0, np.intp)]
+        self._order = [targets.in_order.index(name) for name in targets.names]
         self.target_means_ = scaler.mean[self._order]
         self.target_stds_ = scaler.std[self._order]
         self._n_features_out = net.module_.fem.n_features
@@ -74,7 +78,16 @@ class JointState(BackboneParams):
             "personality": self.personality_names_,
             "emotion": self.emotion_names_,
             "one_dimensional": self._one_dimensional,
-            "lambdas": {f"lambda_{term}": weight for term, weight in losses.items()},
+            "lambdas": {f"lambda_{term}": losses[term] for term in PAPER_TERMS},
+            "extra": {
+                name: {
+                    "weight": weight,
+                    "targets": self.extra_names_.get(name, []),
+                    "package": TERMS[name].package,
+                }
+                for name, weight in losses.items()
+                if name not in PAPER_TERMS
+            },
             "n_features": None if network.fem.input_size is not None else network.fem.n_features,
             "history": list(self.history_.columns),
             **pack_inputs(self),
@@ -89,13 +102,28 @@ class JointState(BackboneParams):
     def _set_state(self, facts: Facts, tensors: Tensors) -> None:
         personality, emotion = check_names(facts["personality"]), check_names(facts["emotion"])
         names = check_names(facts["target_names"])
-        if sorted(names) != sorted(personality + emotion):
-            raise ValueError(f"the targets {names} are not {personality} and {emotion}")
+        # Files of before further terms have none.
+        further = facts.get("extra", {})
+        _require_terms(further)
+        extra = {name: check_names(term["targets"]) for name, term in further.items()}
         targets = Targets(
-            np.empty((0, len(names))), personality, emotion, names, bool(facts["one_dimensional"])
+            np.empty((0, len(names))),
+            personality,
+            emotion,
+            names,
+            bool(facts["one_dimensional"]),
+            {name: own for name, own in extra.items() if own},
         )
-        lambdas = {name: float(weight) for name, weight in facts["lambdas"].items()}
+        if sorted(names) != sorted(targets.in_order):
+            raise ValueError(f"the targets {names} are not {targets.groups}")
+        lambdas = {name: float(facts["lambdas"][f"lambda_{name}"]) for name in PAPER_TERMS}
+        if len(facts["lambdas"]) != len(PAPER_TERMS):
+            raise ValueError(f"the weights {sorted(facts['lambdas'])} are not {PAPER_TERMS}")
+        lambdas |= {name: float(term["weight"]) for name, term in further.items()}
         width = facts["n_features"]
+
+        def assemble(backbone: Backbone) -> tuple[PersEmoN, PersEmoNLoss]:
+            return make_network(backbone, targets, lambdas, heads=self.heads, loss=self.loss)
 
         def build() -> nn.Module:
             on_faces = width is None
@@ -104,11 +132,11 @@ class JointState(BackboneParams):
                 if on_faces
                 else EmbeddingAdapter(width, self.adapter_rank)
             )
-            return make_network(backbone, targets, lambdas, heads=self.heads, loss=self.loss)[0]
+            return assemble(backbone)[0]
 
         net = AffectNet(
             fill_network(build, take("network", tensors)),
-            PersEmoNLoss(**lambdas, regression=self.loss),
+            assemble(EmbeddingAdapter(1, 0))[1],
             batch_size=self.batch_size,
             precision=self.precision,
             device=resolve_device(self.device),
@@ -121,3 +149,9 @@ class JointState(BackboneParams):
         history: Any = unpack_table(facts["history"], take("history", tensors))
         self._keep(net, history, targets, scaler)
         unpack_inputs(self, facts, width)
+
+
+def _require_terms(further: Mapping[str, Any]) -> None:
+    """Say which module to import for a term that is not registered; nothing is imported."""
+    for name in further.keys() - TERMS.keys():
+        raise missing_registration("term", name, further[name]["package"])

@@ -4,18 +4,20 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from persona_affect.metrics import SCORERS
+from persona_affect.metrics import SCORERS, affect_report
 from persona_affect.networks import PersEmoNOutput
+from persona_affect.objectives import TERMS
 
 from ._clips import check_embeddings, check_face_clips, holds_faces
 from ._inference import pass_size, pool_frames, run_frames
-from ._targets import TargetScaler
+from ._targets import Targets, TargetScaler
 from ._training import AffectNet
 
 
@@ -32,6 +34,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
     target_names_: list[str]
     personality_names_: list[str]
     emotion_names_: list[str]
+    _groups: Targets
     _scaler: TargetScaler
     _order: list[int]
     _one_dimensional: bool
@@ -106,12 +109,13 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
             raise ValueError(
                 f"emotion has {emotion.shape[1]} columns, expected {self.emotion_names_}."
             )
-        split, scaler = len(self.personality_names_), self._scaler
-        scaled = (emotion - scaler.shift[split:]) / scaler.scale[split:]
+        traits, scaler = self._groups.columns("personality"), self._scaler
+        own = self._groups.columns("emotion")
+        scaled = (emotion - scaler.shift[own]) / scaler.scale[own]
         with torch.inference_mode():
             inputs = torch.from_numpy(scaled).float().to(self.net_.device)
             scores = ram(inputs).double().cpu().numpy()
-        return scores * scaler.scale[:split] + scaler.shift[:split]
+        return scores * scaler.scale[traits] + scaler.shift[traits]
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Embed each sample with the trained FEM, averaged over the centre frames of its segments.
@@ -143,6 +147,42 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         float
         """
         return cast(float, SCORERS["r2"](self, X, y, sample_weight=sample_weight))
+
+    def score_terms(self, X: Any, y: Any, sample_weight: Any = None) -> pd.Series:
+        """Score the predictions that each term of the loss taught, by the term's own metric.
+
+        Parameters
+        ----------
+        X : array-like of n_samples face clips, or embeddings
+        y : array-like or DataFrame of shape (n_samples, n_targets)
+            As for `score`.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        Series
+            A value for each trained term that predicts targets, averaged over them; named
+            ``<term>_<metric>``, as ``"per_ccc"``.
+        """
+        predicted = np.reshape(self.predict(X), (-1, len(self.target_names_)))
+        if isinstance(y, pd.DataFrame):
+            y = y[self.target_names_]
+        report = affect_report(
+            np.reshape(np.asarray(y, dtype=np.float64), predicted.shape),
+            predicted,
+            target_names=self.target_names_,
+            groups=self._groups.groups,
+            sample_weight=sample_weight,
+            nan_predictions="mean",
+        )
+        # The RAM predicts from emotion, not from faces.
+        weights = self.net_.criterion_.weights
+        trained = [TERMS[name] for name, weight in weights.items() if weight]
+        judged = [t for t in trained if t.metric and t.labels is not None and t.reads is None]
+        return pd.Series(
+            {f"{t.name}_{t.metric}": report.loc[f"{t.labels} mean", t.metric] for t in judged},
+            dtype=float,
+        )
 
     def _run(
         self,
@@ -181,21 +221,18 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         )
 
     def _read_targets(self, output: PersEmoNOutput) -> torch.Tensor:
-        """Join PAM and EAM; targets without a loss get their mean label, or NaN without labels."""
-        scaler, loss = self._scaler, self.net_.criterion_.weights
+        """Join the heads; what no loss taught them is the mean label, or NaN if there is none."""
+        scaler, weights = self._scaler, self.net_.criterion_.weights
         rest = torch.from_numpy(scaler.transform(scaler.mean)).to(output.embedding)
         rest = rest.expand(len(output.embedding), -1)
-        split = len(self.personality_names_)
-        personality = output.personality if loss["per"] else None
-        emotion = output.emotion if loss["emo"] else None
-        values = torch.cat(
-            [
-                rest[:, :split] if personality is None else personality,
-                rest[:, split:] if emotion is None else emotion,
-            ],
-            dim=1,
-        )
-        return torch.where(rest.isnan(), rest, values)
+        found = {"pam": output.personality, "eam": output.emotion, **output.extra}
+        parts = []
+        for name in ("per", "emo", *self._groups.extra):
+            term = TERMS[name]
+            values = found.get(term.head) if weights[name] else None
+            mean = rest[:, self._groups.columns(str(term.labels))]
+            parts.append(mean if values is None else values)
+        return torch.where(rest.isnan(), rest, torch.cat(parts, dim=1))
 
     def _in_callers_units(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._scaler.inverse_transform(values)[:, self._order]

@@ -1,7 +1,7 @@
 """Targets of two kinds, partly missing: names, domains, units."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,16 @@ from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
 
 @dataclass(frozen=True)
 class Targets:
-    """Labels in two groups.
+    """Labels in groups: personality, emotion, and one for each further term that has labels.
 
     Attributes
     ----------
-    values : ndarray of shape (n_samples, n_personality + n_emotion), float64
-        Personality first; NaN where not observed.
+    values : ndarray of shape (n_samples, n_targets), float64
+        Personality first, then emotion, then the others; NaN where not observed.
     personality, emotion : list of str
         Names, in the order of the columns.
+    extra : dict of str to list of str
+        By further term, the names of its targets.
     names : list of str
         All names, in the order of the caller's columns: the order of predictions.
     one_dimensional : bool
@@ -33,22 +35,47 @@ class Targets:
     emotion: list[str]
     names: list[str]
     one_dimensional: bool
+    extra: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """All groups, in the order of their columns."""
+        return {"personality": self.personality, "emotion": self.emotion, **self.extra}
+
+    @property
+    def in_order(self) -> list[str]:
+        """All names, in the order of the columns."""
+        return [name for names in self.groups.values() for name in names]
+
+    def columns(self, group: str) -> slice:
+        """Return the columns of a group."""
+        before = 0
+        for name, names in self.groups.items():
+            if name == group:
+                return slice(before, before + len(names))
+            before += len(names)
+        raise KeyError(group)
+
+    def rated_in(self, group: str) -> NDArray[np.bool_]:
+        """Return whether each sample has a label of a group: (n_samples,)."""
+        return np.asarray(~np.isnan(self.values[:, self.columns(group)]).all(axis=1))
 
     def __getitem__(self, samples: NDArray[np.intp]) -> "Targets":
         return replace(self, values=self.values[samples])
 
     @property
     def rated(self) -> NDArray[np.bool_]:
-        """Whether each sample has a personality and an emotion label, (n_samples, 2)."""
-        observed = ~np.isnan(self.values)
-        split = len(self.personality)
-        return np.stack([observed[:, :split].any(1), observed[:, split:].any(1)], axis=1)
+        """Whether each sample has a personality label, and an emotion label: (n_samples, 2)."""
+        return np.stack([self.rated_in("personality"), self.rated_in("emotion")], axis=1)
 
 
 def read_targets(
-    y: Any, personality: Sequence[str] | None, emotion: Sequence[str] | None
+    y: Any,
+    personality: Sequence[str] | None,
+    emotion: Sequence[str] | None,
+    extra: Mapping[str, Sequence[str]] | None = None,
 ) -> Targets:
-    """Match the columns of `y` with the two groups of names.
+    """Match the columns of `y` with the groups of names.
 
     Parameters
     ----------
@@ -56,8 +83,10 @@ def read_targets(
         Labels, NaN where not observed. A DataFrame's columns are matched by name, in any order.
     personality, emotion : sequence of str or None
         Names of the groups. With both None, a DataFrame's columns must be among the default seven,
-        and for an array the number of columns decides: 7 (all), 5 (the Big Five), 2 (arousal,
-        valence), or 1 (one target, treated as personality).
+        and an array's width decides: 7 (all), 5 (the Big Five), 2 (arousal, valence), or 1 (one
+        target, treated as personality), beside those of `extra`.
+    extra : mapping of str to sequence of str, optional
+        By further term, the names of its targets; an array has them last.
 
     Returns
     -------
@@ -75,47 +104,55 @@ def read_targets(
     columns: list[str] | None = None
     groups = personality is not None or emotion is not None
     per, emo = list(personality or ()), list(emotion or ())
-    if len(set(per + emo)) < len(per + emo):
-        raise ValueError(f"A target is named twice: personality={per}, emotion={emo}.")
+    further = {term: list(names) for term, names in (extra or {}).items()}
+    own = [name for names in further.values() for name in names]
+    if len({*per, *emo, *own}) < len(per + emo + own):
+        beside = f", and {further}" if further else ""
+        raise ValueError(f"A target is named twice: personality={per}, emotion={emo}{beside}.")
     if isinstance(y, pd.DataFrame):
         columns = [str(name) for name in y.columns]
         if not groups:
             per = [name for name in PERSONALITY_NAMES if name in columns]
             emo = [name for name in EMOTION_NAMES if name in columns]
-        if set(columns) != set(per + emo) or len(columns) != len(per + emo):
+        if sorted(columns) != sorted(per + emo + own):
             expected = per + emo if groups else [*PERSONALITY_NAMES, *EMOTION_NAMES]
+            expected += own
             raise ValueError(
                 f"y has columns {columns}, expected {expected}. Name your own targets with "
                 "personality=[...] and emotion=[...]."
             )
-        y = y.set_axis(columns, axis=1)[per + emo]
+        y = y.set_axis(columns, axis=1)[per + emo + own]
     if one_dimensional:
         y = column_or_1d(y, warn=True)
     values = check_array(
         y, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y"
     )
     values = values.reshape(len(values), -1)
-    if not groups and not per and not emo:
-        per, emo = _default_names(values.shape[1])
-    if values.shape[1] != len(per) + len(emo):
+    if not groups and not per and not emo and values.shape[1] != len(own):
+        per, emo = _default_names(values.shape[1], len(own))
+    names = per + emo + own
+    if values.shape[1] != len(names):
+        beside = f", with {further}," if further else ""
         raise ValueError(
-            f"y has {values.shape[1]} columns, but personality={per} and emotion={emo} name "
-            f"{len(per) + len(emo)}."
+            f"y has {values.shape[1]} columns, but personality={per} and emotion={emo}{beside} "
+            f"name {len(names)}."
         )
-    return Targets(values, per, emo, columns or per + emo, one_dimensional)
+    return Targets(values, per, emo, columns or names, one_dimensional, further)
 
 
-def _default_names(width: int) -> tuple[list[str], list[str]]:
+def _default_names(width: int, n_extra: int) -> tuple[list[str], list[str]]:
     names = {
         7: (list(PERSONALITY_NAMES), list(EMOTION_NAMES)),
         5: (list(PERSONALITY_NAMES), []),
         2: ([], list(EMOTION_NAMES)),
         1: (["y"], []),
     }
+    width -= n_extra
     if width not in names:
+        beside = f" beside the {n_extra} of further terms" if n_extra else ""
         raise ValueError(
-            f"y has {width} columns; without names it may have 7 (Big Five, arousal, valence), "
-            "5, 2 or 1. Name your own targets with personality=[...] and emotion=[...]."
+            f"y has {width} columns{beside}; without names it may have 7 (Big Five, arousal, "
+            "valence), 5, 2 or 1. Name your own targets with personality=[...] and emotion=[...]."
         )
     return names[width]
 
@@ -129,8 +166,8 @@ class TargetScaler:
         NaN where not observed.
     weight : ndarray of shape (n_samples,)
         Sample weights.
-    standardize : bool
-        If False, units are not changed; `mean` is still computed.
+    standardize : bool, or ndarray of bool of shape (n_targets,)
+        Where False, units stay the caller's; `mean` is still known.
 
     Attributes
     ----------
@@ -139,7 +176,10 @@ class TargetScaler:
     """
 
     def __init__(
-        self, y: NDArray[np.float64], weight: NDArray[np.float64], standardize: bool = True
+        self,
+        y: NDArray[np.float64],
+        weight: NDArray[np.float64],
+        standardize: bool | NDArray[np.bool_] = True,
     ) -> None:
         mass = ~np.isnan(y) * weight[:, None]
         with np.errstate(invalid="ignore"):
@@ -149,8 +189,8 @@ class TargetScaler:
         scale = np.sqrt(np.where(observed, variance, 1.0))
         # A constant target is predicted exactly by its mean; its scale does not matter.
         scale[scale <= 1e-12 * np.maximum(1.0, np.abs(np.nan_to_num(self.mean)))] = 1.0
-        self.shift = np.nan_to_num(self.mean) if standardize else np.zeros_like(self.mean)
-        self.scale = scale if standardize else np.ones_like(self.mean)
+        self.shift = np.where(standardize, np.nan_to_num(self.mean), 0.0)
+        self.scale = np.where(standardize, scale, 1.0)
 
     @property
     def std(self) -> NDArray[np.float64]:

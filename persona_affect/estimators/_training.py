@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from persona_affect.exceptions import TrainingDivergedError
 from persona_affect.networks import parameter_groups
+from persona_affect.objectives import TERMS
 
 from ._augmentation import AUGMENTATIONS
 from ._batches import Batch, LabelledClips
@@ -28,7 +29,6 @@ OPTIMIZERS: Final[dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]]]
     "sgd": (torch.optim.SGD, {"momentum": 0.9}),
 }
 PRECISIONS: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-TERMS: Final = ("per", "emo", "coh", "ram")
 
 
 class StopTraining(Exception):  # noqa: N818
@@ -46,7 +46,7 @@ class AffectNet(NeuralNet):
     module : torch.nn.Module or callable
         Network of frames.
     criterion : torch.nn.Module
-        ``(output, labels, domain_head) -> dict`` of terms and their ``total``.
+        ``(output, labels, heads) -> dict`` of terms and their ``total``.
     batches : callable
         Makes a training sampler from a `LabelledClips`.
     weight_decay : float
@@ -115,7 +115,7 @@ class AffectNet(NeuralNet):
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
         """Return the total loss, and record its terms."""
         labels = to_tensor(y_true, device=self.device)
-        terms = self.criterion_(y_pred, labels, getattr(self.module_, "domain", None))
+        terms = self.criterion_(y_pred, labels, self.module_.heads)
         total: Tensor = terms.pop("total")
         if not torch.isfinite(total):
             raise TrainingDivergedError(

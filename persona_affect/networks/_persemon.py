@@ -1,6 +1,7 @@
 """PersEmoN: one feature extractor, four heads (Zhang, Peng, Winkler; the network of figure 2)."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from torch import Tensor, nn
@@ -31,12 +32,15 @@ class PersEmoNOutput(NamedTuple):
         The EAM's output.
     personality_from_emotion : torch.Tensor of shape (n_frames, n_personality) or None
         The RAM's output, from the EAM's.
+    extra : mapping of str to torch.Tensor of shape (n_frames, .)
+        The outputs of further heads, by name.
     """
 
     embedding: Tensor
     personality: Tensor | None
     emotion: Tensor | None
     personality_from_emotion: Tensor | None
+    extra: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class RAM(nn.Sequential):
@@ -82,6 +86,8 @@ class PersEmoN(nn.Module):
         Activation of the output of each head; the defaults are the authors'.
     ram_hidden : int, default=32
         Width of the RAM's hidden layer.
+    extra_heads : mapping of str to torch.nn.Module, optional
+        Further heads on the embedding, which are not the papers', by name.
 
     Attributes
     ----------
@@ -106,6 +112,7 @@ class PersEmoN(nn.Module):
         eam_activation: str = "tanh",
         ram_activation: str = "tanh",
         ram_hidden: int = 32,
+        extra_heads: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         n_features = backbone.n_features
@@ -120,6 +127,13 @@ class PersEmoN(nn.Module):
         if self.domain is not None:
             nn.init.normal_(self.domain.weight, std=0.005)
             nn.init.zeros_(self.domain.bias)
+        self.extra = nn.ModuleDict(extra_heads or {})
+
+    @property
+    def heads(self) -> dict[str, nn.Module]:
+        """The heads that were built, by name."""
+        own = {name: getattr(self, name) for name in HEADS}
+        return {**{k: v for k, v in own.items() if v is not None}, **dict(self.extra.items())}
 
     def forward(self, frames: Tensor) -> PersEmoNOutput:
         """Analyse each frame independently.
@@ -138,7 +152,8 @@ class PersEmoN(nn.Module):
         personality = None if self.pam is None else self.pam(embedding)
         emotion = None if self.eam is None else self.eam(embedding)
         from_emotion = None if self.ram is None else self.ram(emotion)
-        return PersEmoNOutput(embedding, personality, emotion, from_emotion)
+        extra = {name: head(embedding) for name, head in self.extra.items()}
+        return PersEmoNOutput(embedding, personality, emotion, from_emotion, extra)
 
 
 def _head(n_in: int, n_out: int, activation: str) -> nn.Sequential:
@@ -170,7 +185,7 @@ def parameter_groups(network: nn.Module, lr: float, weight_decay: float) -> list
         if not parameter.requires_grad:
             continue
         is_bias = name.endswith("bias")
-        in_head = any(part in ("pam", "eam", "ram") for part in name.split("."))
+        in_head = any(part in ("pam", "eam", "ram", "extra") for part in name.split("."))
         key = (
             lr * (2 if is_bias else 1),
             0.0 if is_bias and not in_head else weight_decay,

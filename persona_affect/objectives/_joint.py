@@ -1,15 +1,15 @@
 """L = lambda_per L_per + lambda_emo L_emo + lambda_coh L_coh + lambda_ram L_RAM."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ._coherence import coherence_loss
 from ._regression import masked_half_squared_error, masked_smooth_l1
+from ._terms import LossTerm, Regression, TermInputs, get_term
 
-REGRESSION_LOSSES: Final[dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]]] = {
+REGRESSION_LOSSES: Final[dict[str, Regression]] = {
     "half_squared_error": masked_half_squared_error,
     "smooth_l1": masked_smooth_l1,
 }
@@ -26,25 +26,8 @@ class JointOutput(Protocol):
     def emotion(self) -> Tensor | None: ...
     @property
     def personality_from_emotion(self) -> Tensor | None: ...
-
-
-def pool_clips(values: Tensor, clip: Tensor, n_clips: int) -> Tensor:
-    """Average frames into clips: ``mean_t`` of the paper's losses.
-
-    Parameters
-    ----------
-    values : torch.Tensor of shape (n_frames, d)
-    clip : torch.Tensor of shape (n_frames,), int64
-        The clip of each frame, 0 .. n_clips - 1.
-    n_clips : int
-        Number of clips; each must have at least one frame.
-
-    Returns
-    -------
-    torch.Tensor of shape (n_clips, d)
-    """
-    total = values.new_zeros(n_clips, values.shape[1]).index_add_(0, clip, values)
-    return total / torch.bincount(clip, minlength=n_clips)[:, None]
+    @property
+    def extra(self) -> Mapping[str, Tensor]: ...
 
 
 class PersEmoNLoss(nn.Module):
@@ -56,6 +39,8 @@ class PersEmoNLoss(nn.Module):
         Weights of the four terms; a term of weight 0 is not computed.
     regression : {"half_squared_error", "smooth_l1"}, default="half_squared_error"
         The loss of L_per, L_emo and L_RAM.
+    extra_lambdas : mapping of str to float, optional
+        Weights of further terms, by the names under which :func:`register_term` knows them.
 
     References
     ----------
@@ -69,6 +54,7 @@ class PersEmoNLoss(nn.Module):
         lambda_coh: float = 0.05,
         lambda_ram: float = 0.2,
         regression: str = "half_squared_error",
+        extra_lambdas: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.weights = {
@@ -76,11 +62,12 @@ class PersEmoNLoss(nn.Module):
             "emo": lambda_emo,
             "coh": lambda_coh,
             "ram": lambda_ram,
+            **(extra_lambdas or {}),
         }
         self.regression = REGRESSION_LOSSES[regression]
 
     def forward(
-        self, output: JointOutput, labels: Mapping[str, Tensor], domain_head: nn.Module | None
+        self, output: JointOutput, labels: Mapping[str, Tensor], heads: Mapping[str, nn.Module]
     ) -> dict[str, Tensor]:
         """Compute each term that has a weight, and their weighted sum.
 
@@ -89,31 +76,41 @@ class PersEmoNLoss(nn.Module):
         output : JointOutput
             Output for a batch of n_frames frames from n_clips clips.
         labels : mapping of str to torch.Tensor
-            ``personality`` and ``emotion`` (n_clips, .), NaN where not observed; ``weight``
-            (n_clips,); ``domain`` (n_clips,), 0 personality set, 1 emotion set, -1 both; ``clip``
-            (n_frames,), the clip of each frame.
-        domain_head : torch.nn.Module or None
-            The head of the coherence loss; None if its weight is 0.
+            ``personality``, ``emotion`` and the groups of further terms (n_clips, .), NaN where not
+            observed; ``weight`` (n_clips,); ``domain`` (n_clips,), 0 personality set, 1 emotion
+            set, -1 both; ``clip`` (n_frames,), the clip of each frame.
+        heads : mapping of str to torch.nn.Module
+            The heads that were built, by name; the coherence loss needs ``domain``.
 
         Returns
         -------
         dict of str to torch.Tensor
-            Those of ``per``, ``emo``, ``coh``, ``ram`` that are computed, and ``total``.
+            ``per``, ``emo``, ``coh``, ``ram`` and further terms as far as computed, and ``total``.
         """
-        clip, weight = labels["clip"], labels["weight"]
-
-        def regress(frames: Tensor, y_true: Tensor) -> Tensor:
-            return self.regression(pool_clips(frames.float(), clip, len(y_true)), y_true, weight)
-
         terms: dict[str, Tensor] = {}
-        if self.weights["per"] and output.personality is not None:
-            terms["per"] = regress(output.personality, labels["personality"])
-        if self.weights["emo"] and output.emotion is not None:
-            terms["emo"] = regress(output.emotion, labels["emotion"])
-        if self.weights["coh"] and domain_head is not None:
-            embedding = output.embedding.float()
-            terms["coh"] = coherence_loss(embedding, labels["domain"][clip], domain_head)
-        if self.weights["ram"] and output.personality_from_emotion is not None:
-            terms["ram"] = regress(output.personality_from_emotion, labels["personality"])
+        for name, weight in self.weights.items():
+            if weight:
+                term = get_term(name)
+                value = term.loss(self._inputs(term, output, labels, heads))
+                if value is not None:
+                    terms[name] = value
         total = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
         return {**terms, "total": total}
+
+    def _inputs(
+        self,
+        term: LossTerm,
+        output: JointOutput,
+        labels: Mapping[str, Tensor],
+        heads: Mapping[str, nn.Module],
+    ) -> TermInputs:
+        return TermInputs(
+            output=getattr(output, term.output) if term.output else output.extra.get(term.head),
+            head=heads.get(term.head),
+            labels=None if term.labels is None else labels[term.labels],
+            embedding=output.embedding,
+            weight=labels["weight"],
+            domain=labels["domain"],
+            clip=labels["clip"],
+            regression=self.regression,
+        )

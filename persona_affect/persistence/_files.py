@@ -16,13 +16,9 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from persona_affect._files import atomic_write, check_output
+from persona_affect._optional import missing_registration
 from persona_affect._sklearn import final_step
-from persona_affect.exceptions import (
-    MissingDependencyError,
-    ModelFormatError,
-    OutputError,
-    WeightsError,
-)
+from persona_affect.exceptions import ModelFormatError, OutputError, WeightsError
 from persona_affect.networks import BACKBONES
 
 from ._descriptions import check_description, without_local
@@ -316,13 +312,7 @@ def _upgraded(description: dict[str, Any], path: Path) -> dict[str, Any]:
 def _require_backbones(description: dict[str, Any]) -> None:
     """Raise if a backbone is not registered; the message names the module to import."""
     for name in find_backbones(description["model"]) - BACKBONES.keys():
-        package = description.get("backbones", {})[name]
-        if not all(part.isidentifier() for part in package.split(".")):
-            raise ValueError(f"{package!r} is not the name of a module")
-        raise MissingDependencyError(
-            f"The model uses the backbone {name!r}, which the module {package} registers: "
-            f"import {package}, then load the model again."
-        )
+        raise missing_registration("backbone", name, description.get("backbones", {})[name])
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:

@@ -33,12 +33,13 @@ def batch():
     }
     labels["personality"][2] = torch.nan
     labels["emotion"][:2] = torch.nan
-    return output, labels, torch.nn.Linear(4, 2)
+    return output, labels, {"domain": torch.nn.Linear(4, 2)}
 
 
 def test_terms_follow_the_papers_equations(batch):
-    output, labels, head = batch
-    terms = PersEmoNLoss(2.0, 3.0, 0.5, 0.25)(output, labels, head)
+    output, labels, heads = batch
+    terms = PersEmoNLoss(2.0, 3.0, 0.5, 0.25)(output, labels, heads)
+    head = heads["domain"]
     clips = [output.personality[:3].mean(0), output.personality[3:6].mean(0)]
     l_per = (
         0.5

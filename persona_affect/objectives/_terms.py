@@ -1,0 +1,233 @@
+"""The terms of the joint loss: what each teaches, from which labels, and how it is judged."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from ._coherence import coherence_loss
+
+Regression: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+def pool_clips(values: Tensor, clip: Tensor, n_clips: int) -> Tensor:
+    """Average frames into clips: ``mean_t`` of the paper's losses.
+
+    Parameters
+    ----------
+    values : torch.Tensor of shape (n_frames, d)
+    clip : torch.Tensor of shape (n_frames,), int64
+        Which clip each frame belongs to, 0 .. n_clips - 1.
+    n_clips : int
+        Number of clips; each must have a frame.
+
+    Returns
+    -------
+    torch.Tensor of shape (n_clips, d)
+    """
+    total = values.new_zeros(n_clips, values.shape[1]).index_add_(0, clip, values)
+    return total / torch.bincount(clip, minlength=n_clips)[:, None]
+
+
+@dataclass(frozen=True)
+class TermInputs:
+    """What one term of the loss sees of a batch of n_frames frames from n_clips clips.
+
+    Attributes
+    ----------
+    output : torch.Tensor of shape (n_frames, .) or None
+        What the term's head gives, or the embedding where `LossTerm.output` says so. None if the
+        head was not built.
+    head : torch.nn.Module or None
+        The head itself.
+    labels : torch.Tensor of shape (n_clips, .) or None
+        In the units of the network, NaN where not observed. None for a term without labels.
+    embedding : torch.Tensor of shape (n_frames, n_features)
+        The FEM's output.
+    weight : torch.Tensor of shape (n_clips,)
+        Sample weights.
+    domain : torch.Tensor of shape (n_clips,), int64
+        0 for the personality set, 1 for the emotion set, -1 for a sample of both or of neither.
+    clip : torch.Tensor of shape (n_frames,), int64
+        The clip of each frame.
+    regression : callable
+        The regression loss that was chosen: ``regression(predicted, labels, weight)``.
+    """
+
+    output: Tensor | None
+    head: nn.Module | None
+    labels: Tensor | None
+    embedding: Tensor
+    weight: Tensor
+    domain: Tensor
+    clip: Tensor
+    regression: Regression
+
+    def pooled(self) -> Tensor:
+        """Average the output over the frames of each clip: (n_clips, .), float32."""
+        if self.output is None:
+            raise ValueError("The term's head was not built.")
+        return pool_clips(self.output.float(), self.clip, len(self.weight))
+
+
+def regress(inputs: TermInputs) -> Tensor | None:
+    """Compute the chosen regression loss of a head's output, averaged over each clip's frames."""
+    if inputs.output is None or inputs.labels is None:
+        return None
+    return inputs.regression(inputs.pooled(), inputs.labels, inputs.weight)
+
+
+def cohere(inputs: TermInputs) -> Tensor | None:
+    """Compute the coherence loss between the embeddings of the two sets, frame by frame."""
+    if inputs.head is None:
+        return None
+    return coherence_loss(inputs.embedding.float(), inputs.domain[inputs.clip], inputs.head)
+
+
+@dataclass(frozen=True)
+class LossTerm:
+    """One term of the joint loss, with the head that it teaches.
+
+    Attributes
+    ----------
+    name : str
+        An identifier: ``"per"``. Of the paper's four terms, ``lambda_<name>`` is the parameter of
+        :class:`persona_affect.JointAffectEstimator` that weighs it; other terms are weighed by
+        ``extra_lambdas={name: weight}``. The history has the columns ``train_<name>`` and
+        ``valid_<name>``.
+    loss : callable
+        ``loss(inputs) -> Tensor``, a scalar, from :class:`TermInputs`; or None where nothing can be
+        computed.
+    head : str
+        Name of the head; by default that of the term.
+    build_head : callable, optional
+        ``build_head(n_features, n_targets)`` returns the head, a module from (n_frames, n_features)
+        to (n_frames, n_targets). None for the paper's heads, which
+        :class:`persona_affect.networks.PersEmoN` builds, and for a term of the embedding alone.
+    output : str
+        Attribute of :class:`persona_affect.networks.PersEmoNOutput` that the term reads; by default
+        what its own head gives.
+    labels : str or None
+        Group of targets that it learns from: ``"personality"``, ``"emotion"``, or the name of the
+        term for targets of its own. None for a term without labels.
+    targets : tuple of str
+        Names of the targets of its own, which `fit` then expects in `y` and `predict` returns.
+    standardize : bool
+        Whether targets of its own are learnt at zero mean and unit variance (and predictions turned
+        back into their units), or as they are.
+    reads : str or None
+        Group whose head feeds this term's head: the RAM reads ``"emotion"``.
+    joins_sets : bool
+        Whether it compares the two sets, and so needs samples of both and features that can move.
+    metric : str
+        How its predictions are judged, a measure of :func:`persona_affect.metrics.affect_report`,
+        such as ``"ccc"``; empty if it predicts nothing.
+    package : str
+        Module whose import registers the term; by default the one that defines `loss`. A saved
+        model names it, for whoever loads it without.
+    """
+
+    name: str
+    loss: Callable[[TermInputs], Tensor | None]
+    head: str = ""
+    build_head: Callable[[int, int], nn.Module] | None = None
+    output: str = ""
+    labels: str | None = None
+    targets: tuple[str, ...] = ()
+    standardize: bool = True
+    reads: str | None = None
+    joins_sets: bool = False
+    metric: str = ""
+    package: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"A term's name is an identifier, not {self.name!r}.")
+        own_labels = self.labels == self.name
+        if own_labels != bool(self.targets):
+            raise ValueError(
+                f"term {self.name!r}: labels={self.name!r} and targets=(...) go together: they "
+                "name targets of its own."
+            )
+        if own_labels and self.build_head is None:
+            raise ValueError(f"term {self.name!r} has targets, so it needs build_head.")
+        for attribute, default in (("head", self.name), ("package", self.loss.__module__)):
+            if not getattr(self, attribute):
+                object.__setattr__(self, attribute, default)
+
+
+_terms: dict[str, LossTerm] = {}
+
+#: Every registered term by its name, a view: it grows with `register_term`.
+TERMS: Final[Mapping[str, LossTerm]] = MappingProxyType(_terms)
+
+#: The terms of the papers' equation, in its order.
+PAPER_TERMS: Final = ("per", "emo", "coh", "ram")
+
+
+def register_term(term: LossTerm) -> None:
+    """Make a term known to :class:`persona_affect.JointAffectEstimator` by its name.
+
+    Parameters
+    ----------
+    term : LossTerm
+
+    Raises
+    ------
+    ValueError
+        If another package registered a term of that name.
+
+    Examples
+    --------
+    A penalty on large embeddings, which needs neither labels nor a head:
+
+    >>> from persona_affect import JointAffectEstimator
+    >>> from persona_affect.objectives import LossTerm, register_term
+    >>> def mean_square(inputs):
+    ...     return inputs.embedding.square().mean()
+    >>> register_term(LossTerm("size", mean_square))
+    >>> model = JointAffectEstimator(extra_lambdas={"size": 0.1})
+    """
+    known = _terms.get(term.name)
+    # The same package may replace its own: a notebook's cell that runs again does so.
+    if known is not None and known.package != term.package:
+        raise ValueError(
+            f"term {term.name!r} is registered by {known.package} already: choose another name."
+        )
+    _terms[term.name] = term
+
+
+def get_term(name: str) -> LossTerm:
+    """Return a registered term.
+
+    Raises
+    ------
+    ValueError
+        If no term of that name is registered.
+    """
+    if name not in _terms:
+        raise ValueError(
+            f"term {name!r} is not registered: there are {list(_terms)}. Import the package that "
+            "registers it."
+        )
+    return _terms[name]
+
+
+for _term in (
+    LossTerm("per", regress, head="pam", output="personality", labels="personality", metric="ccc"),
+    LossTerm("emo", regress, head="eam", output="emotion", labels="emotion", metric="ccc"),
+    LossTerm("coh", cohere, head="domain", output="embedding", joins_sets=True),
+    LossTerm(
+        "ram",
+        regress,
+        head="ram",
+        output="personality_from_emotion",
+        labels="personality",
+        reads="emotion",
+        metric="ccc",
+    ),
+):
+    register_term(_term)
