@@ -385,9 +385,15 @@ def test_a_file_neither_keeps_nor_brings_a_folder_to_write_to(tmp_path):
     loaded = load_model(path)
     assert loaded.cache is None
     assert loaded.margin == 0.5
-    forge(path, lambda d: d["model"]["parameters"].update(cache=str(tmp_path / "elsewhere")))
-    with pytest.raises(ModelFormatError, match=r"may not set .*cache"):
-        load_model(path)
+    elsewhere = str(tmp_path / "elsewhere")
+    forge(path, lambda d: d["model"]["parameters"].update(cache=elsewhere, n_jobs=1000))
+    loaded = load_model(path)
+    assert (loaded.cache, loaded.n_jobs) == (None, None)
+    save_model(ON_MATRICES["adapter"], path)
+    forge(path, lambda d: d["model"]["parameters"].update(checkpoint=elsewhere, weights=elsewhere))
+    loaded = load_model(path).fit(EMBEDDINGS, LABELS)
+    assert (loaded.checkpoint, loaded.weights) == (None, None)
+    assert not os.path.exists(elsewhere)
 
 
 def test_loading_leaves_the_global_generators_alone(tmp_path):
@@ -499,8 +505,8 @@ FORGERIES = {
     "segments without end": lambda d: d["model"]["parameters"].update(n_segments=10**8),
     "a batch without end": lambda d: d["model"]["parameters"].update(batch_size=10**12),
     "names without end": lambda d: d["model"]["parameters"].update(personality=["a"] * 10**5),
-    "a checkpoint": lambda d: d["model"]["parameters"].update(checkpoint="/tmp/elsewhere"),
-    "weights of another file": lambda d: d["model"]["parameters"].update(weights="/tmp/weights"),
+    "a width that is no number": lambda d: d["model"]["parameters"].update(dropout=float("nan")),
+    "a rate without end": lambda d: d["model"]["parameters"].update(learning_rate=1e300),
     "callbacks": lambda d: d["model"]["parameters"].update(callbacks=["os.system"]),
 }
 

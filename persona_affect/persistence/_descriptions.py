@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from persona_affect.media import MAX_SAMPLED_FRAMES
 
-#: Limits far above real models: the file decides how much time and memory building takes.
+#: Limits far above real models: without them, the file decides how much time and memory it takes.
 MAX_DEPTH: Final = 6
 MAX_STEPS: Final = 50
 _MAX_ITEMS: Final = 10_000
-_MAX_INTEGER: Final = 10**6
+_MAX_NUMBER: Final = 10**6
 _COUNTS_OF_FRAMES: Final = ("n_frames", "n_segments")
 #: Parameters whose integers are not sizes.
 _NO_SIZES: Final = ("random_state",)
@@ -61,25 +61,22 @@ def check_text(text: str) -> None:
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Check that parameters do not belong to one machine, and do not set extreme sizes.
+    """Check that parameters hold no code, and no extreme numbers.
 
     Raises
     ------
     ValueError
         If a parameter is refused; the message names it.
     """
-    local = parameters.keys() - without_local(parameters).keys()
-    if local:
-        raise ValueError(f"a file may not set {sorted(local)}, which belong to one machine")
     if parameters.get("callbacks") is not None:
         raise ValueError("a file may not set callbacks, which are code")
     for name in parameters.keys() - set(_NO_SIZES):
         items = list(_flatten(parameters[name]))
         if len(items) > _MAX_ITEMS:
             raise ValueError(f"{name} has {len(items):,} items, more than {_MAX_ITEMS:,}")
-        limit = MAX_SAMPLED_FRAMES if name in _COUNTS_OF_FRAMES else _MAX_INTEGER
+        limit = MAX_SAMPLED_FRAMES if name in _COUNTS_OF_FRAMES else _MAX_NUMBER
         for item in items:
-            if isinstance(item, int) and abs(item) > limit:
+            if isinstance(item, int | float) and not abs(item) <= limit:  # NaN is refused too
                 raise ValueError(f"{name} holds {item:.3g}, which is beyond {limit:,}")
 
 

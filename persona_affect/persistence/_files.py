@@ -21,7 +21,7 @@ from persona_affect._sklearn import final_step
 from persona_affect.exceptions import ModelFormatError, OutputError, WeightsError
 from persona_affect.networks import BACKBONES
 
-from ._descriptions import check_description, without_local
+from ._descriptions import check_description
 from ._models import NOT_A_MODEL, describe, find_backbones, rebuild
 
 #: Increased when older versions of this package cannot read new files.
@@ -30,15 +30,15 @@ FORMAT_VERSION: Final = 2
 
 
 def _upgrade_format_1(description: dict[str, Any]) -> dict[str, Any]:
-    """Upgrade format 1: `levels` and `crops` become `backbone_params`; drop local settings."""
+    """Upgrade format 1: `levels` and `crops` become `backbone_params`."""
 
     def upgrade(node: dict[str, Any]) -> dict[str, Any]:
         if "steps" in node:
             steps = [[name, upgrade(step)] for name, step in node["steps"]]
             return {**node, "steps": steps}
-        parameters = without_local(node["parameters"])
         if node["class"] not in ("FaceEmbedder", "JointAffectEstimator"):
-            return {**node, "parameters": parameters}
+            return node
+        parameters = dict(node["parameters"])
         options = {name: parameters.pop(name, None) for name in ("levels", "crops")}
         given = {name: value for name, value in options.items() if value is not None}
         return {**node, "parameters": {**parameters, "backbone_params": given or None}}

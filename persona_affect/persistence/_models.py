@@ -132,8 +132,9 @@ def rebuild(node: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> BaseE
         return composed
     if node["class"] not in CLASSES:
         raise ValueError(f"class {node['class']!r} is not one of {sorted(CLASSES)}")
-    check_parameters(node["parameters"])
-    model = CLASSES[node["class"]](**node["parameters"])
+    parameters = without_local(node["parameters"])
+    check_parameters(parameters)
+    model = CLASSES[node["class"]](**parameters)
     check_params(model)
     if hasattr(model, "device"):
         model.device = resolve_loaded_device(model.device)
