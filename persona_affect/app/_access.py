@@ -1,7 +1,7 @@
 """Which requests the server answers: a table of routes, the page's own addresses, safe headers.
 
-Gradio brings many routes that this page does not use. A route that is not in the table does not
-exist here, so that one that comes with a new version of gradio stays closed until it is listed.
+Gradio has many routes that this page does not use. A route that is not in the table is not
+available, so that new routes of later versions of gradio are closed until they are listed.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: What answers, and what for.
+#: Routes that are served, and their purpose.
 ROUTES = (
     ("GET HEAD", "/", "the page"),
     ("GET", "/config", "its description, for programs"),
@@ -25,17 +25,17 @@ ROUTES = (
     ("GET", "/static/{path}", "gradio's scripts and styles"),
     ("GET", "/gradio_api/heartbeat/{name}", "whether a visitor is still there"),
     ("POST", "/gradio_api/upload", "photos and clips"),
-    ("GET", "/gradio_api/upload_progress", "how much of them has arrived"),
+    ("GET", "/gradio_api/upload_progress", "how much of an upload has arrived"),
     ("POST", "/gradio_api/queue/join", "a request for a prediction"),
     ("GET", "/gradio_api/queue/data", "its answer"),
     ("POST", "/gradio_api/cancel", "to take it back"),
     ("POST", "/gradio_api/stream/{name}", "the camera's next picture"),
     ("POST", "/gradio_api/stream/{name}/close", "the camera's end"),
-    ("GET HEAD", "/gradio_api/file={path}", "what was made of a clip"),
+    ("GET HEAD", "/gradio_api/file={path}", "the results of a clip"),
 )
 
-#: Nothing comes from elsewhere, and nothing goes elsewhere. Gradio's page has scripts in itself,
-#: and evaluates the templates of its HTML components.
+#: Nothing is loaded from other sites, and nothing is sent to them. Gradio's page contains inline
+#: scripts, and evaluates the templates of its HTML components.
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; "
     "script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -54,7 +54,7 @@ _FILE = "/gradio_api/file="
 
 
 def is_allowed_route(method: str, path: str) -> bool:
-    """Say whether the table lists a request."""
+    """Return whether the table lists a request."""
     return any(method in methods and route.fullmatch(path) for methods, route in _PATTERNS)
 
 
@@ -73,11 +73,11 @@ class AccessGuard:
     ----------
     app : ASGI application
     is_served : callable
-        Says of a path whether that file may be sent.
+        Returns whether the file at a path may be sent.
     host : str
         The address that the server listens on.
     origins : iterable of str
-        Further addresses of the page, such as that of a proxy: ``https://faces.example.org``.
+        Other addresses of the page, such as that of a proxy: ``https://faces.example.org``.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class AccessGuard:
         headers, path = Headers(scope=scope), scope["path"]
         if not self._is_own(headers):
             return PlainTextResponse(
-                "This is not the page's own address. Whoever runs the server can add an address "
+                "This is not an address of the page. The operator of the server can add an address "
                 "with --origin.",
                 403,
             )
@@ -127,9 +127,9 @@ class AccessGuard:
         return None
 
     def _is_own(self, headers: Headers) -> bool:
-        """Say whether a request is for this page and, if another page sent it, from this one.
+        """Return whether a request is for this page, and not sent by a page of another site.
 
-        The names are checked because a foreign site can let its own name point to this machine.
+        Names are checked because another site can let its own name point to this machine.
         """
         host, origin = headers.get("host", "").lower(), headers.get("origin")
         hosts = {urlsplit(own).netloc for own in self.origins}
@@ -141,7 +141,7 @@ class AccessGuard:
 
 
 def _is_name_of(host: str, names: Collection[str]) -> bool:
-    """Say whether a Host header is one of some names, or an address in figures."""
+    """Return whether a Host header is one of some names, or a numeric address."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
         if name in names:

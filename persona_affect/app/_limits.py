@@ -1,4 +1,4 @@
-"""What the web page accepts, and how its answers to bad input read."""
+"""Limits of the web page, and its answers to bad input."""
 
 import functools
 import re
@@ -21,38 +21,38 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server accepts.
+    """Limits of a server.
 
     Parameters
     ----------
     upload_bytes : int, default=200 MiB
-        Of one upload, counted while it arrives.
+        Size of one upload, counted while it arrives.
     message_bytes : int, default=2 MiB
-        Of any other request, at most `upload_bytes`.
+        Size of any other request, at most `upload_bytes`.
     stored_bytes : int, default=2 GiB
-        Of all uploads that wait or arrive, and of all annotated clips.
+        Size of all uploads that wait or arrive, and of all annotated clips.
     photo_pixels, clip_pixels : int, default=2**25, 2**22
-        Of a photo (32 megapixels), and of a clip's frames (2560 x 1440 fits).
+        Pixels of a photo (32 megapixels), and of a clip's frames (2560 x 1440 fits).
     clip_seconds : float, default=60
     clip_frames : int, default=3600
     faces : int, default=100
-        In a photo or a frame.
+        Faces in a photo or a frame.
     work_seconds : float, default=600
-        Of work on one clip.
+        Time for one clip.
     queue : int, default=200
         Requests that may wait; further ones are refused and may be sent again later.
     at_once : int, default=2
         Photos worked on at once, and webcams served at once.
     webcam_seconds : float, default=600
-        After which a webcam makes room for the next in the queue.
+        After this time, a webcam must wait in the queue again.
     sessions : int, default=16
         Visitors whose last answer is kept in memory until they leave.
     pause_seconds : float, default=30
-        The longest pause in a request that arrives, or in an answer that is taken.
+        The longest pause while a request arrives, or while an answer is read.
     request_seconds : float, default=600
         The longest time for a request to arrive.
     kept_seconds : int, default=3600
-        After which annotated clips, and uploads that were never used, are deleted.
+        Annotated clips, and uploads that were never used, are deleted after this time.
     """
 
     upload_bytes: int = 200 * 2**20
@@ -78,7 +78,7 @@ class Limits:
         Raises
         ------
         MediaReadError, MediaLimitError
-            If it is no clip, or above a limit.
+            If it is not a clip, or above a limit.
         """
         frames = count_frames(path, max_pixels=self.clip_pixels, max_duration=self.clip_seconds)
         if frames > self.clip_frames:
@@ -87,7 +87,7 @@ class Limits:
 
 
 def readable(work: Callable[P, T]) -> Callable[P, T]:
-    """Let visitors read what was wrong with their file, and nothing of the server."""
+    """Show visitors what was wrong with their file, and nothing about the server."""
 
     @functools.wraps(work)
     def answer(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -103,6 +103,6 @@ def readable(work: Callable[P, T]) -> Callable[P, T]:
 
 
 def _without_paths(message: str) -> str:
-    """Put "the file" in the place of each path on the server."""
+    """Replace each path on the server by "the file"."""
     folder = re.escape(tempfile.gettempdir())
     return re.sub(rf"{folder}[^\s:'\",]*", "the file", message)

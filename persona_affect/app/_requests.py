@@ -1,4 +1,4 @@
-"""Bounds on every request: bytes are counted before they are parsed, and nothing lasts for ever."""
+"""Limits on every request: bytes are counted before they are parsed, and time is limited."""
 
 import asyncio
 import json
@@ -22,20 +22,20 @@ _SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
 class _BrokenOffError(Exception):
-    """A client has left, or does not take its answer."""
+    """A client has left, or does not read its answer."""
 
 
 class RequestLimits:
-    """Middleware that counts and times what requests send, and checks what they ask for.
+    """Middleware that limits the bytes and the time of requests, and checks their content.
 
     Parameters
     ----------
     app : ASGI application
     limits : Limits
     uploads : Uploads
-        Whose quota the bytes of uploads count against while they arrive.
+        Files whose quota includes the bytes of uploads that are arriving.
     visitors : Visitors
-        Who waits for an answer.
+        Visitors who wait for an answer.
     endpoints : collection of int
         The numbers of gradio's functions that may be called.
     """
@@ -53,7 +53,7 @@ class RequestLimits:
         self.uploads = uploads
         self.visitors = visitors
         self.endpoints = endpoints
-        #: Bytes of messages that are being read, of all visitors.
+        #: Bytes of messages of all visitors that are being read.
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,7 +85,7 @@ class RequestLimits:
                 await self.app(scope, _replay(body, receive), send_in_time)
         except HTTPException as error:
             if not started:
-                # What the client still sends is not read.
+                # The rest of the request is not read.
                 headers = {"Connection": "close"}
                 answer = PlainTextResponse(error.detail, error.status_code, headers)
                 await answer(scope, receive, send)
@@ -138,7 +138,7 @@ class RequestLimits:
                 if len(body) + len(part) > limit:
                     raise _too_much(limit)
                 if self._held + len(part) > 32 * self.limits.message_bytes:
-                    raise HTTPException(503, "Too much to read at once. Please try again later.")
+                    raise HTTPException(503, "Too many requests at once. Please try again later.")
                 body += part
                 self._held += len(part)
                 more = message.get("more_body", False)
@@ -156,7 +156,7 @@ class RequestLimits:
             raise HTTPException(408, "The request took too long to arrive.") from None
 
     def _check(self, path: str, body: bytes) -> None:
-        """Refuse a message that gradio would fail on."""
+        """Refuse a message that would cause an error in gradio."""
         try:
             message: Any = json.loads(body or b"{}")
         except (ValueError, RecursionError):
@@ -172,7 +172,7 @@ class RequestLimits:
             raise HTTPException(400, "The body must have a session_hash, and a list as its data.")
         number = message.get("fn_index")
         if not isinstance(number, int) or number not in self.endpoints:
-            raise HTTPException(400, "fn_index names no endpoint.")
+            raise HTTPException(400, "fn_index is not the number of an endpoint.")
         self.visitors.join(session)
 
 
@@ -189,7 +189,7 @@ def _too_much(limit: int) -> HTTPException:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Hand on a body that was read, then what comes after it: that the client has gone."""
+    """Pass on a body that was read, then the message that the client has left."""
     parts = [body]
 
     async def replay() -> Message:

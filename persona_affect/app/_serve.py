@@ -15,7 +15,9 @@ def serve(
     model: ModelOption = None,
     host: Annotated[
         str,
-        typer.Option(help="Address to listen on. By default this machine alone; 0.0.0.0 is all."),
+        typer.Option(
+            help="Address to listen on. By default only this machine; 0.0.0.0 for all addresses."
+        ),
     ] = "127.0.0.1",
     port: Annotated[
         int | None, typer.Option(help="Port; by default the first free one from 7860.")
@@ -39,9 +41,9 @@ def serve(
 ) -> None:
     """Serve the web page: photos, clips and the webcam in a browser.
 
-    Needs the extra `app`. Uploads are deleted once they are predicted, nothing is reported to
-    anybody, and the page needs no internet. There are no passwords: put a proxy that asks for one
-    in front before you let others in with --host.
+    Needs the extra `app`. Uploads are deleted after they are predicted, nothing is reported to
+    anybody, and the page needs no internet. There are no passwords: before you allow others with
+    --host, put a proxy in front that asks for one.
     """
     import_optional("gradio", extra="app", purpose="The web page")
     from persona_affect.app.web import Limits, running
@@ -54,7 +56,7 @@ def serve(
         upload_bytes=max_upload * 2**20,
         stored_bytes=max(10 * max_upload, 2048) * 2**20,
         clip_seconds=max_seconds,
-        # At 60 frames a second.
+        # With 60 frames a second.
         clip_frames=round(max_seconds * 60),
         queue=queue,
         at_once=at_once,

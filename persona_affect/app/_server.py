@@ -1,4 +1,4 @@
-"""The server around gradio's page: its folder, its guards, and its own way to take uploads."""
+"""The server around gradio's page: its folder, its guards, and its own route for uploads."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ FIRST_PORT, N_PORTS = 7860, 100
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Make a folder for uploads and results that goes with the server.
+    """Make a folder for uploads and results, which is deleted with the server.
 
     Folders of servers that were killed are deleted first: nobody holds their locks.
     """
@@ -51,7 +51,7 @@ def private_folder() -> Iterator[Path]:
 
 
 def _is_ours(lock: Path) -> bool:
-    """Say whether this user made a folder: others may put anything beside it."""
+    """Return whether this user owns a folder: others may create folders beside it."""
     return (
         os.name == "nt" or lock.parent.lstat().st_uid == lock.lstat().st_uid == os.getuid()
     ) and not lock.is_symlink()
@@ -59,7 +59,7 @@ def _is_ours(lock: Path) -> bool:
 
 @contextmanager
 def _environment(folder: Path) -> Iterator[None]:
-    """Give gradio its folder, and switch off what it reports, for as long as we serve."""
+    """Set gradio's folder, and switch off its reports, while the server runs."""
     ours = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ANALYTICS_ENABLED": "False"}
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
@@ -119,8 +119,8 @@ def make_app(
 def _upload_route(uploads: Uploads) -> Callable[[Request], Awaitable[Response]]:
     """Take one file, under a name that nobody can guess.
 
-    Gradio's own route names files by their content, so that visitors share them, and leaves behind
-    what breaks off.
+    Gradio's own route names files by their content, so that visitors share them, and leaves
+    incomplete uploads behind.
     """
 
     async def upload(request: Request) -> Response:
@@ -140,7 +140,7 @@ def _upload_route(uploads: Uploads) -> Callable[[Request], Awaitable[Response]]:
 
 
 async def _progress(request: Request) -> Response:
-    """Say that all is done: the page shows that something arrives, not how much."""
+    """Answer that the upload is complete: the page shows that a file arrives, not how much."""
     return PlainTextResponse('data: {"msg": "done"}\n\n', media_type="text/event-stream")
 
 
@@ -197,7 +197,7 @@ def serving(app: FastAPI, page: gr.Blocks, host: str, port: int | None) -> Itera
     try:
         while not server.started:
             if not thread.is_alive():
-                raise OSError("The server did not start; its log says why.")
+                raise OSError("The server did not start; see its log.")
             time.sleep(0.01)
         name = "localhost" if host in ("0.0.0.0", "::") else host
         yield f"http://{f'[{name}]' if ':' in name else name}:{door.getsockname()[1]}/"

@@ -1,4 +1,4 @@
-"""How the web page looks: system fonts, a quiet palette, light and dark, nothing from elsewhere."""
+"""The look of the web page: system fonts, light and dark colours, nothing from other sites."""
 
 from importlib.resources import files
 
@@ -65,6 +65,6 @@ def read_style() -> str:
 
 
 def read_script() -> str:
-    """Read what moves on the page, as an element of its head."""
+    """Read the script of the page, as an element for its head."""
     script = files(__package__).joinpath("page.js").read_text("utf-8")
     return f"<script>{script}</script>"

@@ -1,4 +1,4 @@
-"""Where visitors drop a file, and what components may be handed."""
+"""The box for uploads, and a guard for the input of components."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from ._uploads import Uploads
 
 
 class _Upload(FileData):
-    """A file that was uploaded, as browsers and programs name it; with an empty path, none."""
+    """An upload as browsers and programs name it; an empty path means no file."""
 
     @model_validator(mode="before")
     @classmethod
     def accept_anything(cls, value: Any) -> Any:
-        """Let what is no upload come to where it is answered with a sentence."""
+        """Accept other input than uploads too, to answer it with a sentence."""
         if is_file_obj_with_meta(value):
             return value
         name = value if isinstance(value, str) else None
@@ -25,14 +25,14 @@ class _Upload(FileData):
 
 
 def upload_box(label: str, kinds: list[str], uploads: Uploads, *, elem_id: str) -> gr.File:
-    """Make a box that takes one upload of this visitor, and hands its path on.
+    """Make a box that takes one upload of this visitor, and returns its path.
 
     Parameters
     ----------
     label : str
     kinds : list of str
-        What browsers offer to choose: ``["image"]``, ``["video"]``. Others are refused as what they
-        turn out to be.
+        Kinds of files that browsers offer: ``["image"]``, ``["video"]``. The content of other files
+        is checked, and they are refused.
     uploads : Uploads
     elem_id : str
     """
@@ -66,11 +66,11 @@ def upload_box(label: str, kinds: list[str], uploads: Uploads, *, elem_id: str) 
 
 
 def guard_files(page: gr.Blocks, uploads: Uploads) -> None:
-    """Let no other component fetch an address or take a file, but for what was made of clips."""
+    """Prevent other components from downloading addresses or taking files, except results."""
 
     async def keep(path: str | Path | None) -> str | None:
         if not uploads.is_result(str(path)):
-            raise gr.Error("Addresses and files are not taken here.", print_exception=False)
+            raise gr.Error("Addresses and files are not accepted here.", print_exception=False)
         return str(path)
 
     for block in page.blocks.values():

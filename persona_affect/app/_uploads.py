@@ -1,4 +1,4 @@
-"""What lies on disk: uploads until they are predicted, and what was made of clips for a while."""
+"""Files on disk: uploads until they are predicted, and results of clips for a limited time."""
 
 import secrets
 import shutil
@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from persona_affect.exceptions import MediaReadError
 
-#: Bytes that the smallest upload counts as, so that their number has a limit too.
+#: Smaller uploads count as this many bytes, so that their number is limited too.
 SMALLEST = 2**16
 
 
@@ -32,11 +32,11 @@ class Uploads:
     Parameters
     ----------
     folder : Path
-        A folder that is there.
+        An existing folder.
     max_bytes : int
-        Of uploads that wait or arrive; and, apart from these, of what was made of clips.
+        Limit of all uploads that wait or arrive, and, separately, of all results of clips.
     seconds : float
-        After which all files are deleted.
+        All files are deleted after this time.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int, seconds: float) -> None:
@@ -48,16 +48,16 @@ class Uploads:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._waiting: dict[str, _Upload] = {}
-        #: Bytes that wait or arrive.
+        #: Bytes of uploads that wait or arrive.
         self._held = 0
 
     def reserve(self, n_bytes: int) -> None:
-        """Make room for bytes that arrive.
+        """Reserve space for arriving bytes.
 
         Raises
         ------
         starlette.exceptions.HTTPException
-            503, if there is none.
+            503, if there is no space.
         """
         with self._lock:
             if self._held + n_bytes > self._max_bytes:
@@ -65,7 +65,7 @@ class Uploads:
             self._held += n_bytes
 
     def release(self, n_bytes: int) -> None:
-        """Give room back."""
+        """Release reserved space."""
         with self._lock:
             self._held -= n_bytes
 
@@ -75,7 +75,7 @@ class Uploads:
         Returns
         -------
         Path
-            Its place, which only its visitor is told.
+            Its path, which only its visitor gets.
         """
         path = self._waiting_folder / secrets.token_hex(16)
         try:
@@ -91,7 +91,7 @@ class Uploads:
         return path
 
     def has(self, path: str) -> bool:
-        """Say whether a file was uploaded and not used yet."""
+        """Return whether a file was uploaded and is not used yet."""
         with self._lock:
             return path in self._waiting
 
@@ -102,7 +102,7 @@ class Uploads:
         Raises
         ------
         MediaReadError
-            If there is no such upload: it was used before, or has waited for too long.
+            If there is no such upload: it was used already, or has waited too long.
         """
         with self._lock:
             upload = self._waiting.pop(path, None)
@@ -116,7 +116,7 @@ class Uploads:
 
     @contextmanager
     def making(self) -> Iterator[Path]:
-        """Make a folder for results, which goes again if an error occurs."""
+        """Make a folder for results, which is deleted if an error occurs."""
         folder = self.results / secrets.token_hex(16)
         folder.mkdir()
         try:
@@ -126,7 +126,7 @@ class Uploads:
             raise
 
     def is_result(self, path: str) -> bool:
-        """Say whether a file was made of a clip, and is still there."""
+        """Return whether a file is a result of a clip, and still exists."""
         try:
             file = Path(path).resolve()
             return file.is_relative_to(self.results) and file.is_file()
@@ -134,7 +134,7 @@ class Uploads:
             return False
 
     def sweep(self) -> None:
-        """Delete what is too old, and the oldest results if they are too large together."""
+        """Delete old files, and the oldest results if all are too large together."""
         now = time.monotonic()
         with self._lock:
             waiting = self._waiting.items()
@@ -151,7 +151,7 @@ class Uploads:
 
 
 def _measure(folder: Path) -> tuple[float, int, Path]:
-    """Return when a folder was made, its bytes, and itself; it may go meanwhile."""
+    """Return the time, the bytes and the path of a folder, which may be deleted meanwhile."""
     try:
         size = sum(file.stat().st_size for file in folder.iterdir())
         return folder.stat().st_mtime, size, folder
@@ -160,7 +160,7 @@ def _measure(folder: Path) -> tuple[float, int, Path]:
 
 
 def _delete(path: Path) -> None:
-    """Delete a file or folder; what cannot be deleted is left, and costs the others nothing."""
+    """Delete a file or folder; if that fails, others are still deleted."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
         return

@@ -23,7 +23,7 @@ Answer = tuple[str, str, str, str]
 
 
 class VisitorAnnotator(FrameAnnotator):
-    """Annotates a visitor's clip, while the visitor waits and within the time that a clip has."""
+    """Annotates a visitor's clip while the visitor waits, within a limit of time."""
 
     def __init__(self, model: Pipeline, limits: Limits, visitors: Visitors, visitor: str) -> None:
         super().__init__(model, detect_every=5, max_faces=limits.faces)

@@ -22,14 +22,14 @@ from ._scales import Scales
 
 #: Longest side, in pixels, of a photo that is sent back.
 SHOWN_SIDE = 1600
-#: Faces are told apart by so many colours.
+#: Number of colours of faces.
 N_COLOURS = 6
 
 Row = Mapping[str, Any]
 
 
 def photo_report(image: NDArray[np.uint8], rows: Sequence[Row], scales: Scales) -> str:
-    """Show a photo with its faces boxed and numbered, and what each looks like to raters."""
+    """Show a photo with boxes and numbers on its faces, and the impressions of each."""
     height, width = image.shape[:2]
     found = "No face was found" if not rows else _count(len(rows), "face")
     picture = (
@@ -39,7 +39,7 @@ def photo_report(image: NDArray[np.uint8], rows: Sequence[Row], scales: Scales) 
         f"<figcaption>{found}.</figcaption></figure>"
     )
     if not rows:
-        hint = "Faces of 20 pixels and more, seen from the front or nearly, are found best."
+        hint = "Faces of 20 pixels and more, seen from the front, are found best."
         return f'<div class="pa-report">{picture}<p class="pa-note">{hint}</p></div>'
     cards = "".join(_card(row, scales) for row in rows)
     side = f'<div class="pa-side">{cards}{_plane(rows, scales)}</div>'
@@ -95,7 +95,7 @@ _CURVE = [(200 * (x + REACH) / (2 * REACH), 27 - 23 * math.exp(-x * x / 2)) for 
 
 
 def _curve(place: float) -> str:
-    """Draw where a value lies in the ratings' distribution."""
+    """Draw the position of a value in the distribution of the ratings."""
     x = 200 * place
     z = (2 * place - 1) * REACH
     y = 27 - 23 * math.exp(-z * z / 2)
@@ -111,7 +111,7 @@ def _curve(place: float) -> str:
 
 
 def _plane(rows: Sequence[Row], scales: Scales) -> str:
-    """Draw the circumplex: what stands for valence across, what stands for arousal up."""
+    """Draw the circumplex: valence, or its substitute, across; arousal, or its substitute, up."""
     if scales.plane is None or not all(map(scales.known, scales.plane)):
         return ""
     up, across = scales.plane
@@ -130,7 +130,7 @@ def _plane(rows: Sequence[Row], scales: Scales) -> str:
     if (up, across) != ("arousal", "valence"):
         stand_in = (
             f" This model was not trained on valence and arousal: its targets "
-            f"<em>{escape(across)}</em> and <em>{escape(up)}</em> stand in their places."
+            f"<em>{escape(across)}</em> and <em>{escape(up)}</em> are shown instead."
         )
     return (
         '<section class="pa-card" aria-label="Circumplex"><h3>Emotion</h3>'
@@ -204,7 +204,7 @@ def _path(points: Iterable[tuple[float, float]]) -> str:
 
 
 def _data_uri(image: NDArray[np.uint8]) -> str:
-    """Encode a photo into its own address, so that it never lies on the server's disk."""
+    """Encode a photo as a data address, so that it is never on the server's disk."""
     picture = Image.fromarray(image)
     picture.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Who still waits for an answer: work for those who have left stops."""
+"""Visitors who wait for an answer; work for visitors who have left is stopped."""
 
 import threading
 import time
@@ -8,18 +8,18 @@ from contextlib import contextmanager
 
 
 class VisitorGoneError(Exception):
-    """The visitor does not wait any longer."""
+    """The visitor no longer waits."""
 
 
 class Visitors:
     """Sessions that listen for answers.
 
-    A program asks first and listens then, so that who has just asked counts as listening.
+    A program asks first and listens afterwards, so that a session that has just asked counts too.
 
     Parameters
     ----------
     grace_seconds : float, default=10
-        Between a question and listening.
+        Time between a request and listening.
     """
 
     def __init__(self, grace_seconds: float = 10.0) -> None:
@@ -29,7 +29,7 @@ class Visitors:
         self._joined: dict[str, float] = {}
 
     def join(self, session: str) -> None:
-        """Note that a session has asked for something."""
+        """Record a request of a session."""
         now = time.monotonic()
         with self._lock:
             self._joined = {
@@ -39,7 +39,7 @@ class Visitors:
 
     @contextmanager
     def listening(self, session: str) -> Iterator[None]:
-        """Count a session as there while it listens, and as gone afterwards."""
+        """Count a session as present while it listens, and as gone afterwards."""
         with self._lock:
             self._listening[session] += 1
             self._joined.pop(session, None)
@@ -52,13 +52,13 @@ class Visitors:
                     del self._listening[session]
 
     def is_there(self, session: str) -> bool:
-        """Say whether a session listens, or has just asked."""
+        """Return whether a session listens, or has just sent a request."""
         with self._lock:
             joined = self._joined.get(session, -float("inf"))
             return session in self._listening or time.monotonic() - joined < self._grace
 
     def check(self, session: str) -> None:
-        """Raise unless a session still waits.
+        """Raise an error unless a session still waits.
 
         Raises
         ------

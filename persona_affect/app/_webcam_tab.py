@@ -1,4 +1,4 @@
-"""The tab for a webcam: boxes over the live picture, and traces that run."""
+"""The tab for a webcam: boxes over the live picture, and curves over time."""
 
 import base64
 import time
@@ -22,10 +22,10 @@ from ._scales import Scales
 from ._views import boxes, traces
 from ._visitors import Visitors
 
-#: Seconds that the traces reach back.
+#: Seconds that the curves show.
 WINDOW = 20.0
-#: Side in pixels of the smallest faces looked for: who sits before a camera is near, and to look
-#: for faces half as large takes four times as long.
+#: Side of the smallest faces that are found, in pixels: a person in front of a webcam is near, and
+#: finding faces of half the size takes four times as long.
 MIN_FACE_SIZE = 40
 #: The largest picture taken from a camera, in pixels.
 MAX_PIXELS = 1920 * 1088
@@ -33,7 +33,7 @@ MAX_PIXELS = 1920 * 1088
 
 @dataclass
 class Live:
-    """What is remembered of one visitor's camera; it never leaves memory."""
+    """The state of one visitor's camera; it is only in memory."""
 
     session: Session
     started: float = field(default_factory=time.monotonic)
@@ -41,7 +41,7 @@ class Live:
     rows: deque[dict[str, Any]] = field(default_factory=deque)
 
     def see(self, image: NDArray[np.uint8]) -> list[dict[str, Any]]:
-        """Predict the next picture, and forget what is older than the traces."""
+        """Predict the next picture, and drop rows that are older than the curves."""
         now = time.monotonic() - self.started
         (rows,) = self.session.annotate([Frame(self.n_seen, now, image)])
         self.n_seen += 1
@@ -51,7 +51,7 @@ class Live:
         return [row for row in rows if not np.isnan(row["face"])]
 
     def rate(self) -> float:
-        """Count the predictions a second over the latest five seconds."""
+        """Return the predictions a second over the last five seconds."""
         times = np.unique([row["time"] for row in self.rows])
         times = times[times > times[-1] - 5]
         return float((len(times) - 1) / (times[-1] - times[0])) if len(times) > 1 else 0.0
@@ -62,8 +62,8 @@ def webcam_tab(
 ) -> None:
     """Lay out the tab.
 
-    Gradio's own state would outlive its visitor by an hour, so it is kept in `lives`: of the
-    latest visitors, by their session.
+    Gradio would keep the state for an hour after the visitor has left. Therefore `lives` holds it,
+    for the latest visitors, by their session.
     """
     aligner = clone(model[0])
     aligner.set_params(min_face_size=max(aligner.min_face_size, MIN_FACE_SIZE))
@@ -76,7 +76,7 @@ def webcam_tab(
             return "", ""
         visitor = str(request.session_hash)
         visitors.check(visitor)
-        # The latest comes last.
+        # The latest visitor comes last.
         live = lives.pop(visitor) if visitor in lives else Live(annotator.session())
         lives[visitor] = live
         while len(lives) > limits.sessions:
@@ -124,7 +124,7 @@ def webcam_tab(
 
 
 def _picture(payload: Any) -> NDArray[np.uint8] | None:
-    """Read a picture as browsers send it, within its address; it never lies on the disk."""
+    """Read a picture that browsers send inside a data address; it is never on disk."""
     if payload is None:
         return None
     url = payload.url if isinstance(payload, ImageData) else None

@@ -44,7 +44,7 @@ def running(
 ) -> Iterator[str]:
     """Serve the page while the context lasts.
 
-    Uploads and results lie in a folder that only this user can read, and that is deleted
+    Uploads and results are in a folder that only this user can read, and that is deleted
     afterwards. Nothing is reported to anybody.
 
     Parameters
@@ -52,7 +52,7 @@ def running(
     model : Pipeline
         Fitted, starting with a :class:`persona_affect.FaceAligner`.
     name : str, optional
-        A text about the model for the foot of the page, such as where it comes from.
+        A text about the model for the end of the page, such as its source.
     host : str, default="127.0.0.1"
         The address to listen on; by default only this machine reaches it.
     port : int, optional
@@ -61,7 +61,7 @@ def running(
         Addresses under which visitors reach the page through a proxy, such as
         ``https://faces.example.org``. Requests under other names are refused.
     limits : Limits, optional
-        What visitors may ask for.
+        Limits on files, requests and time.
 
     Yields
     ------
@@ -82,7 +82,7 @@ def running(
             page.queue(max_size=limits.queue, default_concurrency_limit=limits.at_once)
             return page, make_app(page, limits, uploads, visitors, host, origins)
 
-        # Where no event loop runs, gradio makes several, and leaves them open.
+        # Without a running event loop, gradio makes several, and does not close them.
         with ThreadPoolExecutor(1) as pool:
             page, app = pool.submit(asyncio.run, build()).result()
         with sweeping(uploads, min(60, limits.kept_seconds)), serving(app, page, host, port) as url:

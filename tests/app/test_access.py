@@ -110,7 +110,7 @@ def test_no_component_takes_an_address_or_a_file(page, tmp_path):
     file.touch()
     for block in page.blocks.values():
         for path in ("http://127.0.0.1:9/x.png", "https://example.org/x", "//x", str(file), "/"):
-            with pytest.raises(Exception, match=r"not (fetched|taken)"):
+            with pytest.raises(Exception, match=r"not (fetched|accepted)"):
                 asyncio.run(block.async_move_resource_to_block_cache(path))
 
 

@@ -32,7 +32,7 @@ def test_names_from_a_model_are_text_and_never_markup():
 
 
 def test_the_plane_says_what_stands_for_what():
-    assert "stand in their places" in photo_report(IMAGE, ROWS, SCALES)
+    assert "are shown instead" in photo_report(IMAGE, ROWS, SCALES)
     # 40 is one deviation left of the middle, 70 two above it.
     assert "translate(80.0 40.0)" in photo_report(IMAGE, ROWS, SCALES)
 
