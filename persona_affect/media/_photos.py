@@ -93,7 +93,7 @@ def check_file(source: str | os.PathLike[str]) -> Path:
     MediaReadError
         The message shows no folders that the caller did not name.
     """
-    name = os.fspath(source)
+    name = os.fsdecode(source)
     try:
         status = os.stat(name)
     except (FileNotFoundError, NotADirectoryError) as error:

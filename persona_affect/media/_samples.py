@@ -82,7 +82,7 @@ def is_clip(source: Any) -> bool:
 
 
 def _is_clip_file(source: str | os.PathLike[str]) -> bool:
-    suffix = os.path.splitext(os.fspath(source))[1].lower()
+    suffix = os.path.splitext(os.fsdecode(source))[1].lower()
     known = suffix in PHOTO_SUFFIXES or suffix in VIDEO_SUFFIXES
     try:
         with check_file(source).open("rb") as file:
@@ -173,9 +173,9 @@ def _samples_of_array(X: np.ndarray) -> list[Any]:
 def describe(source: Any) -> str:
     """Name a sample in a message: its path, or its kind and size."""
     if isinstance(source, str | os.PathLike):
-        return printable(os.fspath(source))
+        return printable(os.fsdecode(source))
     if isinstance(source, FrameSequence):
-        where = f" of {os.path.dirname(source.paths[0])}" if source.paths else ""
+        where = f" of {printable(os.path.dirname(source.paths[0]))}" if source.paths else ""
         return f"{len(source.paths)} frames{where}"
     if isinstance(source, np.ndarray):
         return f"array {source.shape}"

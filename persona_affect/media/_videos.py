@@ -20,7 +20,7 @@ from ._decoding import (
     read_timeline,
 )
 from ._geometry import display_matrix, shown_size, upright
-from ._photos import open_photo
+from ._photos import open_photo, printable
 from ._samples import FrameSequence
 from ._sampling import decode_centres
 from ._wide_colours import is_wide, wide_to_srgb
@@ -276,7 +276,7 @@ def _sample_files(
         try:
             image = open_photo(clip.paths[index], max_pixels=max_pixels)
         except (MediaReadError, MediaLimitError, InvalidImageError) as error:
-            notes.append(f"{clip.paths[index]}: {error}")
+            notes.append(f"{printable(clip.paths[index])}: {error}")
             continue
         size = size or (image.shape[1], image.shape[0])
         if size != (image.shape[1], image.shape[0]):

@@ -316,3 +316,28 @@ def test_templates_that_cannot_be(name, template, message, registered):
 def test_an_unknown_template_is_named():
     with pytest.raises(ValueError, match=r"'mine' is not registered.*'sphereface'"):
         FaceAligner(template="mine").fit()
+
+
+def test_no_kind_of_unreadable_sample_costs_the_others(files, tmp_path):
+    data = files[0].read_bytes()
+    closed = Image.open(io.BytesIO(data))
+    closed.close()
+    eps = tmp_path / "photo.jpg"
+    Image.open(files[0]).convert("RGB").save(eps, "EPS")
+    bad = [
+        Image.open(io.BytesIO(data[: len(data) // 2])),
+        closed,
+        eps,
+        io.BytesIO(data),
+        "https://example.org/photo.jpg",
+        "caf\udce9.jpg",
+        np.full((64, 64), 4095, np.uint16),
+        None,
+    ]
+    samples = [sample for one in bad for sample in (one, files[0])]
+    with pytest.warns(MediaWarning, match=f"{len(bad)} of {len(samples)} samples"):
+        clips = FaceAligner(on_error="warn").transform(samples)
+    assert [len(clip) for clip in clips] == [0, 1] * len(bad)
+    for one in bad:
+        with pytest.raises(PersonaAffectError, match=r"^sample 1 \("):
+            FaceAligner().transform([files[0], one])

@@ -101,3 +101,14 @@ def test_a_missing_file_is_named():
 def test_what_to_do_instead(read, source, remedy):
     with pytest.raises((InvalidImageError, MediaReadError), match=remedy):
         read(source)
+
+
+def test_a_path_of_bytes_is_a_path(tmp_path):
+    class Entry:
+        def __fspath__(self):
+            return os.fsencode(tmp_path / "photo.png")
+
+    NOISE.save(tmp_path / "photo.png")
+    assert open_photo(Entry()).shape == (64, 64, 3)
+    assert not is_clip(Entry())
+    assert describe(Entry()).endswith("photo.png")
