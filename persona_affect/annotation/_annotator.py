@@ -1,4 +1,4 @@
-"""Frame-level annotation of clips and live streams: a row per frame and face, in flat memory."""
+"""Frame-level annotation of clips and streams: a row per frame and face, in constant memory."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ from ._tables import check_table_path, open_table
 
 __all__ = ["FrameAnnotator"]
 
-#: Of videos that are written.
+#: Suffix of videos that are written.
 VIDEO_SUFFIXES: Final = (".mp4",)
 
 
@@ -37,20 +37,20 @@ class FrameAnnotator:
         A fitted pipeline that starts with a :class:`persona_affect.FaceAligner`, whose template,
         margin and detection settings are used.
     detect_every : int, default=1
-        Look for faces in every k-th frame; between, known faces are followed by the detector's
-        last two networks, and new ones wait. On a camera or clip of 25 frames a second, 5 is
-        unnoticeable.
+        Detect faces in every k-th frame. In the frames between, the last two networks of the
+        detector follow known faces, and new faces are not found. With 25 frames a second, 5 makes
+        no visible difference.
     track : bool, default=True
         Give each face a number that it keeps, also through an occlusion of two seconds; needs the
         extra ``app``. If False, faces of a frame are numbered by confidence.
     smooth : float or None, default=None
         Time constant, in seconds, of exponential smoothing of the predictions along each track:
-        a prediction counts ``1 - exp(-dt / smooth)`` against what was before. Needs `track`.
+        the weight of a new prediction is ``1 - exp(-dt / smooth)``. Needs `track`.
     max_faces : int, optional
         The most faces in a frame; more raise MediaLimitError before they are predicted. By default
         there is no limit.
     batch_size : int, default=16
-        Frames that are held in memory and predicted together; 1 for a live stream.
+        Frames in memory that are predicted together; 1 for a live stream.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -96,16 +96,16 @@ class FrameAnnotator:
 
     @property
     def columns(self) -> list[str]:
-        """Names of the columns: where the face is, then the targets."""
+        """Names of the columns: frame, time and place of the face, then the targets."""
         return [*PLACE, *self.model[-1].target_names_]
 
     def session(self) -> Session:
-        """Start a stream whose frames are handed over one by one, as a server gets them.
+        """Start a stream whose frames are passed one by one, as in a server.
 
         Returns
         -------
         Session
-            Which remembers faces from frame to frame; one a stream.
+            It keeps faces from frame to frame; each stream needs its own.
 
         Raises
         ------
@@ -127,8 +127,8 @@ class FrameAnnotator:
         ----------
         source : path, bytes, ndarray (T, H, W, 3), FrameSequence, int, or iterable
             A clip; the index of a camera; or an iterable of RGB frames (H, W, 3), uint8, or of
-            pairs (seconds, frame), whose times rise. Frames of a camera have the time at which
-            they come.
+            pairs (seconds, frame) with increasing times. The time of a camera's frame is the time
+            at which it arrives.
         rate : float, optional
             Frames a second of a source that has no times: an array, image files, or an iterable
             of frames alone. By default 25.
@@ -137,14 +137,14 @@ class FrameAnnotator:
         ------
         dict
             ``frame``, ``time`` (seconds), ``face``, ``x``, ``y``, ``width``, ``height`` (pixels),
-            ``confidence``, then one key a target. A frame without a face has one row, its face and
-            targets NaN. At most `batch_size` frames are held in memory.
+            ``confidence``, then one key for each target. A frame without a face has one row, its
+            face and targets NaN. At most `batch_size` frames are held in memory.
 
         Raises
         ------
         MediaReadError, MediaLimitError, InvalidImageError
-            As for :func:`persona_affect.media.iter_frames`; also if the camera does not open, or
-            times do not rise.
+            As for :func:`persona_affect.media.iter_frames`; also if the camera cannot be opened,
+            or times do not increase.
         ValueError
             If `rate` is given for a source that has times.
         MissingDependencyError
@@ -156,7 +156,7 @@ class FrameAnnotator:
     def annotate_frames(
         self, source: Any, *, rate: float | None = None
     ) -> Iterator[tuple[Frame, list[Row]]]:
-        """Annotate frame by frame, and give the frames too.
+        """Annotate frame by frame, and yield the frames too.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class FrameAnnotator:
         ------
         frame : Frame
         rows : list of dict
-            As of :meth:`annotate`.
+            As :meth:`annotate` yields them.
         """
         return self._run(source, rate, ())
 
@@ -189,22 +189,22 @@ class FrameAnnotator:
     def to_video(
         self, source: Any, path: str | os.PathLike[str], *, rate: float | None = None
     ) -> pd.DataFrame:
-        """Annotate a whole clip, and write it with its faces marked and with its sound.
+        """Annotate a whole clip, and write it with marked faces and its sound.
 
         Parameters
         ----------
         source
             As for :meth:`annotate`.
         path : path-like
-            The MP4 file to make or replace: H.264, each frame at its time, with the sound of a
-            source that is a file.
+            The MP4 file to create or replace: H.264, each frame at its time, with the sound if the
+            source is a file.
         rate : float, optional
             As for :meth:`annotate`.
 
         Returns
         -------
         pandas.DataFrame
-            A row per frame and face; all else is held for a batch at most.
+            A row per frame and face. Frames are in memory only for one batch.
 
         Raises
         ------
@@ -228,28 +228,27 @@ class FrameAnnotator:
         resume: bool = False,
         rate: float | None = None,
     ) -> None:
-        """Annotate a clip of any length into files, in flat memory.
+        """Annotate a clip of any length, and write files, in constant memory.
 
-        Meanwhile the rows are kept beside the first file, under its name and ``.partial``, a frame
-        at a time; the files themselves appear at the end, whole. After an interruption, that is
-        where `resume` goes on.
+        During the work, rows are stored frame by frame beside the first file, under its name and
+        ``.partial``; the files themselves appear at the end, complete. After an interruption,
+        `resume` continues from the stored rows.
 
         Parameters
         ----------
         source
             As for :meth:`annotate`.
         path : path-like or sequence of path-like
-            The files to make or replace: ``.csv``, ``.parquet`` (extra ``app``) and ``.jsonl``
-            hold a row per frame and face, NaN being an empty field or null; ``.vtt`` are subtitles,
-            the mean of each face over half a second.
+            The files to create or replace: ``.csv``, ``.parquet`` (extra ``app``) and ``.jsonl``
+            have a row per frame and face, with an empty field or null for NaN; ``.vtt`` are
+            subtitles, with the mean of each face over half a second.
         video : path-like, optional
-            An MP4 file, as of :meth:`to_video`, in the same pass.
+            An MP4 file, as by :meth:`to_video`, in the same pass.
         resume : bool, default=False
-            Go on after an interrupted call for the same clip with the same model and settings;
-            where there was none, start. The faces of frames done before are not looked for again,
-            tracks and smoothing go on as if nothing had happened, and the files are the same as
-            those of a call without interruption, on the same machine to the bit. `video` is drawn
-            and encoded from the start.
+            Continue an interrupted call for the same clip with the same model and settings; without
+            one, start. Faces of earlier frames are not detected again, tracks and smoothing
+            continue, and the files are the same as without an interruption, on the same machine bit
+            by bit. `video` is drawn and encoded from the start.
         rate : float, optional
             As for :meth:`annotate`.
 
@@ -259,11 +258,11 @@ class FrameAnnotator:
             Before any work, if an output is the source, is named twice, has an unknown suffix or
             cannot be written.
         OutputError
-            If another run writes the same file, or the disk is full. What was written before is
-            kept, and `resume` goes on.
+            If another run writes the same file, or the disk is full. Rows written before are kept,
+            and `resume` continues from them.
         ValueError
             With `resume`, if the clip, the model or the settings are not those of the interrupted
-            call, if the file is there and complete, or if the source is a camera or an iterable.
+            call, if the file exists and is complete, or if the source is a camera or an iterable.
         MediaWriteError, MediaReadError, MediaLimitError, InvalidImageError, MissingDependencyError
             As for :meth:`to_video`.
         """
@@ -299,7 +298,7 @@ class FrameAnnotator:
     def _run(
         self, source: Any, rate: float | None, earlier: Iterable[list[Row]]
     ) -> Iterator[tuple[Frame, list[Row]]]:
-        """Annotate a source of whose first frames the rows are known."""
+        """Annotate a source; the rows of its first frames may be known."""
         session = self.session()
         frames = iter(
             tqdm(

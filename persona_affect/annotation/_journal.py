@@ -1,4 +1,4 @@
-"""Rows of a clip under annotation, kept frame by frame so that an interruption costs little."""
+"""Rows of an annotation, stored frame by frame, so that an interruption loses little."""
 
 import hashlib
 import json
@@ -32,11 +32,11 @@ class Journal:
     Parameters
     ----------
     path : Path
-        The file that is made of it at the end; the journal lies beside it.
+        The result, which is made from the journal at the end; the journal is beside it.
     identity : mapping
-        As `identify` gives.
+        The result of `identify`.
     columns : sequence of str
-        Of the rows.
+        Columns of the rows.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any], columns: Sequence[str]) -> None:
@@ -61,27 +61,27 @@ class Journal:
         """Release the file; without a line it is removed."""
         if self._file.closed:
             return
-        # What could not be written is still in the buffer, and would fail again.
+        # The rest is still in the buffer; writing it would fail again.
         with suppress(OSError):
             self._file.close()
         if not self.path.stat().st_size:
             self.path.unlink()
 
     def start(self) -> Iterable[list[Row]]:
-        """Begin anew; no frame is known."""
+        """Start from the beginning, without known frames."""
         with named_write_errors(self.path):
             self._file.truncate(0)
         self._append(self._identity)
         return ()
 
     def reopen(self, batch_size: int) -> Iterable[list[Row]]:
-        """Begin where an interrupted call stopped, and give the rows of the frames before.
+        """Continue where an interrupted call stopped, and return the rows of the frames before.
 
         Parameters
         ----------
         batch_size : int
-            Known frames are kept up to a multiple of it: later frames are then predicted with the
-            same neighbours as without an interruption, which matters to the last bits.
+            Known frames are kept up to a multiple of it. Later frames are then predicted in the
+            same batches as without an interruption, so that the last bits are the same too.
 
         Raises
         ------
@@ -97,9 +97,9 @@ class Journal:
         if not head and self._result.exists():
             raise ValueError(
                 f"{self._result} is complete: there is nothing to resume. Remove it, or leave out "
-                "resume, to annotate anew."
+                "resume, to annotate it again."
             )
-        # Without its end, the first line was all that was written, and not completely.
+        # Without a line break, only a part of the first line was written.
         if not head.endswith(b"\n"):
             return self.start()
         self._check(head)
@@ -113,7 +113,7 @@ class Journal:
         return self.rows(self._n_known)
 
     def record(self, frames: Iterable[tuple[Frame, Sequence[Row]]]) -> None:
-        """Write down the rows of all frames; those known are there already."""
+        """Write the rows of all frames, except those that are known already."""
         for place, (_, rows) in enumerate(frames):
             if place >= self._n_known:
                 self._append([list(row.values()) for row in rows])
@@ -128,15 +128,15 @@ class Journal:
                 yield [dict(zip(self._columns, row, strict=True)) for row in json.loads(line)]
 
     def discard(self) -> None:
-        """Remove it."""
-        # Removed while it is locked, so that no other run can open it between.
+        """Remove the journal."""
+        # Removed while it is locked, so that no other run can open it in between.
         if sys.platform == "win32":
             self._file.close()
         self.path.unlink()
         self._file.close()
 
     def _append(self, content: Any) -> None:
-        # Line by line, so that even a process that is killed leaves what it did.
+        # Line by line, so that the rows are kept even if the process is killed.
         with named_write_errors(self.path):
             self._file.write(json.dumps(content).encode() + b"\n")
             self._file.flush()
@@ -147,12 +147,12 @@ class Journal:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise ValueError(f"{self.path} is no record of an annotation: remove it.")
+            raise ValueError(f"{self.path} is not the journal of an annotation: remove it.")
         differing = [name for name in self._identity if found.get(name) != self._identity[name]]
         if differing:
             raise ValueError(
                 f"{self.path} is of another call: {', '.join(differing)} differ. Call it as "
-                "before, or leave out resume to begin anew."
+                "before, or leave out resume to start from the beginning."
             )
 
 
@@ -192,7 +192,7 @@ def identify(source: Any, model: Pipeline, settings: Mapping[str, Any]) -> dict[
 
 
 def _clip_fingerprint(source: Any) -> str | None:
-    """Compute a checksum of a clip; of a file, of its size and its two ends: clips are large."""
+    """Compute a checksum of a clip; for a large file, of its size, beginning and end."""
     if isinstance(source, np.ndarray):
         digest = hashlib.sha256()
         add_to_digest(digest, source)

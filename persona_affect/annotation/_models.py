@@ -1,4 +1,4 @@
-"""Models that annotation, and the command line, can take."""
+"""Checks of models for annotation and the command line."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ def check_photo_model(model: Any) -> Pipeline:
     Returns
     -------
     Pipeline
-        The same.
+        `model` itself.
 
     Raises
     ------
     ValueError
-        If it is no pipeline that starts with a :class:`persona_affect.FaceAligner`, or does not
-        end in an estimator with `target_names_`, as a fitted
-        :class:`persona_affect.JointAffectEstimator` has them.
+        If it is not a pipeline that starts with a :class:`persona_affect.FaceAligner` and ends
+        with an estimator that has `target_names_`, such as a fitted
+        :class:`persona_affect.JointAffectEstimator`.
     NotFittedError
         If it is not fitted.
     """
@@ -34,7 +34,7 @@ def check_photo_model(model: Any) -> Pipeline:
         raise ValueError(
             "The model must be a Pipeline that starts with a FaceAligner, such as "
             "make_pipeline(FaceAligner(), JointAffectEstimator()); this one is a "
-            f"{type(model).__name__}, which starts from faces or numbers."
+            f"{type(model).__name__}, which takes aligned faces or numbers."
         )
     check_is_fitted(model)
     final = final_step(model)

@@ -1,4 +1,4 @@
-"""One clip or stream under annotation: what is remembered from frame to frame."""
+"""The annotation of one clip or stream, and its state from frame to frame."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -11,7 +11,7 @@ from persona_affect.exceptions import MediaLimitError
 from persona_affect.faces import Detections, FaceTracker
 from persona_affect.media import Frame
 
-#: Seconds for which a face out of sight keeps its number.
+#: Seconds for which a face that is not seen keeps its number.
 MEMORY: Final = 2.0
 
 #: Columns of a row before its targets.
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 class Session:
-    """Annotate one stream, frame by frame as they come.
+    """Annotate one stream, frame by frame.
 
     :meth:`persona_affect.FrameAnnotator.session` makes it; each stream needs its own.
 
@@ -59,12 +59,13 @@ class Session:
         Parameters
         ----------
         frames : sequence of Frame
-            Their times rise.
+            With increasing times.
 
         Returns
         -------
         list of list of dict
-            For each frame a row a face, in the order of their numbers; or one row without a face.
+            For each frame one row for each face, ordered by their numbers, or one row without a
+            face.
 
         Raises
         ------
@@ -83,13 +84,13 @@ class Session:
         return [self._rows(*found) for found in zip(frames, seen, values, strict=True)]
 
     def resume(self, time: float, rows: Sequence[Row]) -> None:
-        """Take over what an earlier session found in the next frame, instead of looking.
+        """Use the rows of an earlier session for the next frame, instead of detecting.
 
         Raises
         ------
         ValueError
-            If these faces would be numbered in another way, so that the rows are not of a session
-            like this.
+            If these faces would get other numbers, so that the rows come from another kind of
+            session.
         """
         rows = [row for row in rows if not np.isnan(row["face"])]
         places = np.array([[row[name] for name in PLACE[3:]] for row in rows]).reshape(-1, 5)
@@ -101,7 +102,7 @@ class Session:
         )
         numbers = self._number(faces, time)
         if numbers.tolist() != [row["face"] for row in rows]:
-            raise ValueError(f"the faces at {time:.3f} s were numbered in another way.")
+            raise ValueError(f"the faces at {time:.3f} s have other numbers.")
         for row in rows:
             values = np.array([row[name] for name in self.columns[len(PLACE) :]])
             self._remember(row["face"], time, values)
@@ -119,7 +120,7 @@ class Session:
             if i in detected:
                 faces = detected[i]
             else:
-                # In an order that rows give, so that a resumed session does the same.
+                # In an order that rows determine, so that a resumed session does the same.
                 boxes = self._boxes[np.lexsort(self._boxes.T)]
                 (faces,) = self._aligner.follow_frames([frame.image], [boxes])
             self._boxes = faces.boxes
@@ -170,7 +171,7 @@ class Session:
             self._latest[face] = now, values
 
     def _forget(self, now: float) -> None:
-        """Drop faces that will not come back under their number, so that memory stays small."""
+        """Drop faces that cannot get their number again, so that memory stays small."""
         self._latest = {
             face: latest for face, latest in self._latest.items() if now - latest[0] <= 2 * MEMORY
         }

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from persona_affect.exceptions import InvalidImageError, MediaReadError
 from persona_affect.media import Frame, FrameSequence, frame_rate, iter_frames, open_photo
 
-#: Frames a second of a source that has no times of its own, where none are given.
+#: Frames a second of a source without times, if `rate` is not given.
 DEFAULT_RATE: Final = 25.0
-#: Seconds at least between two frames of a camera.
+#: Shortest time between two frames of a camera, in seconds.
 _SHORTEST: Final = 1e-3
 
 
 def read_frames(source: Any, rate: float | None = None) -> Iterator[Frame]:
-    """Read frames one by one, each with a time; the times rise.
+    """Read frames one by one, with increasing times.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def read_frames(source: Any, rate: float | None = None) -> Iterator[Frame]:
     Raises
     ------
     InvalidImageError
-        If the source is none of these, an item is no frame, or a time is not after the one before.
+        If the source is of another kind, if an item is not a frame, or if times do not increase.
     ValueError
         If `rate` is not positive, or the source has times of its own.
     """
@@ -73,24 +73,26 @@ def read_files(source: Any) -> tuple[Any, ...]:
 
 
 def rate_of(source: Any, rate: float | None = None) -> float:
-    """Read how many frames a second a source has; nominal where it does not say."""
+    """Return the frames a second of a source; 25 if it does not say."""
     return frame_rate(source) if is_file(source) else rate or DEFAULT_RATE
 
 
 def open_camera(index: int) -> Iterator[NDArray[np.uint8]]:
-    """Read RGB frames from a camera, which is free again when the iterator is closed.
+    """Read RGB frames from a camera, which is released when the iterator is closed.
 
     Raises
     ------
     MediaReadError
-        If the camera does not open.
+        If the camera cannot be opened.
     """
     import cv2
 
     camera = cv2.VideoCapture(index)
     try:
         if not camera.isOpened():
-            raise MediaReadError(f"camera {index} does not open; is it connected and free?")
+            raise MediaReadError(
+                f"camera {index} cannot be opened; is it connected, and not in use?"
+            )
         while True:
             ok, image = camera.read()
             if not ok:

@@ -1,4 +1,4 @@
-"""Tables as files, written row by row: CSV, Parquet, JSON lines; and subtitles."""
+"""Files of tables, written row by row: CSV, Parquet, JSON lines; and subtitles."""
 
 import csv
 import html
@@ -16,9 +16,9 @@ from persona_affect._optional import import_optional
 
 from ._session import PLACE, Row
 
-#: Rows that a Parquet file holds together, and that wait in memory.
+#: Rows in a group of a Parquet file, which are in memory until they are written.
 _GROUP: Final = 10_000
-#: Seconds that a subtitle sums up: shorter, and nobody can read it.
+#: Seconds of a subtitle; shorter ones could not be read.
 CUE: Final = 0.5
 
 CAVEAT: Final = (
@@ -33,19 +33,19 @@ class Table(Protocol):
         """Add rows."""
 
     def close(self) -> None:
-        """Write what is still held."""
+        """Write the remaining rows."""
 
 
 def check_table_path(
     path: str | PathLike[str], *, inputs: Iterable[Any] = (), subtitles: bool = False
 ) -> Path:
-    """Check that a table can be written to a path, before the work for it begins.
+    """Check that a table can be written to a path, before any work.
 
     Parameters
     ----------
     path : path-like
     inputs : iterable
-        What is read in the same call, none of which is replaced.
+        Inputs of the same call; a path that is one of them is refused.
     subtitles : bool, default=False
         Whether it may be a ``.vtt`` file.
 
@@ -69,7 +69,7 @@ def check_table_path(
 
 @contextmanager
 def open_table(path: Path, kinds: Mapping[str, type]) -> Iterator[Table]:
-    """Open a table that is written row by row, in flat memory, and is there whole or not at all.
+    """Open a table that is written row by row, and appears completely or not at all.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def open_table(path: Path, kinds: Mapping[str, type]) -> Iterator[Table]:
     Raises
     ------
     OutputPathError, MissingDependencyError
-        As of `check_table_path`.
+        As for `check_table_path`.
     OutputError
         If writing fails, as on a full disk.
     """
@@ -95,7 +95,7 @@ def open_table(path: Path, kinds: Mapping[str, type]) -> Iterator[Table]:
         try:
             yield table
         except BaseException:
-            # What could not be written is still held, and would fail again.
+            # The rest is still in memory; writing it would fail again.
             with suppress(OSError):
                 table.close()
             raise
@@ -103,7 +103,7 @@ def open_table(path: Path, kinds: Mapping[str, type]) -> Iterator[Table]:
 
 
 def without_nan(row: Row) -> Row:
-    """Return the row with None in place of NaN."""
+    """Return the row with None instead of NaN."""
     return {
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in row.items()
@@ -111,7 +111,7 @@ def without_nan(row: Row) -> Row:
 
 
 class CsvTable:
-    """Comma-separated values under a line of names, which is written with the first row."""
+    """Comma-separated values after a line of names, which is written with the first row."""
 
     def __init__(self, target: Path | TextIO, kinds: Mapping[str, type]) -> None:
         self._owned = isinstance(target, Path)
@@ -129,7 +129,7 @@ class CsvTable:
         self._writer.writerows(map(without_nan, rows))
 
     def close(self) -> None:
-        """Write the line of names, if nothing else was; close the file, if it was opened here."""
+        """Write the line of names if there was no row; close the file if it was opened here."""
         self.write(())
         if self._owned:
             self._file.close()
@@ -177,7 +177,7 @@ class _Parquet:
 
 
 class _Subtitles:
-    """WebVTT: a cue every half second, with a line a face."""
+    """WebVTT: a cue every half second, with one line for each face."""
 
     def __init__(self, path: Path, kinds: Mapping[str, type]) -> None:
         self._targets = [name for name in kinds if name not in PLACE]
@@ -188,7 +188,7 @@ class _Subtitles:
 
     def write(self, rows: Iterable[Row]) -> None:
         for row in rows:
-            # Half a tick early: times are not exact in floating point.
+            # A little early, because times are not exact in floating point.
             if row["time"] >= self._start + CUE - 1e-6:
                 self._flush()
                 self._start = CUE * math.floor((row["time"] + 1e-6) / CUE)

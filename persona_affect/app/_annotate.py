@@ -1,4 +1,4 @@
-"""`persona-affect annotate`: every face in every frame of a clip."""
+"""`persona-affect annotate`: predictions for every face in every frame of a clip."""
 
 import sys
 from pathlib import Path
@@ -27,7 +27,7 @@ def annotate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write the clip with its faces marked, and its sound: an .mp4 file.",
+            help="Write the clip with marked faces and its sound, to an .mp4 file.",
             show_default=False,
         ),
     ] = None,
@@ -36,7 +36,7 @@ def annotate(
         typer.Option(
             min=1,
             metavar="K",
-            help="Look for new faces in every K-th frame; known faces are followed between.",
+            help="Detect faces in every K-th frame; known faces are followed in between.",
         ),
     ] = 1,
     smooth: Annotated[
@@ -44,7 +44,7 @@ def annotate(
         typer.Option(
             min=0.001,
             metavar="SECONDS",
-            help="Smooth predictions along each face's track, exponentially, over this time.",
+            help="Time constant of exponential smoothing along the track of each face.",
             show_default=False,
         ),
     ] = None,
@@ -55,17 +55,17 @@ def annotate(
         bool,
         typer.Option(
             "--resume",
-            help="Go on after an interruption, with the same call; start if there is nothing yet.",
+            help="Continue the same call after an interruption; start if there is nothing yet.",
         ),
     ] = False,
 ) -> None:
     """Annotate every frame of a clip with every face in it.
 
-    One row for each face in each frame: the time, the number of the face, where it is (pixels),
-    and a value for each target; a frame without a face has one row. Without --output and --video,
-    CSV goes to the standard output. Memory stays flat however long the clip is. The files appear
-    when they are complete; until then rows are kept beside the first file, in FILE.partial, from
-    where --resume goes on.
+    One row for each face in each frame: the time, the number of the face, its place (pixels), and a
+    value for each target; a frame without a face has one row. Without --output and --video, CSV
+    goes to the standard output. Long clips need no more memory than short ones. The files appear
+    when they are complete; until then rows are kept beside the first file, in FILE.partial, and
+    --resume continues from there.
 
     Exit code: 0 if all went well, 1 if the clip cannot be read or a file cannot be written, 2 if
     the call was wrong, 130 if it was interrupted.
@@ -81,7 +81,7 @@ def annotate(
     from persona_affect.exceptions import OutputError, OutputPathError
 
     if resume and not output:
-        raise ValueError("--resume needs --output, beside which rows are kept.")
+        raise ValueError("--resume needs --output: rows are kept beside that file.")
     # Before the model is loaded; the annotator checks the rest.
     for path in output or ():
         check_table_path(path, inputs=(clip, model), subtitles=True)
@@ -105,6 +105,6 @@ def annotate(
                 table.write(rows)
     except (KeyboardInterrupt, OutputError) as error:
         if output and not isinstance(error, OutputPathError):
-            error.add_note("The same call with --resume goes on.")
+            error.add_note("The same call with --resume continues.")
         raise
     error_console().print(CAVEAT, style="dim")

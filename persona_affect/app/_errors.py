@@ -1,4 +1,4 @@
-"""How every command ends: its exit code, and an error as a sentence."""
+"""The end of commands: exit codes, and errors as sentences."""
 
 import io
 import os
@@ -17,11 +17,11 @@ from persona_affect import exceptions
 
 
 class ExitCode(IntEnum):
-    """What a command's exit code means, the same for all commands."""
+    """Exit codes, with the same meaning in all commands."""
 
     #: All was done, or the program that reads the output has closed it (`| head`).
     DONE = 0
-    #: Some inputs or outputs failed; what could be done is done.
+    #: Some inputs or outputs failed; the others are done.
     FAILED = 1
     #: The call is wrong: an option, a name, a missing extra. Nothing was done.
     WRONG_CALL = 2
@@ -29,8 +29,8 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-#: The exit code of an error: that of the first line which names its class. Other errors are
-#: faults of this package, and keep their traceback.
+#: Exit codes of errors: the first line with a class of the error counts. Other errors are bugs of
+#: this package, and are shown with their traceback.
 EXIT_CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (KeyboardInterrupt, ExitCode.INTERRUPTED),
     (exceptions.MediaReadError, ExitCode.FAILED),
@@ -47,7 +47,7 @@ EXIT_CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
 
 
 class CommandGroup(TyperGroup):
-    """The commands of `persona-affect`, which all end by the table of exit codes."""
+    """The commands of `persona-affect`, which all use the table of exit codes."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -79,21 +79,21 @@ def readable_errors() -> Iterator[None]:
 
 
 def _discard_output() -> None:
-    """Send what is still buffered nowhere: Python would write it at the end, and fail again."""
+    """Discard buffered output: Python would write it at the end, and fail again."""
     with suppress(io.UnsupportedOperation):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class OutputConsole(Console):
-    """A console for results, which leaves the end of a broken pipe to `readable_errors`."""
+    """A console for results; `readable_errors` handles a broken pipe."""
 
     def on_broken_pipe(self) -> None:
-        """Raise what rich has caught."""
+        """Raise the error that rich has caught."""
         raise BrokenPipeError
 
 
 def error_console() -> Console:
-    """Return the console for all that is no result."""
+    """Return the console for everything that is not a result."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""`persona-affect predict`: photos and clips to numbers."""
+"""`persona-affect predict`: predictions for photos and clips, as a table."""
 
 import glob
 import math
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from persona_affect.annotation import Session
 
 _PLACE = ("face", "x", "y", "width", "height", "confidence")
-#: Photos that are held and worked on together: so many, or of so many pixels in all.
+#: Photos that are predicted together: at most this many, and this many pixels in all.
 _TOGETHER, _PIXELS = 16, 2**24
 #: Rows that a table on a terminal shows.
 _SHOWN = 100
 
 
 class Faces(StrEnum):
-    """Which faces of a photo."""
+    """Faces of a photo to predict."""
 
     LARGEST = "largest"
     ALL = "all"
@@ -58,14 +58,16 @@ def predict(
     ] = None,
     faces: Annotated[
         Faces,
-        typer.Option(help="Of a photo, the largest face or all. Of a clip, always the largest."),
+        typer.Option(
+            help="In photos, the largest face or all faces. In clips, always the largest."
+        ),
     ] = Faces.LARGEST,
 ) -> None:
-    """Predict how faces in photos and clips impress raters.
+    """Predict the impressions that faces in photos and clips make on raters.
 
-    One row a face: the file, where the face is (pixels; photos only), a number a target, and
-    an [bold]error[/] where a file could not be used; the other files are not affected. On a
-    terminal a table is shown, to a pipe CSV is written.
+    One row for each face: the file, the place of the face (pixels; photos only), a number for each
+    target, and an [bold]error[/] if a file could not be used; the other files are not affected.
+    On a terminal a table is shown; to a pipe, CSV is written.
 
     Exit code: 0 if every file was predicted, 1 if some were not (the error column says why), 2 if
     the call was wrong.
@@ -115,7 +117,7 @@ def predict(
 
 
 def _expand(given: str) -> Iterator[str]:
-    """Find the files that an argument means; what is not there is left to be reported as such."""
+    """Find the files of an argument; missing files are reported later."""
     from persona_affect.media import PHOTO_SUFFIXES, VIDEO_SUFFIXES
 
     path = Path(given)
@@ -132,7 +134,7 @@ def _expand(given: str) -> Iterator[str]:
 def _predict_all(
     paths: Sequence[str], model: Any, session: "Session", faces: Faces
 ) -> Iterator[list[dict[str, Any]]]:
-    """Yield the rows of each file, in order; photos are worked on together."""
+    """Yield the rows of each file, in order; photos are predicted together."""
     from persona_affect.exceptions import PersonaAffectError
     from persona_affect.media import Frame, is_clip, open_photo
 
@@ -193,7 +195,7 @@ def _clip_row(path: str, model: Any) -> dict[str, Any]:
 
 
 class _Piped:
-    """CSV for the next program."""
+    """Writes CSV to a pipe."""
 
     def __init__(self, kinds: dict[str, type]) -> None:
         from persona_affect.annotation import CsvTable
@@ -206,7 +208,7 @@ class _Piped:
 
 
 class _Shown:
-    """A table for eyes, shown at the end."""
+    """Shows a table on the terminal, at the end."""
 
     def __init__(self, columns: list[str]) -> None:
         self._rows: list[dict[str, Any]] = []
@@ -248,7 +250,7 @@ class _Shown:
         return table
 
     def _block(self, console: Any, row: dict[str, Any]) -> None:
-        """Show a row below its file's name, where the terminal is too narrow for a table."""
+        """Show a row below its file's name, if the terminal is too narrow for a table."""
         from rich.columns import Columns
 
         face = f" [dim]face {_text(row['face'])}[/]" if _text(row["face"]) else ""

@@ -180,4 +180,4 @@ def test_without_a_camera_the_error_says_so(monkeypatch):
     monkeypatch.setenv("DISPLAY", ":0")
     result = CliRunner().invoke(app, ["live", "--camera", "97"])
     assert result.exit_code == 1
-    assert "camera 97 does not open" in result.stderr
+    assert "camera 97 cannot be opened" in result.stderr
