@@ -1,8 +1,8 @@
 """Stage 2 of the dynamics encoder: filters in the frozen U-net that learn one person each."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Final
 
 import torch
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from persona_affect.networks import DynamicsUNet, PersonFilters, from_person_mean
 
+from ._dynamics_gradients import ByLevel, GradientSums, Probe
 from ._dynamics_windows import Windows
 
-#: Filters or their gradients, by level; each (n_persons, channels, channels).
-ByLevel = dict[str, Tensor]
-
 _DAMPING: Final = 0.1
+#: Eight persons of 32 windows, which fit a CPU's caches.
+_WINDOWS_AT_ONCE: Final = 256
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Whitening:
         for clips in persons:
             windows = Windows.choose(net, [clips], n_windows, device)
             for spacing, scales in net.scales_by_spacing.items():
-                probe = _Probe(levels)
+                probe = Probe(levels)
                 maps = net(windows.stack(net, spacing), probe)
                 losses = windows.losses(net, maps, scales, margin)
                 for level in levels:
@@ -134,90 +134,72 @@ def adapt(
     torch.Tensor of shape (n_persons, n_scales * sum of channels ** 2)
         The filters' change, by scale, then level, then output and input channel.
     """
-    filters = [
-        PersonFilters(net.level_widths, levels, windows.n_persons).to(windows.person.device)
-        for _ in net.scales
-    ]
-    alone = [(spacing, [k]) for k, spacing in enumerate(net.spacings)]
-    for step in range(n_steps):
-        passes = alone if step else list(net.scales_by_spacing.items())
-        for spacing, scales in passes:
-            own = partial(filters[scales[0]], person=windows.person) if step else None
-            gradients = _gradients(net, windows, spacing, scales, _Probe(levels, own), margin)
-            with torch.no_grad():
-                for k, by_level in zip(scales, gradients, strict=True):
-                    for level, gradient in by_level.items():
-                        change = whitening.apply(level, k, gradient)
-                        filters[k].weights[level] -= learning_rate * change
+    filters = _zero_filters(net, levels, windows.n_persons, windows.person.device)
+    first = measure_first_step(net, windows, levels, margin)
+    _take_step(net, filters, first, whitening, learning_rate)
+    for _ in range(n_steps - 1):
+        for k, spacing in enumerate(net.spacings):
+            probe = Probe(levels, partial(filters[k], person=windows.person))
+            sums = GradientSums.measure(net, windows, spacing, [k], probe, margin)
+            _take_step(net, filters, [sums], whitening, learning_rate)
+    return _flatten(filters, levels)
+
+
+def measure_first_step(
+    net: DynamicsUNet, windows: Windows, levels: Sequence[str], margin: float
+) -> list[GradientSums]:
+    """Measure the gradients of filters that are zero, in one pass for scales with the same input.
+
+    A few windows pass the network at once: memory does not grow with their number.
+    """
+    passes: list[GradientSums] = []
+    for spacing, scales in net.scales_by_spacing.items():
+        parts = (
+            GradientSums.measure(net, part, spacing, scales, Probe(levels), margin)
+            for part in windows.split(_WINDOWS_AT_ONCE, net.margin)
+        )
+        passes.append(reduce(GradientSums.merge, parts))
+    return passes
+
+
+def describe_first_step(
+    net: DynamicsUNet,
+    sums: Iterable[GradientSums],
+    whitening: Whitening,
+    levels: Sequence[str],
+    learning_rate: float,
+) -> Tensor:
+    """Return the filters' change of one step, as `adapt` does, from the result of measurements."""
+    sums = list(sums)
+    filters = _zero_filters(net, levels, len(sums[0].counts), sums[0].counts.device)
+    _take_step(net, filters, sums, whitening, learning_rate)
+    return _flatten(filters, levels)
+
+
+def _zero_filters(
+    net: DynamicsUNet, levels: Sequence[str], n_persons: int, device: torch.device
+) -> list[PersonFilters]:
+    return [PersonFilters(net.level_widths, levels, n_persons).to(device) for _ in net.scales]
+
+
+@torch.no_grad()
+def _take_step(
+    net: DynamicsUNet,
+    filters: Sequence[PersonFilters],
+    passes: Iterable[GradientSums],
+    whitening: Whitening,
+    learning_rate: float,
+) -> None:
+    for sums in passes:
+        for k, by_level in sums.gradients().items():
+            for level, gradient in by_level.items():
+                change = whitening.apply(level, k, gradient)
+                filters[k].weights[level] -= learning_rate * change
+
+
+def _flatten(filters: Iterable[PersonFilters], levels: Sequence[str]) -> Tensor:
     columns = [own.weights[level].detach().flatten(1) for own in filters for level in levels]
     return torch.cat(columns, 1)
-
-
-class _Probe:
-    """Inserted into the network: stores inputs of filters, computes gradients at their outputs.
-
-    Parameters
-    ----------
-    levels : sequence of str
-        Levels of the filters.
-    filters : callable or None
-        ``(level, features) -> features``; None for filters of zero.
-    """
-
-    def __init__(
-        self, levels: Sequence[str], filters: Callable[[str, Tensor], Tensor] | None = None
-    ) -> None:
-        self.levels, self.filters = levels, filters
-        self.before: ByLevel = {}
-        self.after: ByLevel = {}
-
-    def __call__(self, level: str, features: Tensor) -> Tensor:
-        """Store the features of a level, and apply its filters."""
-        if level not in self.levels:
-            return features
-        out = features if self.filters is None else self.filters(level, features)
-        if not out.requires_grad:
-            # The first filters: no gradient is needed before them.
-            out = out.detach().requires_grad_()
-        self.before[level], self.after[level] = features.detach(), out
-        return out
-
-    def deltas(self, loss: Tensor) -> ByLevel:
-        """Compute the gradients of a loss with respect to the output of each level's filters."""
-        outputs = [self.after[level] for level in self.levels]
-        gradients = torch.autograd.grad(loss, outputs, retain_graph=True)
-        return dict(zip(self.levels, gradients, strict=True))
-
-
-def _gradients(
-    net: DynamicsUNet,
-    windows: Windows,
-    spacing: int,
-    scales: Sequence[int],
-    probe: _Probe,
-    margin: float,
-) -> list[ByLevel]:
-    """Compute gradients of each person's losses, in one pass for scales with the same input."""
-    maps = net(windows.stack(net, spacing), probe)
-    losses = windows.losses(net, maps, scales, margin)
-    departures = {
-        level: from_person_mean(x, windows.person, windows.n_persons).flatten(2).mT
-        for level, x in probe.before.items()
-    }
-    gradients = []
-    for loss in losses.T:
-        # The loss of a person depends only on its own filters: the sum gives all gradients at once.
-        deltas = probe.deltas(loss.sum())
-        by_window = {level: d.flatten(2) @ departures[level] for level, d in deltas.items()}
-        gradients.append(
-            {
-                level: products.new_zeros(windows.n_persons, *products.shape[1:]).index_add(
-                    0, windows.person, products
-                )
-                for level, products in by_window.items()
-            }
-        )
-    return gradients
 
 
 def _second_moment(x: Tensor) -> Tensor:

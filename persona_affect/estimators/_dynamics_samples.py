@@ -92,6 +92,29 @@ def read_persons(
     return persons
 
 
+def check_faces(faces: Any, owner: str, size: tuple[int, int]) -> None:
+    """Check that `faces` are uint8 pixels (T, H, W, 3), of at least `size` if there are any.
+
+    Raises
+    ------
+    InvalidImageError
+        If not; the message begins with `owner`.
+    """
+    if not isinstance(faces, np.ndarray) or faces.dtype != np.uint8:
+        what = getattr(faces, "dtype", type(faces).__name__)
+        raise InvalidImageError(
+            f"{owner} holds {what}, not uint8 pixels. Give face clips (T, H, W, 3), or a list of "
+            "them a sample; FaceAligner makes them from videos."
+        )
+    if faces.ndim != 4 or faces.shape[-1] != 3:
+        raise InvalidImageError(f"{owner} has a clip of shape {faces.shape}, not (T, H, W, 3).")
+    if len(faces) and (faces.shape[1] < size[0] or faces.shape[2] < size[1]):
+        raise InvalidImageError(
+            f"{owner} has faces of {faces.shape[1]}x{faces.shape[2]} pixels, smaller than "
+            f"image_size={size}. Give larger faces, or lower it."
+        )
+
+
 def prepare_clip(clip: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
     """Resize faces, and subtract the clip's mean face.
 
@@ -110,13 +133,22 @@ def prepare_clip(clip: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
     torch.Tensor of shape (T, 3, h, w), float32
         In units of 32 grey levels.
     """
+    return subtract_mean_face(resize_faces(clip, size))
+
+
+def resize_faces(faces: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
+    """Resize faces (T, H, W, 3) by averages over areas; (T, 3, h, w) in grey levels."""
     parts = [
         functional.adaptive_avg_pool2d(
-            torch.from_numpy(clip[i : i + _FRAMES_AT_ONCE]).movedim(3, 1).float(), size
+            torch.from_numpy(faces[i : i + _FRAMES_AT_ONCE]).movedim(3, 1).float(), size
         )
-        for i in range(0, len(clip), _FRAMES_AT_ONCE)
+        for i in range(0, len(faces), _FRAMES_AT_ONCE)
     ]
-    frames = torch.cat(parts)
+    return torch.cat(parts)
+
+
+def subtract_mean_face(frames: Tensor) -> Tensor:
+    """Subtract the mean of frames (T, 3, h, w), and change the unit to 32 grey levels."""
     return (frames - frames.mean(0)) / _UNIT
 
 
@@ -159,16 +191,7 @@ def _read_clips(
     )
     needed = 2 * net.margin + 1
     for clip in sample if several else [sample]:
-        if not isinstance(clip, np.ndarray) or clip.dtype != np.uint8:
-            what = getattr(clip, "dtype", type(clip).__name__)
-            raise InvalidImageError(
-                f"Sample {index} holds {what}, not uint8 pixels. Give face clips (T, H, W, 3), "
-                "or a list of them a sample; FaceAligner makes them from videos."
-            )
-        if clip.ndim != 4 or clip.shape[-1] != 3:
-            raise InvalidImageError(
-                f"Sample {index} has a clip of shape {clip.shape}, not (T, H, W, 3)."
-            )
+        check_faces(clip, f"Sample {index}", size)
         if not len(clip):
             continue
         if len(clip) < needed:
@@ -176,11 +199,6 @@ def _read_clips(
                 f"Sample {index} has a clip of {len(clip)} frames; scales={net.scales}, "
                 f"context={net.context} and spacing={net.spacing!r} need {needed} or more. "
                 "Give longer clips, or leave out the largest scale."
-            )
-        if clip.shape[1] < size[0] or clip.shape[2] < size[1]:
-            raise InvalidImageError(
-                f"Sample {index} has faces of {clip.shape[1]}x{clip.shape[2]} pixels, smaller "
-                f"than image_size={size}. Give larger faces, or lower it."
             )
         yield clip
 

@@ -16,6 +16,7 @@ from persona_affect.networks import DynamicsUNet
 
 from ._dynamics_adaptation import Whitening, adapt
 from ._dynamics_samples import prepare_clip, read_persons
+from ._dynamics_session import DynamicsSession, SessionSettings
 from ._dynamics_windows import Windows, choose_centres, compute_maps, measure_ranking
 
 
@@ -128,6 +129,60 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
                 prepared = [prepare_clip(clip, self.image_size) for clip in clips]
                 accuracy[i] = measure_ranking(self.net_, prepared, exclude=exclude).mean(0)
         return accuracy
+
+    def session(self, piece: int = 300) -> DynamicsSession:
+        """Start to describe one person from a stream, in memory that does not grow.
+
+        Parameters
+        ----------
+        piece : int, default=300
+            Frames of the pieces that count as clips: each has its own mean face, and windows do not
+            cross their borders. 300 are 12 seconds at 25 frames a second.
+
+        Returns
+        -------
+        DynamicsSession
+
+        Raises
+        ------
+        ValueError
+            If `piece` is too short for the largest scale, or if ``n_steps`` is not 1: later steps
+            need all windows at once.
+
+        Examples
+        --------
+        >>> from persona_affect import PersonDynamicsEncoder
+        >>> from persona_affect.datasets import make_dynamic_clips
+        >>> clips = make_dynamic_clips(2, n_frames=20, random_state=0).data
+        >>> encoder = PersonDynamicsEncoder(
+        ...     scales=(1, 2), max_epochs=1, early_stopping=False, random_state=0
+        ... ).fit(clips)
+        >>> session = encoder.session()
+        >>> for part in np.array_split(clips[0], 4):
+        ...     session = session.add(part)
+        >>> np.allclose(session.describe(), encoder.transform(clips[:1])[0], atol=1e-5)
+        True
+        """
+        check_is_fitted(self)
+        if self.n_steps != 1:
+            raise ValueError(
+                f"A session needs n_steps=1, not {self.n_steps}: later steps of the filters need "
+                "all windows at once."
+            )
+        needed = 2 * self.net_.margin + 1
+        if piece < needed:
+            raise ValueError(
+                f"piece={piece} is too short: scales={self.net_.scales} need {needed}."
+            )
+        settings = SessionSettings(
+            image_size=(self.image_size[0], self.image_size[1]),
+            filter_levels=tuple(self.filter_levels),
+            filter_margin=float(self.filter_margin),
+            step_size=float(self.step_size),
+            n_windows=self.n_windows,
+            piece=int(piece),
+        )
+        return DynamicsSession(self.net_, self.whitening_, settings, resolve_device(self.device))
 
     @torch.no_grad()
     def dynamic_maps(self, clip: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:

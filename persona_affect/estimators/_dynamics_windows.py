@@ -1,6 +1,6 @@
 """Windows of face clips: their positions, the input of the network, and their scores."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,6 +129,8 @@ class Windows:
     clips : list of torch.Tensor of shape (T, 3, H, W)
     centres : list of torch.Tensor of shape (n_windows,), int64
         Centre frames, by clip.
+    deviations : list of torch.Tensor of shape ()
+        Root mean square of each whole clip.
     person : torch.Tensor of shape (n_windows_in_all,), int64
         The person of each window, counted from 0.
     n_persons : int
@@ -136,6 +138,7 @@ class Windows:
 
     clips: list[Tensor]
     centres: list[Tensor]
+    deviations: list[Tensor]
     person: Tensor
     n_persons: int
 
@@ -153,7 +156,45 @@ class Windows:
         owners = [i for i, own in enumerate(persons) for _ in own]
         counts = torch.tensor([len(at) for at in centres])
         person = torch.tensor(owners).repeat_interleave(counts).to(device)
-        return cls(clips, centres, person, len(persons))
+        deviations = [clip.square().mean().clamp_min(1e-12).sqrt() for clip in clips]
+        return cls(clips, centres, deviations, person, len(persons))
+
+    def split(self, size: int, margin: int) -> Iterator["Windows"]:
+        """Yield at most `size` windows at a time, with only those frames of clips that they need.
+
+        Parameters
+        ----------
+        size : int
+        margin : int
+            Frames that are needed at either side of a centre (see `DynamicsUNet.margin`).
+        """
+        ends = np.cumsum([len(at) for at in self.centres])
+        if ends[-1] <= size:
+            yield self
+            return
+        for start in range(0, ends[-1], size):
+            clips, centres, deviations = [], [], []
+            for clip, at, deviation, end in zip(
+                self.clips, self.centres, self.deviations, ends, strict=True
+            ):
+                first = end - len(at)
+                own = at[max(start - first, 0) : max(start + size - first, 0)]
+                if len(own):
+                    low, high = int(own[0]) - margin, int(own[-1]) + margin + 1
+                    clips.append(clip[low:high])
+                    centres.append(own - low)
+                    deviations.append(deviation)
+            person = self.person[start : start + size]
+            yield Windows(clips, centres, deviations, person, self.n_persons)
+
+    def count(self) -> Tensor:
+        """Count the windows of each person."""
+        return torch.bincount(self.person, minlength=self.n_persons)
+
+    def sum_by_person(self, values: Tensor) -> Tensor:
+        """Sum values of windows, (n_windows_in_all, ...), over those of each person."""
+        sums = values.new_zeros(self.n_persons, *values.shape[1:])
+        return sums.index_add(0, self.person, values)
 
     def stack(self, net: DynamicsUNet, spacing: int) -> Tensor:
         """Stack the network's input, all windows one after the other."""
@@ -164,18 +205,16 @@ class Windows:
     ) -> Tensor:
         """Compute the rank loss of each person, mean over the windows; (n_persons, n_scales).
 
+        It is 0 for a person without windows.
+
         These scores are relative to the deviation of the whole clip, those of the generic network
         to the deviation of each window. Large and quick movements of a person therefore count more
         than small and slow ones, and they show asymmetry and amplitude.
         """
         parts = maps.split([len(at) for at in self.centres])
         rows = []
-        for part, clip, at in zip(parts, self.clips, self.centres, strict=True):
-            deviation = clip.square().mean().clamp_min(1e-12).sqrt()
+        clips = zip(parts, self.clips, self.centres, self.deviations, strict=True)
+        for part, clip, at, deviation in clips:
             scores = score_windows(net, part, clip, at, scales=scales, deviation=deviation)
             rows.append(torch.stack([rank_loss(s, margin) for s in scores], 1))
-        counts = torch.bincount(self.person, minlength=self.n_persons)
-        sums = maps.new_zeros(self.n_persons, len(scales)).index_add(
-            0, self.person, torch.cat(rows)
-        )
-        return sums / counts[:, None]
+        return self.sum_by_person(torch.cat(rows)) / self.count().clamp_min(1)[:, None]
