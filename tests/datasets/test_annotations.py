@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from persona_affect.datasets import _annotations
 from persona_affect.datasets._annotations import dump_as_python2, read_ratings
 from persona_affect.exceptions import DatasetFormatError, PersonaAffectError, UnsafePickleError
 
@@ -144,3 +145,40 @@ def test_damaged_pickles_give_ratings_or_a_named_error(tmp_path_factory, data):
     except PersonaAffectError:
         return
     assert all(isinstance(v, float) for own in ratings.values() for v in own.values())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.EMPTY_TUPLE + pickle.TUPLE1 * 10_000_000,
+        pickle.MARK * 10_000_000,
+        pickle.NONE * 10_000_000,
+        pickle.EMPTY_DICT * 10_000_000,
+    ],
+    ids=["tuples", "marks", "values", "dictionaries"],
+)
+def test_what_no_rating_needs_is_refused_before_it_fills_the_memory(path, content):
+    path.write_bytes(content + pickle.STOP)
+    with pytest.raises(DatasetFormatError, match=r"longer, or nested deeper"):
+        read_ratings(path)
+
+
+def test_pickles_that_are_too_long_are_refused(path, monkeypatch):
+    monkeypatch.setattr(_annotations, "_MAX_STORED", 1000)
+    monkeypatch.setattr(_annotations, "_MAX_INSTRUCTIONS", 3000)
+    store = b"".join(pickle.LONG_BINPUT + i.to_bytes(4, "little") for i in range(1100))
+    for content in (pickle.NONE + store, (pickle.NONE + pickle.MARK + pickle.TUPLE) * 1100):
+        path.write_bytes(content + pickle.STOP)
+        with pytest.raises(DatasetFormatError, match=r"longer, or nested deeper"):
+            read_ratings(path)
+    path.write_bytes(pickle.EMPTY_TUPLE * (2**24 + 1))
+    with pytest.raises(DatasetFormatError, match="more than 16,777,216 bytes"):
+        read_ratings(path)
+
+
+def test_as_many_ratings_as_the_published_ones_are_read(path):
+    ratings = {f"trait{i}": {f"{n:011}.000.mp4": n / 6000 for n in range(6000)} for i in range(6)}
+    path.write_bytes(dump_as_python2(ratings))
+    assert read_ratings(path) == ratings
+    path.write_bytes(pickle.dumps(ratings, protocol=2))
+    assert read_ratings(path) == ratings

@@ -213,6 +213,49 @@ def test_csv_files_of_ones_own(miniatures, tmp_path):
             load_csv(tmp_path / "own.csv")
 
 
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ("path,warmth,warmth", "more than one column warmth"),
+        ("path,a,path,a", "more than one column a, path"),
+        ("\n\npath,'x',warmth,warmth", "more than one column warmth"),
+        (",".join(["path", *map(str, range(40_000))]), "more than 1,000 columns"),
+        ("path," + "," * 2_000_000, "more than 1,000 columns"),
+        ('path,"' + "x" * 200_000 + '"', "no readable CSV file"),
+    ],
+)
+def test_columns_that_no_table_has_are_refused(tmp_path, head, message):
+    (tmp_path / "own.csv").write_text(f"{head}\na.jpg,1,2\n")
+    with pytest.raises(DatasetFormatError, match=message):
+        load_csv(tmp_path / "own.csv", check=None)
+
+
+def test_a_cell_that_is_no_number_is_named(tmp_path):
+    (tmp_path / "own.csv").write_text(
+        "path,warmth,calm\na.jpg,1,0\nb.jpg,high,0\nc.jpg,inf,x\nd.jpg,,\n"
+    )
+    with pytest.warns(MediaWarning, match="3 files or labels"):
+        data = load_csv(tmp_path / "own.csv", check=None)
+    assert data.left_out["problem"].tolist() == [
+        "line 3: no finite number; the column 'warmth' has 'high'.",
+        "line 4: no finite number; the column 'warmth' has 'inf', 'calm' has 'x'.",
+        "line 5 has no label.",
+    ]
+
+
+def test_annotations_far_larger_than_real_ones_are_refused_early(copy):
+    root = copy("afew-va")
+    annotation = next(root.rglob("*.json"))
+    annotation.write_text("[" + "[]," * 2_000_000 + "[]]")
+    with pytest.warns(MediaWarning, match="more than 4,194,304 bytes"):
+        load_afew_va(root)
+    root = copy("aff-wild")
+    text = next(path for path in sorted(root.rglob("*.txt")))
+    text.write_text("valence,arousal\n" + "0,0\n" * 2_000_000)
+    with pytest.warns(MediaWarning, match="more than 1,048,576 lines"):
+        load_aff_wild(root)
+
+
 @pytest.mark.parametrize("name", LOADERS)
 def test_formats_are_recognised_in_folders_of_folders(copy, name, tmp_path):
     root = copy(name)

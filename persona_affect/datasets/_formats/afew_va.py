@@ -32,8 +32,8 @@ NAME: Final = "afew-va"
 _LAYOUT: Final = (
     "folders <id>/ (001 to 600), each with <id>.json and its frames <frame>.png (00000.png)"
 )
-#: The annotation of a clip has about 100 kilobytes.
-_MAX_BYTES: Final = 2**26
+#: The annotation of a clip has about 100 kilobytes. JSON can take 35 times its bytes in memory.
+_MAX_BYTES: Final = 2**22
 #: The number of a frame has fewer digits.
 _DIGITS: Final = 10
 #: Published values are whole numbers from -10 to 10.
@@ -158,7 +158,7 @@ def _read_clip(
 def _read_frames(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise DatasetFormatError("the annotation is too large.")
+            raise DatasetFormatError(f"the annotation has more than {_MAX_BYTES:,} bytes.")
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetFormatError(f"the annotation cannot be read: {error}.") from error

@@ -40,8 +40,11 @@ _LAYOUT: Final = (
 _HEADER: Final = ("valence", "arousal")
 #: Marks a frame that was not annotated.
 _INVALID: Final = -5
-#: A video of ten hours has about 20 megabytes of labels.
-_MAX_BYTES: Final = 2**27
+#: A video of ten hours has about 20 megabytes of labels, in a million lines.
+_MAX_BYTES: Final = 2**25
+_MAX_LINES: Final = 2**20
+#: Lines without labels of which each is named.
+_MAX_NAMED: Final = 100
 
 DESCR: Final = """Aff-Wild
 
@@ -192,8 +195,11 @@ def _read_text(
     video = path.stem
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise ValueError("it is too large")
-        header, *lines = path.read_text(encoding="utf-8-sig").splitlines() or [""]
+            raise ValueError(f"it has more than {_MAX_BYTES:,} bytes")
+        text = path.read_text(encoding="utf-8-sig")
+        if text.count("\n") > _MAX_LINES:
+            raise ValueError(f"it has more than {_MAX_LINES:,} lines")
+        header, *lines = text.splitlines() or [""]
     except (OSError, ValueError) as error:
         left_out.add(path, f"the annotation cannot be read: {error}.")
         return
@@ -203,8 +209,10 @@ def _read_text(
         return
     values = np.array([_read_line(line) for line in lines], dtype=np.float64).reshape(-1, 2)
     bad = np.flatnonzero(~((np.abs(values) <= 1) | (values == _INVALID)).all(axis=1))
-    for line in bad:
+    for line in bad[:_MAX_NAMED]:
         left_out.add(path, f"line {line + 2} has no valence and arousal from -1 to 1.")
+    if len(bad) > _MAX_NAMED:
+        left_out.add(path, f"nor have {len(bad) - _MAX_NAMED} lines more.")
     if video in labels:
         raise DatasetFormatError(f"Two files annotate the video {video!r}; one of them is {path}.")
     labels[video] = (_part_of(path, root), values)

@@ -1,5 +1,7 @@
 """Your own data sets: a CSV file of paths and labels."""
 
+import csv
+import io
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -23,7 +25,10 @@ _LAYOUT: Final = (
     "a file with a column path, one for each target (empty where not rated), and optionally group "
     "and split"
 )
-_MAX_BYTES: Final = 2**30
+#: Millions of samples; pandas takes many times these bytes in memory.
+_MAX_BYTES: Final = 2**28
+_MAX_COLUMNS: Final = 1000
+_MAX_HEADER_BYTES: Final = 2**20
 
 
 def load_csv(
@@ -92,17 +97,21 @@ def load_csv(
         raise DatasetFormatError(f"{path} lacks the targets {missing}; its columns are {columns}.")
     left_out = LeftOut(f"{NAME} {path}")
     target = table[names].apply(pd.to_numeric, errors="coerce").astype(float)
-    unreadable = (target.isna() & table[names].notna() & (table[names] != "")).any(axis=1)
-    infinite = target.isin([float("inf"), float("-inf")]).any(axis=1)
+    target = target.replace([float("inf"), float("-inf")], float("nan"))
+    no_number = target.isna() & table[names].notna() & (table[names] != "")
     parts = table["split"].fillna("") if "split" in table else pd.Series("", table.index)
     if not parts.isin(["", *SPLITS]).all():
         raise DatasetFormatError(f"{path}: the column 'split' may hold {SPLITS} alone.")
     keep = parts == split if split is not None else pd.Series(True, table.index)
     sources = [str(path.parent / str(name)) for name in table["path"]]
     for row in table.index[keep]:
-        if unreadable[row] or infinite[row] or target.loc[row].isna().all():
-            left_out.add(sources[row], f"line {row + 2} has no label, or one that is no number.")
-            keep[row] = False
+        bad = [name for name in names if no_number.at[row, name]]
+        if bad:
+            cells = ", ".join(f"{name!r} has {str(table.at[row, name])[:40]!r}" for name in bad)
+            left_out.add(sources[row], f"line {row + 2}: no finite number; the column {cells}.")
+        elif target.loc[row].isna().all():
+            left_out.add(sources[row], f"line {row + 2} has no label.")
+        keep[row] = not bad and target.loc[row].notna().any()
     rows = table.index[keep]
     rows = rows[check_files([sources[i] for i in rows], check, left_out, verbose)]
     groups = table["group"].fillna("") if "group" in table else pd.Series("", table.index)
@@ -120,16 +129,41 @@ def load_csv(
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV file as strings, or raise DatasetFormatError."""
+    """Read a CSV file as strings.
+
+    Raises
+    ------
+    DatasetFormatError
+        If it cannot be read, is too large, or has the same name for two columns.
+    """
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise DatasetFormatError(f"{path} has more than {_MAX_BYTES:,} bytes.")
+        names = _read_names(path)
+        # pandas would rename the second one, and read each of very many columns slowly.
+        twice = sorted({name for name in names if name and names.count(name) > 1})
+        if twice:
+            raise DatasetFormatError(f"{path} has more than one column {', '.join(twice)}.")
         table = pd.read_csv(path, dtype=str)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
+    except DatasetFormatError:
+        raise
+    except (OSError, ValueError, csv.Error, pd.errors.ParserError) as error:
         raise DatasetFormatError(f"{path} is no readable CSV file: {error}.") from error
-    if table.columns.has_duplicates or not isinstance(table.index, pd.RangeIndex):
-        raise DatasetFormatError(f"{path}: column names are not unique, or do not fit the lines.")
+    if not isinstance(table.index, pd.RangeIndex):
+        raise DatasetFormatError(f"{path}: lines have more fields than there are column names.")
     return table
+
+
+def _read_names(path: Path) -> list[str]:
+    """Read the names of the columns: the first line that is not empty."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        head = file.read(_MAX_HEADER_BYTES)
+        is_cut = bool(file.read(1))
+    lines = io.StringIO(head, newline="")
+    names = next(filter(None, csv.reader(lines)), [])
+    if len(names) > _MAX_COLUMNS or (is_cut and lines.tell() == len(head)):
+        raise DatasetFormatError(f"{path} has more than {_MAX_COLUMNS:,} columns.")
+    return names
 
 
 def _recognise(folder: Path, folders: Sequence[str], files: Sequence[str]) -> bool:
