@@ -162,7 +162,7 @@ class Session:
         """Smooth a face's predictions exponentially, by the time since it was last seen."""
         if face in self._latest:
             before, old = self._latest[face]
-            values = old + (1 - np.exp(-(now - before) / constant)) * (values - old)
+            values = old + (1 - np.exp(-max(now - before, 0.0) / constant)) * (values - old)
         self._remember(face, now, values)
         return values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from functools import cache
 from typing import Any, Final
@@ -20,8 +21,12 @@ PHOTO_FORMATS: Final = (
 DECODED_FORMATS: Final = frozenset({*PHOTO_FORMATS, "MPO", "HEIF"})
 #: Scans that a JPEG file may have; progressive files have about ten.
 MAX_JPEG_SCANS: Final = 100
+#: Pixels of a JPEG 2000 photo, whose decoding takes about a second for each million.
+MAX_JPEG2000_PIXELS: Final = 2**24
 #: Header segments that a JPEG file may have.
 MAX_JPEG_SEGMENTS: Final = 2**16
+#: How often a decoder may read from a photo: some read headers byte by byte, in Python.
+MAX_READS: Final = 2**20
 
 #: How many bytes are read to recognise the format of a file.
 SIGNATURE_SIZE: Final = 4096
@@ -67,6 +72,27 @@ def name_photo_format(head: bytes) -> str | None:
     return next((name for start, name in _REFUSED.items() if head.startswith(start)), None)
 
 
+class BoundedFile(io.BytesIO):
+    """The bytes of a photo, for decoders that may not read from it without end.
+
+    Raises
+    ------
+    MediaLimitError
+        At the `MAX_READS`-th time.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._n_reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as of any file."""
+        self._n_reads += 1
+        if self._n_reads > MAX_READS:
+            raise MediaLimitError(f"the photo is made of too many parts: {_ADVICE} again.")
+        return super().read(size)
+
+
 def open_encoded(file: Any) -> Image.Image:
     """Open an encoded photo; this reads the header, but no pixels.
 
@@ -96,6 +122,13 @@ def open_encoded(file: Any) -> Image.Image:
         image = Image.open(file, formats=[name])
     except UnidentifiedImageError as error:
         raise MediaReadError(f"the photo is damaged: its {name} header cannot be read.") from error
+    width, height = image.size
+    if name == "JPEG2000" and width * height > MAX_JPEG2000_PIXELS:
+        image.close()
+        raise MediaLimitError(
+            f"the photo declares {width} x {height} pixels, more than {MAX_JPEG2000_PIXELS:,} in "
+            f"JPEG 2000: {_ADVICE}."
+        )
     if name == "TIFF" and _is_raw(image):
         raise MediaReadError(f"it is a camera's raw file: {_ADVICE}.")
     return image

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from ..exceptions import (
 from ._arrays import photo_from_array
 from ._colours import photo_to_srgb
 from ._declared import Declared, read_declared
-from ._formats import DECODED_FORMATS, check_scans, open_encoded
+from ._formats import DECODED_FORMATS, BoundedFile, check_scans, open_encoded
 
 #: Photos above this many pixels are refused before they are decoded (8192 x 8192).
 MAX_PHOTO_PIXELS = 2**26
@@ -80,7 +79,7 @@ def open_photo(source: Any, *, max_pixels: int = MAX_PHOTO_PIXELS) -> npt.NDArra
             raise MediaReadError("the photo is empty: 0 bytes.")
         data = bytes(source)
         check_scans(data)
-        with _named_errors(), open_encoded(io.BytesIO(data)) as image:
+        with _named_errors(), open_encoded(BoundedFile(data)) as image:
             return _photo_from_pil(image, max_pixels)
     raise InvalidImageError(f"cannot read a photo from {type(source).__name__}: {advise(source)}")
 

@@ -1,6 +1,7 @@
 """What a file is by its content, which formats are read, and what they may cost."""
 
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -85,6 +86,33 @@ def test_pixels_are_bounded_before_they_are_decoded(format, monkeypatch):
     monkeypatch.setattr(Image.Image, "convert", None)
     with pytest.raises(MediaLimitError, match="64 x 48 pixels, more than max_pixels=3,000"):
         open_photo(data, max_pixels=3000)
+
+
+GIF = encode_photo(PHOTO, "GIF")
+PNG = encode_photo(PHOTO, "PNG")
+EMPTY_CHUNK = struct.pack(">I", 0) + b"tESt" + struct.pack(">I", zlib.crc32(b"tESt"))
+ENDLESS = {
+    "fill bytes": b"\xff\xd8" + b"\xff" * 200_000,
+    "stuffed bytes": b"\xff\xd8\xff" + b"\0\xff" * 200_000,
+    "chunks": PNG[:33] + EMPTY_CHUNK * 100_000 + PNG[33:],
+    "a comment read by the byte": b"P6 8 8 #" + b" " * 200_000 + b"\n255\n" + bytes(192),
+    "blocks of one byte": GIF[:781] + b"!\xfe" + b"\1a" * 200_000 + b"\0" + GIF[781:],
+}
+
+
+@pytest.mark.parametrize("data", ENDLESS.values(), ids=ENDLESS)
+def test_headers_that_are_read_without_end(data, monkeypatch):
+    monkeypatch.setattr("persona_affect.media._formats.MAX_READS", 100_000)
+    with pytest.raises(MediaLimitError, match="too many parts"):
+        open_photo(data)
+
+
+def test_a_large_jpeg_2000_photo_is_refused_before_it_is_decoded(monkeypatch):
+    data = encode_photo(PHOTO, "JPEG2000")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
+    monkeypatch.setattr("persona_affect.media._formats.MAX_JPEG2000_PIXELS", 3000)
+    with pytest.raises(MediaLimitError, match="64 x 48 pixels, more than 3,000 in JPEG 2000"):
+        open_photo(data)
 
 
 PHOTOS = ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIF", "JPEG2000", "PPM"]
