@@ -82,8 +82,8 @@ DEEP = ("sphereface36", "sphereface64")
         for name in sorted(BACKBONES)
     ]
 )
-def name(request):
-    """Each registered backbone whose packages import here."""
+def name(request, facenet_pytorch):
+    """Each registered backbone whose packages are installed."""
     try:
         with torch.device("meta"):
             make_backbone(request.param)
