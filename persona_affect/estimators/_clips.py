@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
 
 from persona_affect.exceptions import InvalidImageError
 from persona_affect.media import segment_centres
@@ -22,6 +25,42 @@ def holds_faces(X: Any) -> bool:
     if not isinstance(X, (list, tuple)) and not (isinstance(X, np.ndarray) and X.ndim == 1):
         return False
     return any(isinstance(clip, np.ndarray) and clip.ndim in (3, 4) for clip in X)
+
+
+def has_no_samples(X: Any) -> bool:
+    """Return whether `X` is a list, or an array of one dimension, without samples of any kind."""
+    return isinstance(X, list | tuple | np.ndarray) and len(X) == 0 and np.ndim(X) == 1
+
+
+def check_matrix(
+    estimator: BaseEstimator, X: Any, *, reset: bool, min_samples: int = 1, **checks: Any
+) -> NDArray[Any]:
+    """Validate a matrix as scikit-learn does; outside of `fit` it may have no rows.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its number and names of features are set, or compared.
+    X : array-like of shape (n_samples, n_features), or an empty list
+    reset : bool
+        Whether this is a fit.
+    min_samples : int, default=1
+        How many rows a fit needs.
+    **checks
+        Of :func:`sklearn.utils.validation.validate_data`.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+    """
+    if not reset and has_no_samples(X):
+        names = getattr(estimator, "feature_names_in_", None)
+        X = pd.DataFrame(np.empty((0, estimator.n_features_in_)), columns=names)
+        X = X if names is not None else X.to_numpy()
+    checked: NDArray[Any] = validate_data(
+        estimator, X, reset=reset, ensure_min_samples=min_samples if reset else 0, **checks
+    )
+    return checked
 
 
 def check_face_clips(X: Any, input_size: tuple[int, int] | None) -> Sequence[NDArray[np.uint8]]:

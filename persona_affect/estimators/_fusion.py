@@ -98,6 +98,7 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         check_consistent_length(tasks[0], y)
         self.n_tasks_ = len(tasks)
         y = np.asarray(y)
+        self._target_shape = y.shape[1:]
         self.encoder_ = None
         if self.encoder is not None:
             # A FrozenEstimator asks for y by position.
@@ -125,6 +126,8 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
             in every task.
         """
         check_is_fitted(self)
+        if len(X) == 0:
+            return np.empty((0, *self._target_shape))
         tasks = _columns(X)
         if len(tasks) != self.n_tasks_:
             raise ValueError(f"X has {len(tasks)} tasks, but was fitted with {self.n_tasks_}.")

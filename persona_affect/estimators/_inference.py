@@ -57,6 +57,8 @@ def run_frames(
         np.arange(len(clip)) if n_segments is None else centre_frames(len(clip), n_segments)
         for clip in clips
     ]
+    if not picked:
+        return []  # np.split would return one empty part
     where = [(i, frame) for i, frames in enumerate(picked) for frame in frames]
     parts = []
     starts = range(0, len(where), size)

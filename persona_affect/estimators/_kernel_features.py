@@ -14,11 +14,11 @@ from sklearn.base import (
 from sklearn.decomposition import PCA
 from sklearn.kernel_approximation import Nystroem
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from persona_affect._sklearn import Interval, fit_context
 
-from ._clips import check_embeddings
+from ._clips import check_embeddings, check_matrix
 from ._state import Facts, Tensors, check_finite, copy_array, pack_inputs, unpack_inputs
 
 #: Fitted attributes that are arrays.
@@ -181,13 +181,13 @@ class KernelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return features
 
     def _check(self, X: Any, *, reset: bool) -> NDArray[np.floating]:
-        X = validate_data(
+        X = check_matrix(
             self,
             X,
             reset=reset,
+            min_samples=2,
             dtype=[np.float64, np.float32],
             ensure_all_finite="allow-nan",
-            ensure_min_samples=2 if reset else 1,
         )
         check_embeddings(X)
         return X

@@ -9,13 +9,19 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from persona_affect.metrics import SCORERS, affect_report
 from persona_affect.networks import PersEmoNOutput
 from persona_affect.objectives import TERMS
 
-from ._clips import check_embeddings, check_face_clips, holds_faces
+from ._clips import (
+    check_embeddings,
+    check_face_clips,
+    check_matrix,
+    has_no_samples,
+    holds_faces,
+)
 from ._inference import pass_size, pool_frames, run_frames
 from ._targets import Targets, TargetScaler
 from ._training import AffectNet
@@ -104,7 +110,9 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
                 "This model has no RAM: it was fitted with lambda_ram=0, or without personality "
                 "labels or emotion targets."
             )
-        emotion = check_array(emotion, dtype=np.float64, input_name="emotion")
+        if has_no_samples(emotion):
+            emotion = np.empty((0, len(self.emotion_names_)))
+        emotion = check_array(emotion, dtype=np.float64, ensure_min_samples=0, input_name="emotion")
         if emotion.shape[1] != len(self.emotion_names_):
             raise ValueError(
                 f"emotion has {emotion.shape[1]} columns, expected {self.emotion_names_}."
@@ -194,7 +202,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         check_is_fitted(self)
         fem = self.net_.module_.fem
         takes_faces = fem.input_size is not None
-        if holds_faces(X) != takes_faces:
+        if holds_faces(X) != takes_faces and not has_no_samples(X):
             raise ValueError(
                 f"X = {'faces' if not takes_faces else 'embeddings'}, but this model was fitted on "
                 f"{'faces' if takes_faces else 'embeddings'}."
@@ -203,7 +211,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         if takes_faces:
             clips = check_face_clips(X, fem.input_size)
         else:
-            X = validate_data(self, X, dtype=np.float32, ensure_all_finite="allow-nan", reset=False)
+            X = check_matrix(self, X, dtype=np.float32, ensure_all_finite="allow-nan", reset=False)
             clips = check_embeddings(X)
 
         def run(frames: torch.Tensor) -> torch.Tensor:

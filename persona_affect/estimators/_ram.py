@@ -9,10 +9,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import Tags, check_array, check_consistent_length, check_random_state
-from sklearn.utils.validation import (
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from skorch.dataset import Dataset
 from torch import Tensor
@@ -23,6 +20,7 @@ from persona_affect.metrics import SCORERS
 from persona_affect.networks import RAM
 from persona_affect.objectives import masked_half_squared_error
 
+from ._clips import check_matrix
 from ._state import (
     Facts,
     Tensors,
@@ -169,7 +167,7 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
         names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
-        X = validate_data(self, X, dtype=np.float64)
+        X = check_matrix(self, X, dtype=np.float64, reset=True)
         y = check_array(
             y, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y"
         )
@@ -222,7 +220,7 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
             In the units of `y`; a trait that was never rated is a column of NaN.
         """
         check_is_fitted(self)
-        X = self._input.transform(validate_data(self, X, dtype=np.float64, reset=False))
+        X = self._input.transform(check_matrix(self, X, dtype=np.float64, reset=False))
         with torch.inference_mode():
             scores = self.net_.infer(torch.from_numpy(X)).cpu().numpy()
         y = self._output.inverse_transform(scores)

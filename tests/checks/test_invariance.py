@@ -9,6 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.linear_model import Ridge
+
+from persona_affect import KernelFeatures, PersonDynamicsEncoder, RAMRegressor, TaskFusion
+from persona_affect.datasets import make_dynamic_clips
 
 #: float32 sums in another order; the faces' scores are of order 1.
 ROUNDING = {"rtol": 1e-5, "atol": 1e-5}
@@ -150,3 +154,28 @@ def test_clips_of_any_lengths(case, tiny, lengths, seed):
     assert np.isfinite(together).all()
     for i, clip in enumerate(clips):
         assert_close(case.run(fitted, [clip]), together[i : i + 1])
+
+
+ON_MATRICES = [
+    RAMRegressor(max_epochs=2, random_state=0),
+    KernelFeatures(4, random_state=0),
+    TaskFusion(None, Ridge(), fusion="late"),
+    PersonDynamicsEncoder(scales=(1,), max_epochs=1, random_state=0, device="cpu"),
+]
+
+
+@pytest.mark.parametrize("model", ON_MATRICES, ids=lambda model: type(model).__name__)
+def test_eight_threads_share_a_model_of_other_samples(model):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 6)), rng.uniform(size=(30, 2))
+    if isinstance(model, TaskFusion):
+        X = X.reshape(30, 2, 3)
+    elif isinstance(model, PersonDynamicsEncoder):
+        X, y = make_dynamic_clips(2, n_frames=8, random_state=0).data, None
+    fitted = clone(model).fit(X, y)
+    run = fitted.predict if hasattr(fitted, "predict") else fitted.transform
+    before, expected = pickle.dumps(fitted), run(X)
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda _: run(X), range(16)):
+            np.testing.assert_array_equal(found, expected)
+    assert pickle.dumps(fitted) == before
