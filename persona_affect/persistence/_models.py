@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from persona_affect import estimators, faces
 from persona_affect._device import resolve_loaded_device
+from persona_affect._random import OwnRandomness
 from persona_affect._sklearn import check_params, check_step_names, output_container
 
 from ._descriptions import MAX_DEPTH, check_parameters, without_local
@@ -140,7 +140,7 @@ def rebuild(node: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> BaseE
         model.device = resolve_loaded_device(model.device)
     own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     # Networks are built with random weights, which those of the file replace.
-    with torch.random.fork_rng(devices=[]):
+    with OwnRandomness(0):
         model._set_state(node["facts"], own)
     if own:
         raise ValueError(f"the tensors {sorted(own)} are unknown")
