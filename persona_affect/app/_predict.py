@@ -1,6 +1,5 @@
 """`persona-affect predict`: predictions for photos and clips, as a table."""
 
-import glob
 import math
 import sys
 import warnings
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from persona_affect.app._errors import ExitCode, OutputConsole, error_console
+from persona_affect.app._inputs import Inputs, find_inputs
 from persona_affect.app._options import CAVEAT, ModelOption, load_photo_model
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _PLACE = ("face", "x", "y", "width", "height", "confidence")
 _TOGETHER, _PIXELS = 16, 2**24
 #: Rows that a table on a terminal shows.
 _SHOWN = 100
+#: Files and folders that were left out of which each is named.
+_NAMED = 10
 
 
 class Faces(StrEnum):
@@ -69,8 +71,11 @@ def predict(
     target, and an [bold]error[/] if a file could not be used; the other files are not affected.
     On a terminal a table is shown; to a pipe, CSV is written.
 
-    Exit code: 0 if every file was predicted, 1 if some were not (the error column says why), 2 if
-    the call was wrong.
+    Folders are searched through, and links in them followed. What was left out is listed at the
+    end.
+
+    Exit code: 0 if every file was predicted, 1 if some were not (the error column says why) or a
+    folder cannot be listed, 2 if the call was wrong.
 
     [bold]Examples[/]
 
@@ -84,7 +89,8 @@ def predict(
 
     from persona_affect.annotation import FrameAnnotator, check_table_path, open_table
 
-    paths = list(dict.fromkeys(path for given in inputs for path in _expand(given)))
+    found_inputs = find_inputs(inputs)
+    paths = found_inputs.paths
     if output is not None:
         check_table_path(output, inputs=(*paths, model))
     pipeline = load_photo_model(model)
@@ -105,6 +111,9 @@ def predict(
             tqdm(total=len(paths), desc="Predicting", unit="file", disable=quiet)
         )
         for found in _predict_all(paths, pipeline, annotator.session(), faces):
+            for row in found:
+                # Names need not be UTF-8, but tables must be.
+                row["file"] = row["file"].encode("utf-8", "backslashreplace").decode()
             rows.write([{name: row.get(name, math.nan) for name in kinds} for row in found])
             n_failed += "error" in found[0]
             progress.update()
@@ -113,22 +122,23 @@ def predict(
         error_console().print(
             f"{n_failed} of {len(paths)} files have an error; see the last column."
         )
+    _report(found_inputs)
+    if n_failed or found_inputs.unlisted:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _expand(given: str) -> Iterator[str]:
-    """Find the files of an argument; missing files are reported later."""
-    from persona_affect.media import PHOTO_SUFFIXES, VIDEO_SUFFIXES
-
-    path = Path(given)
-    if path.is_dir():
-        known = PHOTO_SUFFIXES | VIDEO_SUFFIXES
-        found = sorted(str(file) for file in path.rglob("*") if file.suffix.lower() in known)
-    elif not path.exists() and glob.has_magic(given):
-        found = sorted(file for file in glob.glob(given, recursive=True) if Path(file).is_file())
-    else:
-        found = [given]
-    yield from found or [given]
+def _report(inputs: Inputs) -> None:
+    """Say which files and folders were left out, and why."""
+    for what, found in (
+        ("files that are no photos or clips were left out", inputs.left_out),
+        ("folders cannot be listed", inputs.unlisted),
+    ):
+        if not found:
+            continue
+        shown = [f"  {name}: {why}" for name, why in list(found.items())[:_NAMED]]
+        more = [f"  ... and {len(found) - _NAMED} more"] if len(found) > _NAMED else []
+        lines = "\n".join([f"{len(found)} {what}:", *shown, *more])
+        error_console().print(lines, markup=False)
 
 
 def _predict_all(

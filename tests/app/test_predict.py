@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from typer.testing import CliRunner
 
 from persona_affect import FaceAligner, JointAffectEstimator, load_model, save_model
+from persona_affect.app._inputs import find_inputs
 from persona_affect.app.cli import app
 from persona_affect.datasets import make_affect_faces
 from persona_affect.media import VideoWriter
@@ -96,6 +97,73 @@ def test_a_folder_with_bad_files(folder):
         assert rows[name]["error"] == ""
         assert float(rows[name]["openness"]) == pytest.approx(0.5, abs=0.5)
     assert "2 of 5 files" in result.stderr
+
+
+@pytest.fixture
+def tree(folder, tmp_path):
+    """Photos of a known suffix, of none, behind links, and files that are no photos."""
+    photo = (folder / "photos/one.png").read_bytes()
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    for place in (root / "sub" / "deep", root / ".hidden", elsewhere):
+        place.mkdir(parents=True)
+    for name in ("a.png", "sub/b.jfif", "sub/deep/no_suffix", ".hidden/c.png"):
+        (root / name).write_bytes(photo)
+    (elsewhere / "d.png").write_bytes(photo)
+    (root / "notes.txt").write_text("not a photo")
+    (root / "old.pdf").write_bytes(b"%PDF-1.4")
+    (root / ".DS_Store").write_bytes(b"a desktop's own")
+    (root / "linked").symlink_to(elsewhere)
+    for number in range(5):
+        (root / f"loop{number}").symlink_to(root)
+        (root / "sub" / f"loop{number}").symlink_to(root)
+    return root
+
+
+def test_folders_are_searched_through_and_what_is_left_out_is_listed(folder, tree):
+    result = run(tree, "-m", folder / "model.safetensors")
+    assert result.exit_code == 0, result.stderr
+    found = [os.path.relpath(row["file"], tree) for row in rows_of(result)]
+    assert found == [".hidden/c.png", "a.png", "linked/d.png", "sub/b.jfif", "sub/deep/no_suffix"]
+    assert "2 files that are no photos or clips were left out" in result.stderr
+    assert f"  {tree / 'notes.txt'}: " in result.stderr
+    assert f"  {tree / 'old.pdf'}: " in result.stderr
+    assert "DS_Store" not in result.stderr
+
+
+def test_patterns_end_where_links_make_loops(tree, monkeypatch):
+    inputs = find_inputs([f"{tree}/**/*.png"])
+    assert [os.path.relpath(path, tree) for path in inputs.paths] == ["a.png", "linked/d.png"]
+    monkeypatch.chdir(tree)
+    assert find_inputs(["**/*.png"]).paths == ["a.png", "linked/d.png"]
+    assert find_inputs(["**/sub/**/no*"]).paths == ["sub/deep/no_suffix"]
+    assert find_inputs(["s*/**"]).paths == ["sub/b.jfif", "sub/deep/no_suffix"]
+    assert find_inputs(["nothing*", "a.png", "a.png"]).paths == ["nothing*", "a.png"]
+
+
+def test_folders_that_cannot_be_listed_are_named(folder, tree, monkeypatch):
+    listed = os.scandir
+
+    def scandir(path):
+        if os.fspath(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    result = run(tree, "-m", folder / "model.safetensors")
+    assert result.exit_code == 1
+    assert len(rows_of(result)) == 4
+    assert f"1 folders cannot be listed:\n  {tree}/sub/deep: Permission denied" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
+def test_a_name_that_is_not_utf_8_is_written_escaped(folder, tmp_path):
+    name = os.fsencode(tmp_path) + b"/\xff.png"
+    with open(name, "wb") as file:
+        file.write((folder / "photos/one.png").read_bytes())
+    for arguments in ((), ("-o", tmp_path / "rows.csv"), ("-o", tmp_path / "rows.parquet")):
+        result = run(tmp_path, "-m", folder / "model.safetensors", *arguments)
+        assert result.exit_code == 0, result.stderr
+    assert "\\udcff.png" in (tmp_path / "rows.csv").read_text()
 
 
 def test_outputs_never_replace_inputs(folder, tmp_path):

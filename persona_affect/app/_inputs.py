@@ -1,0 +1,98 @@
+"""Files that `predict` is called with: by name, in folders, or by pattern."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Inputs:
+    """Files that were found, and what was not taken, with the reason.
+
+    Attributes
+    ----------
+    paths : list of str
+        Each once, in the order of the arguments.
+    left_out : dict of str to str
+        Files in folders that are neither photos nor clips.
+    unlisted : dict of str to str
+        Folders that cannot be listed.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    unlisted: dict[str, str] = field(default_factory=dict)
+
+
+def find_inputs(arguments: Sequence[str]) -> Inputs:
+    """Find the files of all arguments; those that are not there are found too, to be reported.
+
+    Links between folders are followed, each real folder once. In a folder, files of a known suffix
+    are taken, and files whose content is a photo or a clip; hidden files only by their suffix.
+    """
+    inputs = Inputs()
+    for argument in arguments:
+        if os.path.isdir(argument):
+            found = _search(argument, inputs)
+        elif glob.has_magic(argument) and not os.path.exists(argument):
+            found = filter(os.path.isfile, _match(argument, inputs))
+        else:
+            found = iter([argument])
+        inputs.paths += sorted(set(found)) or [argument]
+    inputs.paths = list(dict.fromkeys(inputs.paths))
+    return inputs
+
+
+def _search(folder: str, inputs: Inputs) -> Iterator[str]:
+    from persona_affect.media import PHOTO_SUFFIXES, VIDEO_SUFFIXES
+
+    for here, _, names in _walk(folder, inputs):
+        for name in names:
+            file = str(here / name)
+            if os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES | VIDEO_SUFFIXES:
+                yield file
+            elif not name.startswith("."):
+                problem = _find_problem(file)
+                if problem is None:
+                    yield file
+                else:
+                    inputs.left_out[file] = problem
+
+
+def _find_problem(file: str) -> str | None:
+    from persona_affect.exceptions import PersonaAffectError
+    from persona_affect.media import check_media
+
+    try:
+        check_media(file)
+    except PersonaAffectError as error:
+        return str(error)
+    return None
+
+
+def _match(pattern: str, inputs: Inputs) -> Iterator[str]:
+    """Find what a pattern matches; unlike `glob`, ``**`` ends where links make loops."""
+    parts = pattern.split("/")
+    if "**" not in parts:
+        yield from glob.glob(pattern)
+        return
+    place = parts.index("**")
+    root, rest = "/".join(parts[:place]), "/".join(parts[place + 1 :]) or "*"
+    if pattern.startswith("/") and not root:
+        root = "/"
+    for base in glob.glob(root) if root else ["."]:
+        for here, folders, _ in _walk(base, inputs):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            inside = rest if here == Path() else os.path.join(glob.escape(str(here)), rest)
+            yield from _match(inside, inputs)
+
+
+def _walk(folder: str, inputs: Inputs) -> Iterator[tuple[Path, list[str], list[str]]]:
+    from persona_affect._files import walk_folders
+
+    def note(error: OSError) -> None:
+        inputs.unlisted[str(error.filename)] = error.strerror or str(error)
+
+    yield from walk_folders(folder, on_error=note)
