@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import gradio as gr
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 
 from persona_affect.exceptions import MediaLimitError, PersonaAffectError
 from persona_affect.media import count_frames
@@ -35,6 +37,9 @@ class Limits:
         Pixels of a photo (32 megapixels), and of a clip's frames (2560 x 1440 fits).
     clip_seconds : float, default=60
     clip_frames : int, default=3600
+    search_pixels : int, default=2**22
+        Of a photo in which faces are looked for as small as the model can; in larger photos, the
+        smallest face is larger in proportion, so that the search takes no longer.
     faces : int, default=100
         Faces in a photo or a frame.
     work_seconds : float, default=600
@@ -62,6 +67,7 @@ class Limits:
     clip_pixels: int = 2**22
     clip_seconds: float = 60.0
     clip_frames: int = 3600
+    search_pixels: int = 2**22
     faces: int = 100
     work_seconds: float = 600.0
     queue: int = 200
@@ -84,6 +90,13 @@ class Limits:
         if frames > self.clip_frames:
             raise MediaLimitError(f"the video has {frames} frames, more than {self.clip_frames}.")
         return frames
+
+
+def with_face_size(model: Pipeline, size: float) -> Pipeline:
+    """Copy a model, to look for faces of at least `size` pixels."""
+    aligner = clone(model[0])
+    aligner.set_params(min_face_size=max(aligner.min_face_size, size))
+    return Pipeline([("aligner", aligner), *model.steps[1:]])
 
 
 def readable(work: Callable[P, T]) -> Callable[P, T]:

@@ -1,5 +1,6 @@
 """The tab for photos."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from persona_affect.annotation import FrameAnnotator
 from persona_affect.datasets import make_affect_faces
 from persona_affect.media import open_photo
 
-from ._limits import Limits, readable
+from ._limits import Limits, readable, with_face_size
 from ._scales import Scales
 from ._upload_box import upload_box
 from ._uploads import Uploads
@@ -26,10 +27,9 @@ def photo_tab(
     model: Pipeline, scales: Scales, limits: Limits, uploads: Uploads, visitors: Visitors
 ) -> None:
     """Lay out the tab."""
-    annotator = FrameAnnotator(model, track=False, max_faces=limits.faces)
 
     def show(image: NDArray[np.uint8]) -> Answer:
-        rows = predict_photo(annotator, image)
+        rows = predict_photo(model, image, limits)
         return rows, photo_report(image, rows, scales)
 
     @readable
@@ -66,8 +66,23 @@ EMPTY = (
 )
 
 
-def predict_photo(annotator: FrameAnnotator, image: NDArray[np.uint8]) -> list[dict[str, Any]]:
-    """Predict every face of a photo: ``face``, its box, ``confidence``, the targets."""
+def predict_photo(
+    model: Pipeline, image: NDArray[np.uint8], limits: Limits
+) -> list[dict[str, Any]]:
+    """Predict every face of a photo: ``face``, its box, ``confidence``, the targets.
+
+    Raises
+    ------
+    MediaLimitError
+        If it has more faces than the limit.
+    """
+    height, width = image.shape[:2]
+    larger = max(1.0, math.sqrt(height * width / limits.search_pixels))
+    annotator = FrameAnnotator(
+        with_face_size(model, larger * model[0].min_face_size),
+        track=False,
+        max_faces=limits.faces,
+    )
     table = annotator.to_dataframe(image[None]).drop(columns=["frame", "time"])
     table = table.dropna(subset=["face"]).astype({"face": int})
     return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]

@@ -39,7 +39,7 @@ def photo_report(image: NDArray[np.uint8], rows: Sequence[Row], scales: Scales) 
         f"<figcaption>{found}.</figcaption></figure>"
     )
     if not rows:
-        hint = "Faces of 20 pixels and more, seen from the front, are found best."
+        hint = "Faces that are not too small, seen from the front, are found best."
         return f'<div class="pa-report">{picture}<p class="pa-note">{hint}</p></div>'
     cards = "".join(_card(row, scales) for row in rows)
     side = f'<div class="pa-side">{cards}{_plane(rows, scales)}</div>'

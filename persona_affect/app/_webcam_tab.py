@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 from gradio.data_classes import ImageData
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from persona_affect.annotation import FrameAnnotator, Session
 from persona_affect.media import Frame, open_photo
 
-from ._limits import Limits, readable
+from ._limits import Limits, readable, with_face_size
 from ._scales import Scales
 from ._views import boxes, traces
 from ._visitors import Visitors
@@ -65,10 +64,9 @@ def webcam_tab(
     Gradio would keep the state for an hour after the visitor has left. Therefore `lives` holds it,
     for the latest visitors, by their session.
     """
-    aligner = clone(model[0])
-    aligner.set_params(min_face_size=max(aligner.min_face_size, MIN_FACE_SIZE))
-    live_model = Pipeline([("aligner", aligner), *model.steps[1:]])
-    annotator = FrameAnnotator(live_model, detect_every=5, smooth=0.3, max_faces=limits.faces)
+    annotator = FrameAnnotator(
+        with_face_size(model, MIN_FACE_SIZE), detect_every=5, smooth=0.3, max_faces=limits.faces
+    )
 
     @readable
     def webcam(image: NDArray[np.uint8] | None, request: gr.Request) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 
 from persona_affect import FaceAligner, FrameAnnotator, JointAffectEstimator
 from persona_affect.datasets import make_affect_faces
-from persona_affect.exceptions import InvalidImageError, MediaReadError
+from persona_affect.exceptions import InvalidImageError, MediaLimitError, MediaReadError
 
 pytest.importorskip("trackers", reason="needs the extra app")
 
@@ -74,6 +74,15 @@ def test_following_between_detections_finds_the_same_faces(model, scene):
     assert (some[boxes] - each[boxes]).abs().to_numpy().max() < 0.1 * each["width"].mean()
     # In the frames between, a face is looked for where it was, so the boxes are not the same.
     assert not np.allclose(some[boxes], each[boxes])
+
+
+def test_more_faces_than_the_limit_are_refused_before_they_are_predicted(model, scene, monkeypatch):
+    assert len(FrameAnnotator(model, max_faces=2).to_dataframe(scene[:2])) == 4
+    predicted = []
+    monkeypatch.setattr(type(model[-1]), "predict", lambda *_: predicted.append(1))
+    with pytest.raises(MediaLimitError, match=r"0.00 s has 2 faces, more than max_faces=1"):
+        FrameAnnotator(model, max_faces=1).to_dataframe(scene)
+    assert predicted == []
 
 
 def test_smoothing_follows_its_formula(model, scene):

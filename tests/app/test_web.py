@@ -90,6 +90,30 @@ def test_limits_on_pixels_and_seconds(client, tmp_path, frames):
         client.predict(handle_file(long), api_name="/video")
 
 
+def test_a_crowd_is_refused(client, frames, tmp_path):
+    face = Image.fromarray(frames[0][:, 40:280]).resize((56, 56))
+    crowd = Image.new("RGB", (12 * 56, 12 * 56))
+    for i in range(144):
+        crowd.paste(face, (i % 12 * 56, i // 12 * 56))
+    crowd.save(tmp_path / "crowd.png")
+    with pytest.raises(AppError, match="faces, more than max_faces=100"):
+        client.predict(handle_file(tmp_path / "crowd.png"), api_name="/photo")
+
+
+def test_large_photos_are_searched_for_larger_faces(model, frames):
+    from persona_affect.app._limits import Limits
+    from persona_affect.app._photo_tab import predict_photo
+
+    image = np.full((240, 640, 3), 120, np.uint8)
+    image[:, :320] = frames[0]
+    image[60:135, 400:500] = np.asarray(Image.fromarray(frames[0]).resize((100, 75)))
+    assert len(predict_photo(model, image, Limits())) == 2
+    # Faces of 80 pixels and more, in place of 20.
+    limits = Limits(search_pixels=240 * 640 // 16)
+    (row,) = predict_photo(model, image, limits)
+    assert row["height"] > 80
+
+
 def test_uploads_above_the_limit_are_refused(client, tmp_path):
     path = tmp_path / "heavy.png"
     path.write_bytes(b"0" * (2**20 + 1))
