@@ -1,15 +1,24 @@
 """What the server does around its page: its folder, its port, slow clients."""
 
+import io
 import socket
 import subprocess
 import sys
+import threading
 import time
 
+import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("gradio", reason="needs the extra app")
 
-from persona_affect.app import _server
+from persona_affect.app import _server, web
+from persona_affect.app._limits import Limits
+from persona_affect.app._video_tab import VisitorAnnotator
+from persona_affect.app._visitors import VisitorGoneError, Visitors
+from persona_affect.exceptions import MediaLimitError
 
 
 @pytest.fixture
@@ -62,10 +71,8 @@ def test_the_first_free_port_is_taken():
 
 
 def test_a_head_that_never_ends_is_dropped(model, monkeypatch):
-    from persona_affect.app.web import running
-
     monkeypatch.setattr(_server._Protocol, "head_seconds", 0.5)
-    with running(model) as url:
+    with web.running(model) as url:
         port = int(url.rstrip("/").rpartition(":")[2])
         for start in (b"GET / HTTP/1.1\r\nHo", b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\nGET"):
             with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
@@ -74,3 +81,73 @@ def test_a_head_that_never_ends_is_dropped(model, monkeypatch):
                 while client.recv(2**16):
                     pass
                 assert time.monotonic() - begin < 15
+
+
+def test_work_for_a_visitor_who_has_left_stops(model, frames):
+    visitors = Visitors(grace_seconds=-1)
+    annotator = VisitorAnnotator(model, Limits(), visitors, "a")
+    clip = np.concatenate([frames] * 3)
+    with pytest.raises(VisitorGoneError):
+        next(annotator.annotate(clip))
+    with visitors.listening("a"):
+        rows = annotator.annotate(clip)
+        assert next(rows)["frame"] == 0
+    with pytest.raises(VisitorGoneError):
+        list(rows)
+
+
+def test_a_clip_has_a_time(model, frames):
+    visitors = Visitors()
+    annotator = VisitorAnnotator(model, Limits(work_seconds=-1), visitors, "a")
+    with visitors.listening("a"), pytest.raises(MediaLimitError, match="cut it"):
+        annotator.to_dataframe(np.stack(frames))
+
+
+def test_a_session_is_forgotten_when_its_visitor_leaves(model, frames, monkeypatch):
+    pages = []
+
+    def make_app(page, *rest):
+        pages.append(page)
+        return _server.make_app(page, *rest)
+
+    monkeypatch.setattr(web, "make_app", make_app)
+    file = io.BytesIO()
+    Image.fromarray(frames[0]).save(file, "PNG")
+    with web.running(model, limits=Limits(sessions=3)) as url, httpx.Client(base_url=url) as client:
+        (page,) = pages
+        (number,) = (n for n, fn in page.fns.items() if fn.api_name == "photo")
+        left = threading.Event()
+        arrived = threading.Event()
+
+        def stay():
+            with client.stream("GET", "gradio_api/heartbeat/first", timeout=60) as beat:
+                for _ in beat.iter_raw():
+                    arrived.set()
+                    if left.wait(30):
+                        return
+
+        def ask(session):
+            path = client.post("gradio_api/upload", files={"files": file.getvalue()}).json()[0]
+            data = [{"path": path, "meta": {"_type": "gradio.FileData"}}]
+            message = {"session_hash": session, "fn_index": number, "data": data}
+            client.post("gradio_api/queue/join", json=message)
+            said = client.get("gradio_api/queue/data", params={"session_hash": session}, timeout=60)
+            assert '"success":true' in said.text
+
+        visit = threading.Thread(target=stay)
+        visit.start()
+        assert arrived.wait(30)
+        ask("first")
+        sessions = page.state_holder.session_data
+        assert "first" in sessions
+        left.set()
+        visit.join()
+        for _ in range(300):
+            if "first" not in sessions:
+                break
+            time.sleep(0.1)
+        assert "first" not in sessions
+        # Programs may never say that they leave.
+        for i in range(5):
+            ask(f"program{i}")
+        assert len(sessions) <= 3
