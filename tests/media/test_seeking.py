@@ -110,7 +110,8 @@ COMMON = [
 @pytest.mark.parametrize(("name", "container"), COMMON)
 @pytest.mark.filterwarnings("ignore")
 def test_frames_of_common_clips(tmp_path, name, container):
-    for option in ("", *VARIANTS.get(name, ())):
+    # The best of VP8 takes seconds; it has its turn among the slow tests.
+    for option in ("deadline=realtime",) if name == "libvpx" else ("", *VARIANTS.get(name, ())):
         path = tmp_path / "clip"
         assert encode(path, name, container, option)
         check_frames(path)
