@@ -167,7 +167,9 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         X : sequence of samples, or ndarray of uint8
             Each a photo (path, bytes, PIL image, array of shape (H, W, 3)) or a clip (path, bytes,
             array (T, H, W, 3)); photos and clips of any sizes may be mixed. An array of shape
-            (n, H, W, 3) holds n photos, one of shape (n, T, H, W, 3) n clips.
+            (n, H, W, 3) holds n photos, one of shape (n, T, H, W, 3) n clips. Arrays are RGB; one
+            of OpenCV, which is BGR, becomes RGB with ``array[..., ::-1]``. A column of a table, or
+            a table of one column, holds a sample a row.
 
         Returns
         -------

@@ -67,7 +67,8 @@ def wide_to_srgb(
         light = light @ np.array(_TO_SRGB[primaries], np.float32).T
     if is_hdr(transfer):
         # Scaled by the brightest of the three, so that the hue stays.
-        brightest = np.maximum(light.max(axis=-1, keepdims=True), 1e-6)
+        red, green, blue = (light[..., i : i + 1] for i in range(3))
+        brightest = np.maximum(np.maximum(np.maximum(red, green), blue), 1e-6)
         light *= _compress(brightest) / brightest
     return _srgb_codes()[(light.clip(0, 1) * 65535).astype(np.uint16)]
 
