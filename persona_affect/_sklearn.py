@@ -5,7 +5,9 @@ This is the one place that a new version may break.
 Tested against the oldest and the newest version that the package takes.
 """
 
+import sys
 from collections.abc import Iterable
+from types import FrameType
 from typing import Any
 
 from sklearn.base import BaseEstimator, _fit_context
@@ -23,9 +25,13 @@ __all__ = [
     "check_step_names",
     "final_step",
     "fit_context",
+    "is_followed_by",
     "output_container",
     "safe_indexing",
 ]
+
+# Methods of a pipeline that end in the same method of its last step.
+_LAST_STEP_METHODS = ("fit", "fit_predict", "predict", "score")
 
 fit_context = _fit_context
 check_sample_weight = _check_sample_weight
@@ -47,6 +53,25 @@ def check_step_names(composed: Pipeline | FeatureUnion, names: Iterable[str]) ->
 def final_step(model: BaseEstimator) -> Any:
     """Return the last step of a pipeline, also of pipelines in it, or the model itself."""
     return final_step(model.steps[-1][1]) if isinstance(model, Pipeline) else model
+
+
+def is_followed_by(package: str) -> bool:
+    """Return whether a pipeline runs this code in a step before its last, which `package` defines.
+
+    Such a last step warns about missing values itself, and the steps before need not.
+    """
+    owners: list[Any] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, Pipeline) and frame.f_code.co_name in _LAST_STEP_METHODS:
+            last = final_step(owner)
+            return type(last).__module__.startswith(f"{package}.") and all(
+                last is not other for other in owners
+            )
+        owners.append(owner)
+        frame = frame.f_back
+    return False
 
 
 def output_container(estimator: Any) -> str | None:

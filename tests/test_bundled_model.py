@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from persona_affect import load_model
 from persona_affect.datasets import make_affect_faces
-from persona_affect.exceptions import MissingDependencyError
+from persona_affect.exceptions import MissingDependencyError, NoFaceWarning
 from persona_affect.networks import _resnet29
 from persona_affect.persistence import read_model_info
 from persona_affect.persistence._files import BUNDLED
@@ -27,6 +27,17 @@ def model(monkeypatch):
 
     monkeypatch.setattr(_resnet29, "_released_file", missing)
     return load_model()
+
+
+def test_a_photo_without_a_face_warns_once(model):
+    blank = np.full((80, 80, 3), 128, np.uint8)
+    with pytest.warns(NoFaceWarning, match="Sample 0 has no face") as caught:
+        assert np.isnan(model.predict([blank])).all()
+    assert len(caught) == 1
+    # A step on its own warns too, since no other step does.
+    _, embedder = model[1].transformer_list[0]
+    with pytest.warns(NoFaceWarning, match="Sample 0 has no face"):
+        embedder.transform(model[0].transform([blank]))
 
 
 def test_from_photos_to_ratings(model):

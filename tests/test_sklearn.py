@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import FeatureUnion, make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 
@@ -25,6 +26,7 @@ from persona_affect._sklearn import (
     check_step_names,
     final_step,
     fit_context,
+    is_followed_by,
     output_container,
     safe_indexing,
 )
@@ -54,6 +56,33 @@ class Thing(TransformerMixin, BaseEstimator):
 class Drawing:
     def draw(self):
         """A method that the constraint asks for."""
+
+
+class Asking(Thing):
+    """Notes, whenever it runs, whether a step of a package follows."""
+
+    def fit(self, X, y=None):
+        self.fitted_ = True
+        return self
+
+    def transform(self, X):
+        self.answer_ = is_followed_by("package")
+        return X
+
+    def predict(self, X):
+        return self.transform(X)
+
+
+def test_a_step_knows_whether_a_step_of_a_package_follows(monkeypatch):
+    monkeypatch.setattr(Asking, "__module__", "package.steps")
+    X = np.eye(2)
+    first, nested, last = Asking(), Asking(), Asking()
+    make_pipeline(make_union(first, make_pipeline(nested)), last).fit(X).predict(X)
+    assert (first.answer_, nested.answer_, last.answer_) == (True, True, False)
+    first.transform(X)
+    assert not first.answer_
+    make_pipeline(first, LinearRegression()).fit(X, [0, 1]).predict(X)
+    assert not first.answer_
 
 
 def test_every_name_is_tested_here():

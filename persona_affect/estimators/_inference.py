@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from persona_affect._mapping import release
+from persona_affect._sklearn import is_followed_by
 from persona_affect._warnings import warn_user
 from persona_affect.exceptions import NoFaceWarning
 
@@ -75,6 +76,8 @@ def run_frames(
 def pool_frames(frames: Sequence[NDArray[np.float32]], width: int) -> NDArray[np.float64]:
     """Average the frames of each clip; clips without frames become NaN rows, with one warning.
 
+    A step of a pipeline whose last step is an estimator of this package leaves the warning to it.
+
     Parameters
     ----------
     frames : sequence of ndarray of shape (n_frames, width)
@@ -88,7 +91,7 @@ def pool_frames(frames: Sequence[NDArray[np.float32]], width: int) -> NDArray[np
         if len(values):
             pooled[i] = values.mean(0, dtype=np.float64)
     faceless = [i for i, values in enumerate(frames) if not len(values)]
-    if faceless:
+    if faceless and not is_followed_by("persona_affect"):
         warn_user(f"{name_samples(faceless)} no face; predicted as missing (NaN).", NoFaceWarning)
     return pooled
 
