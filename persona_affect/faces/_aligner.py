@@ -43,12 +43,17 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         the number of segments in the released recipe of PersEmoN; the demo's three are then drawn
         from them. At most 10,000; None takes every frame.
     select : {"largest", "confident", "centre"}, default="largest"
-        Which face to take where a frame shows several.
+        Which face to take where a photo or clip shows several.
+    select_over : {"clip", "frame"}, default="clip"
+        Of a clip, take one person, whom `select` prefers over the whole clip; or choose in each
+        frame, so that a face clip may mix persons.
     margin : float, default=0.0
         Extra context around the face, as a share of the template's side.
     min_face_size : float, default=20
-        Side in pixels of the smallest faces looked for. Doubling it makes detection about four
-        times faster.
+        Side in pixels of the smallest faces looked for. Twice as much is about four times as fast.
+    upright : {"exif", "search"}, default="exif"
+        Turn photos and clips as their files say; or also detect in all four quarter turns, which
+        takes four times as long, and keep the turn with the most confident upright face.
     thresholds : tuple of three floats, default=(0.6, 0.7, 0.7)
         Scores in (0, 1) that a candidate needs to pass each of the three networks.
     on_error : {"raise", "warn"}, default="raise"
@@ -97,9 +102,11 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         "template": [str],
         "n_frames": [Interval(Integral, 1, MAX_SAMPLED_FRAMES, closed="both"), None],
         "select": [StrOptions(set(SELECTORS))],
+        "select_over": [StrOptions({"clip", "frame"})],
         "margin": [Interval(Real, 0, None, closed="left")],
         # Below 6 pixels, faces would be looked for in an enlarged photo.
         "min_face_size": [Interval(Real, 6, None, closed="left")],
+        "upright": [StrOptions({"exif", "search"})],
         "thresholds": [tuple, list],
         "on_error": [StrOptions({"raise", "warn"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -115,8 +122,10 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         template: str = "sphereface",
         n_frames: int | None = 10,
         select: str = "largest",
+        select_over: str = "clip",
         margin: float = 0.0,
         min_face_size: float = 20,
+        upright: str = "exif",
         thresholds: Sequence[float] = (0.6, 0.7, 0.7),
         on_error: str = "raise",
         batch_size: int = 32,
@@ -128,8 +137,10 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         self.template = template
         self.n_frames = n_frames
         self.select = select
+        self.select_over = select_over
         self.margin = margin
         self.min_face_size = min_face_size
+        self.upright = upright
         self.thresholds = thresholds
         self.on_error = on_error
         self.batch_size = batch_size
@@ -175,7 +186,8 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         -------
         ndarray of object, shape (n_samples,)
             Face clips: uint8 RGB arrays of shape (n_frames, height, width, 3). A photo has one
-            frame. Frames without a face are left out, so a sample without any has zero frames.
+            frame. Frames without a face, or without the person chosen, are left out, so a sample
+            without any has zero frames.
 
         Raises
         ------
@@ -188,7 +200,8 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         Warns
         -----
         MediaWarning
-            Names the samples read in part and, with ``on_error="warn"``, those not read at all.
+            Names the samples read in part, those with a face turned by more than 60 degrees and,
+            with ``on_error="warn"``, those not read at all.
         """
         settings = self._settings()
         samples = list_samples(X)
@@ -331,8 +344,10 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
             template=get_template(self.template),
             n_frames=None if self.n_frames is None else int(self.n_frames),
             select=self.select,
+            select_over=self.select_over,
             margin=float(self.margin),
             min_face_size=float(self.min_face_size),
+            upright=self.upright,
             thresholds=(first, second, third),
             on_error=self.on_error,
             batch_size=int(self.batch_size),

@@ -20,7 +20,11 @@ from ..exceptions import (
 )
 from ..media import describe, is_clip, open_photo, sample_frames
 from ._detections import Detections
+from ._persons import FaceChooser
 from ._settings import FaceSettings, Image
+
+#: Degrees of roll above which a face is reported.
+ON_ITS_SIDE = 60.0
 
 #: A frame of a batch, and which sample it belongs to.
 _Frame = tuple[int, Image]
@@ -82,10 +86,8 @@ def warn_of_remarks(samples: Sequence[Any], outcomes: Sequence[Outcome]) -> None
     ]
     if notes:
         listing = "\n".join(f"- {note}" for note in notes)
-        warn_user(
-            f"{len(notes)} of {len(samples)} samples were not read in full:\n{listing}",
-            MediaWarning,
-        )
+        count = f"{len(notes)} of {len(samples)} samples"
+        warn_user(f"{count} were not read in full, or look wrong:\n{listing}", MediaWarning)
 
 
 class _Batch:
@@ -96,19 +98,23 @@ class _Batch:
     ) -> None:
         self._settings, self._samples, self._numbers = settings, samples, numbers
         self._outcomes = [Outcome(None) for _ in samples]
+        self._choosers = [FaceChooser(settings, one_person=False) for _ in samples]
 
     def align(self) -> list[Outcome]:
         settings = self._settings
-        none = np.empty((0, *settings.size, 3), np.uint8)
-        clips = [[none] for _ in self._samples]
         frames = self._read(clips=True)
         while batch := list(islice(frames, settings.batch_size)):
             for row, image, faces in self._look(batch):
                 if len(faces) > 0:
-                    best = settings.select_face(faces, image)
-                    clips[row].append(settings.align(image, faces.landmarks[[best]]))
-        for clip, outcome in zip(clips, self._outcomes, strict=True):
-            outcome.found = none if outcome.failed else np.concatenate(clip)
+                    self._choosers[row].add(image, faces)
+        for chooser, outcome in zip(self._choosers, self._outcomes, strict=True):
+            clip, roll = ([], 0.0) if outcome.failed else chooser.choose()
+            outcome.found = np.stack(clip) if clip else np.empty((0, *settings.size, 3), np.uint8)
+            if roll > ON_ITS_SIDE and settings.upright != "search":
+                outcome.remarks.append(
+                    f"the face is turned by {roll:.0f} degrees; if the picture lies on its side, "
+                    'upright="search" turns it.'
+                )
         return self._outcomes
 
     def detect(self) -> list[Outcome]:
@@ -126,6 +132,8 @@ class _Batch:
                 if not is_clip(source):
                     yield row, open_photo(source)
                 elif clips:
+                    one_person = self._settings.select_over == "clip"
+                    self._choosers[row] = FaceChooser(self._settings, one_person=one_person)
                     for frame in sample_frames(source, self._settings.n_frames, remarks):
                         yield row, frame.image
                 else:

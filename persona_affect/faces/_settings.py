@@ -17,15 +17,17 @@ from ._detections import Detections
 from ._mtcnn import detect_faces, follow_faces
 from ._mtcnn_networks import weights_digest
 from ._templates import Template
+from ._upright import detect_in_turns, follow_in_turns, refine_turned
 
 Image = npt.NDArray[np.uint8]
 
 #: Raise it with whatever makes other pixels of the same sample: stored faces are aligned again.
-ALIGNMENT = 1
+ALIGNMENT = 2
 
 
 def _largest(faces: Detections, height: int, width: int) -> npt.NDArray[np.floating]:
-    return (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(axis=1)
+    # A length: one near moment in a clip must not outweigh all others.
+    return np.sqrt((faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(axis=1, dtype=np.float64))
 
 
 def _most_confident(faces: Detections, height: int, width: int) -> npt.NDArray[np.floating]:
@@ -33,8 +35,10 @@ def _most_confident(faces: Detections, height: int, width: int) -> npt.NDArray[n
 
 
 def _most_central(faces: Detections, height: int, width: int) -> npt.NDArray[np.floating]:
-    centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
-    return -np.hypot(*(centres - np.array([width, height]) / 2).T)
+    centres = (faces.boxes[:, :2].astype(np.float64) + faces.boxes[:, 2:]) / 2
+    middle = np.array([width, height]) / 2
+    # Within one frame only the order counts; sums over a clip need positive values.
+    return np.exp(-np.hypot(*(centres - middle).T) / np.hypot(*middle))
 
 
 #: Ways to choose among the faces of a frame: the highest value is taken.
@@ -53,15 +57,18 @@ class FaceSettings:
     ----------
     template : Template
         The template itself, which other processes need not have registered.
-    n_frames, select, margin, min_face_size, thresholds, on_error, batch_size, device
+    n_frames, select, select_over, margin, min_face_size, upright, thresholds, on_error
+    batch_size, device
         As of :class:`persona_affect.FaceAligner`.
     """
 
     template: Template
     n_frames: int | None
     select: str
+    select_over: str
     margin: float
     min_face_size: float
+    upright: str
     thresholds: tuple[float, float, float]
     on_error: str
     batch_size: int
@@ -69,28 +76,48 @@ class FaceSettings:
 
     def detect(self, images: Sequence[Image]) -> list[Detections]:
         """Find all faces of each image."""
-        return detect_faces(
-            _check_images(images),
-            min_face_size=self.min_face_size,
-            thresholds=self.thresholds,
-            device=resolve_device(self.device),
-        )
+        images = _check_images(images)
+        if self.upright == "search":
+            return detect_in_turns(images, self._detect)
+        return self._detect(images)
 
     def follow(
         self, images: Sequence[Image], boxes: Sequence[npt.NDArray[np.floating]]
     ) -> list[Detections]:
         """Find faces again near the boxes of each image."""
-        return follow_faces(
-            _check_images(images),
-            boxes,
+        images = _check_images(images)
+        if self.upright == "search":
+            return follow_in_turns(images, boxes, self._follow)
+        return self._follow(images, boxes)
+
+    def _detect(self, images: Sequence[Image]) -> list[Detections]:
+        found = self._cascade(images, self.min_face_size)
+        return refine_turned(images, found, self._cascade, self.min_face_size)
+
+    def _follow(
+        self, images: Sequence[Image], boxes: Sequence[npt.NDArray[np.floating]]
+    ) -> list[Detections]:
+        found = follow_faces(
+            images, boxes, thresholds=self.thresholds, device=resolve_device(self.device)
+        )
+        return refine_turned(images, found, self._cascade, self.min_face_size)
+
+    def _cascade(self, images: Sequence[Image], min_face_size: float) -> list[Detections]:
+        return detect_faces(
+            images,
+            min_face_size=min_face_size,
             thresholds=self.thresholds,
             device=resolve_device(self.device),
         )
 
+    def rate(self, faces: Detections, image: Image) -> npt.NDArray[np.floating]:
+        """Return how much `select` prefers each of the faces of an image: 0 and above."""
+        height, width = image.shape[:2]
+        return SELECTORS[self.select](faces, height, width)
+
     def select_face(self, faces: Detections, image: Image) -> int:
         """Choose one of the faces of an image; there is at least one."""
-        height, width = image.shape[:2]
-        return int(np.argmax(SELECTORS[self.select](faces, height, width)))
+        return int(np.argmax(self.rate(faces, image)))
 
     def align(self, image: Image, landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
         """Cut aligned faces (n, height, width, 3) out of an image, by landmarks (n, 5, 2)."""
@@ -113,6 +140,8 @@ class FaceSettings:
             "template": asdict(self.template),
             "n_frames": None if self.n_frames is None else int(self.n_frames),
             "select": self.select,
+            "select_over": self.select_over,
+            "upright": self.upright,
             "margin": float(self.margin),
             "min_face_size": float(self.min_face_size),
             "thresholds": [float(threshold) for threshold in self.thresholds],

@@ -1,0 +1,238 @@
+"""Faces that are not upright in their image: landmarks found more exactly, and images on a side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ._alignment import estimate_similarity
+from ._detections import Detections
+from ._mtcnn import PYRAMID_FACTOR
+from ._templates import TEMPLATES
+
+Image = npt.NDArray[np.uint8]
+#: Finds faces near the boxes of each image.
+Follow = Callable[[Sequence[Image], Sequence[npt.NDArray[np.floating]]], list[Detections]]
+
+#: Finds the faces of images, from a smallest size in pixels on.
+Detect = Callable[[Sequence[Image], float], list[Detections]]
+
+#: Degrees of roll above which a face is detected again, in an upright copy.
+TURNED = 10.0
+#: Degrees of roll in a copy above which another copy is made, and copies of one face at most.
+_RESIDUAL, _ROUNDS = 5.0, 3
+#: Side of a copy in sides of the face, and in pixels at most.
+_EXTENT, _MAX_SIDE = 2.5, 2048
+#: Copies that are in memory together.
+_TOGETHER = 16
+#: Degrees of roll up to which a face is upright in a quarter turn of its image.
+_UPRIGHT = 45.0
+
+
+def measure_roll(landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Return by how many degrees faces are turned in the image plane.
+
+    Parameters
+    ----------
+    landmarks : ndarray of shape (n, 5, 2)
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        In -180..180; 0 is upright, 90 a face whose chin points to the left.
+    """
+    matrix = estimate_similarity(landmarks, TEMPLATES["sphereface"].points())
+    return -np.degrees(np.arctan2(matrix[:, 1, 0], matrix[:, 0, 0]))
+
+
+def refine_turned(
+    images: Sequence[Image], found: Sequence[Detections], detect: Detect, min_face_size: float
+) -> list[Detections]:
+    """Find the landmarks of turned faces again, in upright copies; boxes and scores stay.
+
+    The detector learned from faces that are nearly upright. The more a face is turned, the more its
+    landmarks differ from those that are found in the upright face.
+
+    Parameters
+    ----------
+    images : sequence of uint8 arrays (H, W, 3)
+    found : sequence of Detections
+        The faces of each image.
+    detect : callable
+        Finds the faces of images, from a smallest size in pixels on.
+    min_face_size : float
+        With which the faces were found.
+
+    Returns
+    -------
+    list of Detections
+        The same, with new landmarks of faces that are turned by more than `TURNED` degrees. Where
+        no face is found in the copy, the landmarks stay.
+    """
+    landmarks = [faces.landmarks for faces in found]
+    todo = []
+    for i, faces in enumerate(found):
+        turned = np.flatnonzero(np.abs(measure_roll(faces.landmarks)) > TURNED)
+        if len(turned):
+            landmarks[i] = faces.landmarks.copy()
+            todo += [(i, j, faces.boxes[j].reshape(2, 2)) for j in turned.tolist()]
+    for _ in range(_ROUNDS):
+        again = []
+        for start in range(0, len(todo), _TOGETHER):
+            group = todo[start : start + _TOGETHER]
+            copies = [_Copy(images[i], landmarks[i][j], box, min_face_size) for i, j, box in group]
+            for (i, j, _), copy, seen in zip(
+                group, copies, _detect_all(copies, detect), strict=True
+            ):
+                nearest = copy.nearest(seen)
+                if nearest is not None:
+                    landmarks[i][j] = copy.to_image(seen.landmarks[nearest])
+                    if abs(measure_roll(seen.landmarks[[nearest]])[0]) > _RESIDUAL:
+                        again.append((i, j, copy.to_image(seen.boxes[nearest].reshape(2, 2))))
+        todo = again
+    return [replace(faces, landmarks=new) for faces, new in zip(found, landmarks, strict=True)]
+
+
+class _Copy:
+    """The surroundings of a face, turned so that it is upright, and not resized.
+
+    At the same size the detector looks at the face in the same levels of its pyramid, so that it
+    finds landmarks as close as possible to those of a face that was upright from the start.
+    """
+
+    def __init__(
+        self,
+        image: Image,
+        landmarks: npt.NDArray[np.floating],
+        box: npt.NDArray[np.floating],
+        min_face_size: float,
+    ) -> None:
+        centre, size = box.mean(axis=0), float(np.ptp(box, axis=0).max())
+        scale = min(1.0, _MAX_SIDE / (_EXTENT * size))
+        side = max(round(_EXTENT * size * scale), 1)
+        roll = float(measure_roll(landmarks[None])[0])
+        self._matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), roll, scale)
+        self._matrix[:, 2] += side / 2 - centre
+        self.pixels = cv2.warpAffine(
+            image,
+            self._matrix,
+            (side, side),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        ).astype(np.uint8, copy=False)
+        self._side, self._size = side, size * scale
+        # Leave out the levels for small faces; the others stay where they were.
+        self.min_face_size = min_face_size * scale
+        while self.min_face_size / PYRAMID_FACTOR < 0.5 * self._size:
+            self.min_face_size /= PYRAMID_FACTOR
+
+    def nearest(self, faces: Detections) -> int | None:
+        """Return the index of the face whose copy this is, among those found in it."""
+        if len(faces) == 0:
+            return None
+        corners = faces.boxes.reshape(-1, 2, 2)
+        away = np.hypot(*(corners.mean(axis=1) - self._side / 2).T)
+        best = int(np.argmin(away))
+        ratio = float(np.ptp(corners[best], axis=0).max()) / self._size
+        return best if away[best] < 0.3 * self._size and 0.5 < ratio < 2 else None
+
+    def to_image(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        back = cv2.invertAffineTransform(self._matrix)
+        return points @ back[:, :2].T + back[:, 2]
+
+
+def _detect_all(copies: Sequence[_Copy], detect: Detect) -> list[Detections]:
+    """Detect the faces of copies, those of one smallest size together."""
+    found = [Detections.none() for _ in copies]
+    for size in {copy.min_face_size for copy in copies}:
+        group = [i for i, copy in enumerate(copies) if copy.min_face_size == size]
+        for i, faces in zip(group, detect([copies[i].pixels for i in group], size), strict=True):
+            found[i] = faces
+    return found
+
+
+def detect_in_turns(
+    images: Sequence[Image], detect: Callable[[Sequence[Image]], list[Detections]]
+) -> list[Detections]:
+    """Detect faces in the four quarter turns of each image, and keep the turn that is upright.
+
+    Parameters
+    ----------
+    images : sequence of uint8 arrays (H, W, 3)
+    detect : callable
+        Finds the faces of images.
+
+    Returns
+    -------
+    list of Detections
+        Of the turn with the most confident upright face, in pixels of the image as it was given;
+        of the image itself where no turn shows an upright face.
+    """
+    return _keep_upright(images, [detect(_turn(images, turns)) for turns in range(4)])
+
+
+def follow_in_turns(
+    images: Sequence[Image], boxes: Sequence[npt.NDArray[np.floating]], follow: Follow
+) -> list[Detections]:
+    """Find faces near boxes in the four quarter turns of each image; as `detect_in_turns`."""
+    found = []
+    for turns in range(4):
+        turned = [
+            _turn_boxes(own, image.shape[:2], turns)
+            for image, own in zip(images, boxes, strict=True)
+        ]
+        found.append(follow(_turn(images, turns), turned))
+    return _keep_upright(images, found)
+
+
+def _turn(images: Sequence[Image], turns: int) -> list[Image]:
+    return [np.ascontiguousarray(np.rot90(image, turns)) for image in images]
+
+
+def _keep_upright(
+    images: Sequence[Image], found: Sequence[Sequence[Detections]]
+) -> list[Detections]:
+    kept = []
+    for image, ways in zip(images, zip(*found, strict=True), strict=True):
+        turns = max(range(4), key=lambda k: _confidence(ways[k]))
+        kept.append(_turn_back(ways[turns], image.shape[:2], turns))
+    return kept
+
+
+def _confidence(faces: Detections) -> float:
+    upright = np.abs(measure_roll(faces.landmarks)) <= _UPRIGHT
+    return float(faces.scores[upright].max(initial=0.0))
+
+
+def _turn_back(faces: Detections, size: tuple[int, ...], turns: int) -> Detections:
+    """Express what was found in ``np.rot90(image, turns)`` in pixels of the image, of `size`."""
+    if turns == 0:
+        return faces
+    turned = size if turns == 2 else size[::-1]
+    return replace(
+        faces,
+        boxes=_turn_boxes(faces.boxes, turned, 4 - turns),
+        landmarks=_turn_points(faces.landmarks, turned, 4 - turns),
+    )
+
+
+def _turn_boxes(
+    boxes: npt.NDArray[np.floating], size: tuple[int, ...], turns: int
+) -> npt.NDArray[np.floating]:
+    corners = _turn_points(boxes.reshape(-1, 2, 2), size, turns)
+    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+
+
+def _turn_points(
+    points: npt.NDArray[np.floating], size: tuple[int, ...], turns: int
+) -> npt.NDArray[np.floating]:
+    """Return where points (..., 2) of an image come to lie in ``np.rot90(image, turns)``."""
+    height, width = size
+    for _ in range(turns):
+        points = np.stack([points[..., 1], width - 1 - points[..., 0]], axis=-1)
+        height, width = width, height
+    return points
