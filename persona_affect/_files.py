@@ -122,6 +122,12 @@ def check_output(
     path = Path(path)
     if suffixes and path.suffix.lower() not in suffixes:
         raise OutputPathError(f"{path} must end in {' or '.join(suffixes)}.")
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        raise OutputPathError(f"{str(path)!r} cannot be a file: {error}.") from error
     if not path.parent.is_dir():
         raise OutputPathError(f"{path}: the folder {path.parent} does not exist.")
     if path.is_dir():

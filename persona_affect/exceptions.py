@@ -13,6 +13,7 @@ __all__ = [
     "MediaWriteError",
     "MissingDependencyError",
     "ModelFormatError",
+    "ModelReadError",
     "NoFaceWarning",
     "OutputError",
     "OutputPathError",
@@ -61,6 +62,10 @@ class WeightsError(PersonaAffectError, OSError):
 
 class ModelFormatError(PersonaAffectError, ValueError):
     """A saved model that is damaged, altered, or of an unknown format."""
+
+
+class ModelReadError(ModelFormatError, OSError):
+    """A path that cannot be a model: a folder, a device, a file that may not be read."""
 
 
 class DatasetFormatError(PersonaAffectError, ValueError):

@@ -37,7 +37,12 @@ from persona_affect import (
     save_model,
 )
 from persona_affect.datasets import make_affect_faces, make_dynamic_clips
-from persona_affect.exceptions import ModelFormatError, WeightsError
+from persona_affect.exceptions import (
+    ModelFormatError,
+    ModelReadError,
+    OutputPathError,
+    WeightsError,
+)
 from persona_affect.networks import make_backbone
 from persona_affect.persistence import _files, _models, read_model_info
 
@@ -174,6 +179,10 @@ def test_kernel_features_that_do_not_fit_each_other_are_refused(tmp_path):
     save_model(ON_MATRICES["kernel features"], path)
     forge(path, tensors=lambda t: t.update(centres_=torch.zeros(4, 2, dtype=torch.float64)))
     with pytest.raises(ModelFormatError, match=r"centres_ is float64 \(4, 2\)"):
+        load_model(path)
+    save_model(ON_MATRICES["kernel features"], path)
+    forge(path, lambda d: d["model"]["facts"].update(gamma=-1.0))
+    with pytest.raises(ModelFormatError, match=r"gamma is -1\.0"):
         load_model(path)
 
 
@@ -362,8 +371,48 @@ def test_paths_of_the_training_stay_behind(tmp_path, faces, weights):
 
 
 def test_a_folder_is_no_model(tmp_path):
-    with pytest.raises(IsADirectoryError, match="is a folder: give the file"):
+    with pytest.raises(ModelReadError, match=f"{tmp_path} is a folder: give the file"):
         load_model(tmp_path)
+
+
+def test_devices_and_pipes_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # to open it would block
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(ModelReadError, match=f"{path} is no ordinary file"):
+            load_model(path)
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(path, framework):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "model").touch()
+    monkeypatch.setattr(_files, "safe_open", refuse)
+    with pytest.raises(ModelReadError, match=f"{tmp_path / 'model'} cannot be read: .*Permission"):
+        load_model(tmp_path / "model")
+
+
+def test_files_far_above_real_sizes_are_not_read(tmp_path, content):
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ModelReadError, match="more than 16 GiB"):
+        load_model(tmp_path / "sparse")
+    (tmp_path / "model").write_bytes(content)
+    forge(tmp_path / "model", text="[" + "[]," * 2**21 + "[]]")
+    with pytest.raises(ModelFormatError, match="description has 6,291,460 characters"):
+        load_model(tmp_path / "model")
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path):
+    model = joint(n_segments=20_000).fit(EMBEDDINGS, LABELS)
+    with pytest.raises(ValueError, match=r"n_segments holds 2e.04"):
+        save_model(model, tmp_path / "model")
+    with pytest.raises(ValueError, match="cannot be saved without code"):
+        save_model("a text", tmp_path / "model")
+    for name in ("a" * 300, "with\0zero"):
+        with pytest.raises(OutputPathError, match="cannot be a file"):
+            save_model(ON_MATRICES["RAM"], tmp_path / name)
+    assert not any(tmp_path.iterdir())
 
 
 def test_the_description_says_what_the_model_is(tmp_path):
@@ -507,6 +556,10 @@ FORGERIES = {
     "names without end": lambda d: d["model"]["parameters"].update(personality=["a"] * 10**5),
     "a width that is no number": lambda d: d["model"]["parameters"].update(dropout=float("nan")),
     "a rate without end": lambda d: d["model"]["parameters"].update(learning_rate=1e300),
+    "a loss weight that is no number": lambda d: d["model"]["facts"]["lambdas"].update(
+        lambda_per=float("nan")
+    ),
+    "a loss weight without end": lambda d: d["model"]["facts"]["lambdas"].update(lambda_per=1e999),
     "callbacks": lambda d: d["model"]["parameters"].update(callbacks=["os.system"]),
 }
 

@@ -207,6 +207,8 @@ class KernelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             check_finite(name, torch.from_numpy(array))
             setattr(self, name, array)
         self.gamma_ = float(facts["gamma"])
+        if not self.gamma_ > 0:
+            raise ValueError(f"gamma is {self.gamma_}, not positive")
         self._n_features_out = n_features + n_centres
         unpack_inputs(self, facts, n_features)
 

@@ -8,6 +8,8 @@ from os import PathLike
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from persona_affect.exceptions import WeightsError
+
 from ._backbone import Backbone
 from ._releases import RELEASES, Release
 
@@ -214,12 +216,21 @@ def _from_spec(
             path = "" if spec.load_weights is None else f": give the path of a file{released}"
             raise ValueError(f"backbone={spec.name!r} has no installed weights{path}.")
         spec.load_installed(network)
+        _check_finite(network, "pretrained weights")
     elif weights is not None:
         if spec.load_weights is None:
             known = "None" if spec.load_installed is None else '"pretrained" or None'
             raise ValueError(f"weights= of backbone={spec.name!r} must be {known}.")
         spec.load_weights(network, weights)
+        _check_finite(network, f"weights={str(weights)!r}")
     return network
+
+
+def _check_finite(network: Backbone, what: str) -> None:
+    """Refuse NaN and infinity: embeddings would look like those of samples without a face."""
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise WeightsError(f"{what} of {type(network).__name__}: {name} has NaN or infinity.")
 
 
 def _options(build: Callable[..., object]) -> list[str] | None:

@@ -2,16 +2,18 @@
 
 import unicodedata
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any, Final
 
 from persona_affect.media import MAX_SAMPLED_FRAMES
 
 #: Limits far above real models: without them, the file decides how much time and memory it takes.
+MAX_LENGTH: Final = 2**22
 MAX_DEPTH: Final = 6
 MAX_STEPS: Final = 50
 _MAX_ITEMS: Final = 10_000
 _MAX_NUMBER: Final = 10**6
-_COUNTS_OF_FRAMES: Final = ("n_frames", "n_segments")
+_LIMITS: Final = {"n_frames": MAX_SAMPLED_FRAMES, "n_segments": MAX_SAMPLED_FRAMES}
 #: Parameters whose integers are not sizes.
 _NO_SIZES: Final = ("random_state",)
 
@@ -46,6 +48,8 @@ def check_description(description: Any) -> None:
     for text in _flatten(description):
         if isinstance(text, str):
             check_text(text)
+        elif isinstance(text, float) and not isfinite(text):
+            raise ValueError(f"its description contains {text}")
 
 
 def check_names(names: Any) -> None:
@@ -74,7 +78,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         items = list(_flatten(parameters[name]))
         if len(items) > _MAX_ITEMS:
             raise ValueError(f"{name} has {len(items):,} items, more than {_MAX_ITEMS:,}")
-        limit = MAX_SAMPLED_FRAMES if name in _COUNTS_OF_FRAMES else _MAX_NUMBER
+        limit = _LIMITS.get(name, _MAX_NUMBER)
         for item in items:
             if isinstance(item, int | float) and not abs(item) <= limit:  # NaN is refused too
                 raise ValueError(f"{name} holds {item:.3g}, which is beyond {limit:,}")

@@ -18,10 +18,15 @@ from torch import Tensor
 from persona_affect._files import atomic_write, check_output
 from persona_affect._optional import missing_registration
 from persona_affect._sklearn import final_step
-from persona_affect.exceptions import ModelFormatError, OutputError, WeightsError
+from persona_affect.exceptions import (
+    ModelFormatError,
+    ModelReadError,
+    OutputError,
+    WeightsError,
+)
 from persona_affect.networks import BACKBONES
 
-from ._descriptions import check_description
+from ._descriptions import MAX_LENGTH, check_description
 from ._models import NOT_A_MODEL, describe, find_backbones, rebuild
 
 #: Increased when older versions of this package cannot read new files.
@@ -53,6 +58,10 @@ UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _up
 BUNDLED: Final = Path(__file__).parents[1] / "models" / "impressions.safetensors"
 
 _LIBRARIES = ("persona-affect", "numpy", "safetensors", "scikit-learn", "skorch", "torch")
+
+#: Limits far above real models.
+_MAX_BYTES: Final = 2**34
+_MAX_TENSORS: Final = 100_000
 
 #: What a high value means, by target.
 POLARITY: Final[dict[str, str]] = {
@@ -125,7 +134,8 @@ def save_model(
     >>> bool(np.array_equal(again.predict(emotion), model.predict(emotion)))
     True
     """
-    check_output(path, inputs=model.get_params().values())
+    parameters = model.get_params() if hasattr(model, "get_params") else {}
+    check_output(path, inputs=parameters.values())
     tensors: dict[str, Tensor] = {}
     node = describe(model, tensors)
     if half:
@@ -151,6 +161,8 @@ def save_model(
     }
     check_description(description)
     text = json.dumps(description, indent=1)
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"The description has {len(text):,} characters, above {MAX_LENGTH:,}.")
     header = {"persona_affect": text, "sha256": _digest(text, tensors)}
     with atomic_write(path) as draft:
         try:
@@ -184,8 +196,10 @@ def load_model(path: str | PathLike[str] | None = None) -> BaseEstimator:
         import first.
     WeightsError
         If there is no `path`, and no model came with this package.
-    OSError
-        If the file cannot be read.
+    FileNotFoundError
+        If there is no such file.
+    ModelReadError
+        If it is a folder or a device, or cannot be read.
 
     See Also
     --------
@@ -217,7 +231,7 @@ def read_model_info(path: str | PathLike[str] | None = None) -> dict[str, Any]:
 
     Raises
     ------
-    ModelFormatError, WeightsError, OSError
+    ModelFormatError, ModelReadError, WeightsError, FileNotFoundError
         As :func:`load_model`.
     """
     return _read(bundled_model() if path is None else Path(path))[0]
@@ -259,16 +273,19 @@ def bundled_model() -> Path:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: give the file that save_model wrote.")
+    _check_input(path)
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            header, names = file.metadata() or {}, file.keys()
+            if len(names) > _MAX_TENSORS:
+                raise ModelFormatError(f"{path} is no model: it has {len(names):,} tensors.")
+            tensors = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise ModelFormatError(
             f"{path} is damaged, or not a model of this package: {error}. Get or save it again."
         ) from error
+    except OSError as error:
+        raise ModelReadError(f"{path} cannot be read: {error}.") from error
     if not {"persona_affect", "sha256"} <= header.keys():
         raise ModelFormatError(
             f"{path} is a safetensors file, but not of a model that save_model wrote."
@@ -276,6 +293,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     text = header["persona_affect"]
     if header["sha256"] != _digest(text, tensors):
         raise ModelFormatError(f"{path} was damaged or altered: its checksum differs.")
+    if len(text) > MAX_LENGTH:
+        raise ModelFormatError(f"{path} is no model: its description has {len(text):,} characters.")
     try:
         description = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -285,6 +304,18 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelFormatError(f"{path} describes no model: {error}.") from error
     return _upgraded(description, path), tensors
+
+
+def _check_input(path: Path) -> None:
+    """Check that a path is an ordinary file, before it is opened: a pipe would block."""
+    if path.is_dir():
+        raise ModelReadError(f"{path} is a folder: give the file that save_model wrote.")
+    if not path.exists():
+        raise FileNotFoundError(f"There is no such file: {path}")
+    if not path.is_file():
+        raise ModelReadError(f"{path} is no ordinary file: give the file that save_model wrote.")
+    if path.stat().st_size > _MAX_BYTES:
+        raise ModelReadError(f"{path} is no model: it has more than {_MAX_BYTES / 2**30:.0f} GiB.")
 
 
 def _upgraded(description: dict[str, Any], path: Path) -> dict[str, Any]:

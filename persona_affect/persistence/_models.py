@@ -80,12 +80,14 @@ def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "")
     check_is_fitted(model)
     facts, own = model._get_state()
     tensors.update({f"{prefix}{k}": v.detach().cpu().contiguous() for k, v in own.items()})
+    parameters = {
+        key: _plain(value, f"{name}({key}=)")
+        for key, value in without_local(model.get_params(deep=False)).items()
+    }
+    check_parameters(parameters)
     return {
         "class": name,
-        "parameters": {
-            key: _plain(value, f"{name}({key}=)")
-            for key, value in without_local(model.get_params(deep=False)).items()
-        },
+        "parameters": parameters,
         "facts": facts,
         "output": output_container(model),
     }

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,12 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from persona_affect import FaceAligner, FaceEmbedder, JointAffectEstimator, load_model, save_model
-from persona_affect.exceptions import InvalidImageError, MissingDependencyError, ModelFormatError
+from persona_affect.exceptions import (
+    InvalidImageError,
+    MissingDependencyError,
+    ModelFormatError,
+    WeightsError,
+)
 from persona_affect.faces import TEMPLATES
 from persona_affect.networks import (
     BACKBONES,
@@ -156,6 +162,18 @@ class TestContract:
         save_model(model, tmp_path / "model")
         loaded = load_model(tmp_path / "model")
         np.testing.assert_array_equal(loaded.predict(faces), model.predict(faces))
+
+    def test_weights_that_are_no_numbers_are_refused(self, name, network, tmp_path, monkeypatch):
+        spec = get_backbone_spec(name)
+
+        def load(network, path=None):
+            next(network.parameters()).data.fill_(torch.nan)
+
+        spec = replace(spec, load_weights=load, load_installed=load)
+        monkeypatch.setitem(_registry._specs, name, spec)
+        for weights in ("pretrained", tmp_path / "weights"):
+            with pytest.raises(WeightsError, match="NaN or infinity"):
+                make_backbone(name, weights)
 
     def test_unknown_options_are_refused(self, name):
         faces, y = make_faces(name, 2), np.eye(2)
