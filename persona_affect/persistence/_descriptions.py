@@ -26,6 +26,8 @@ _LOCAL: Final[dict[str, tuple[Any, ...]]] = {
     "n_jobs": (None, 1),
     "weights": (None, "pretrained"),
 }
+#: Marks of direction: text after them is shown in another order than it has.
+_REORDER: Final = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 _TABLES_OF_TEXT: Final = ("polarity", "notes", "libraries", "backbones")
 
 
@@ -59,8 +61,10 @@ def check_names(names: Any) -> None:
 
 
 def check_text(text: str) -> None:
-    """Refuse control characters: a terminal that shows the text would execute them."""
-    if any(unicodedata.category(c) == "Cc" and c not in "\n\t" for c in text):
+    """Refuse characters that a terminal would execute, could not show, or would reorder text by."""
+    if any(
+        (unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t") or c in _REORDER for c in text
+    ):
         raise ValueError(f"control characters in {text!r}")
 
 
