@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.pipeline import Pipeline
 
 from persona_affect._arrays import add_to_digest
 from persona_affect._files import named_write_errors, open_locked
+from persona_affect.exceptions import OutputError, PersonaAffectError
 from persona_affect.media import Frame
 from persona_affect.persistence import model_fingerprint
 
@@ -44,7 +46,7 @@ class Journal:
         self._result = path
         self._identity = {**identity, "columns": list(columns)}
         self._columns = columns
-        self._n_known = 0
+        self._n_known = self._n_written = 0
 
     def __enter__(self) -> Self:
         """Open and lock the file.
@@ -57,14 +59,17 @@ class Journal:
         self._file = open_locked(self.path)
         return self
 
-    def __exit__(self, *error: object) -> None:
-        """Release the file; without a line it is removed."""
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release the file; remove it if it is empty, or if the source cannot be read at all."""
         if self._file.closed:
             return
+        unreadable = isinstance(error, PersonaAffectError) and not isinstance(error, OutputError)
         # The rest is still in the buffer; writing it would fail again.
         with suppress(OSError):
             self._file.close()
-        if not self.path.stat().st_size:
+        if not self.path.stat().st_size or (unreadable and not self._n_written):
             self.path.unlink()
 
     def start(self) -> Iterable[list[Row]]:
@@ -117,6 +122,7 @@ class Journal:
         for place, (_, rows) in enumerate(frames):
             if place >= self._n_known:
                 self._append([list(row.values()) for row in rows])
+            self._n_written = place + 1
 
     def rows(self, n_frames: int | None = None) -> Iterator[list[Row]]:
         """Read the rows frame by frame; of the first `n_frames` only, if given."""

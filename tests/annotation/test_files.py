@@ -193,7 +193,7 @@ def test_bad_targets_are_named_before_the_work(model, clip, tmp_path):
             annotator(model).to_file(clip, tmp_path / name)
     with pytest.raises(MediaReadError):
         annotator(model).to_file(tmp_path / "nowhere.mp4", tmp_path / "rows.csv")
-    assert not (tmp_path / "rows.csv").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_outputs_never_replace_the_source(model, clip, tmp_path):
@@ -277,6 +277,20 @@ def test_a_disk_that_is_full_on_the_way_costs_no_rows(model, clip, tmp_path, lim
     assert {p.name for p in tmp_path.iterdir()} == {"rows.csv", "rows.csv.partial"}
     annotator(model).to_file(clip, path, resume=True)
     assert path.read_bytes() == expected
+
+
+def test_a_video_that_does_not_fit_costs_no_rows(model, clip, tmp_path, limit_files):
+    path, video = tmp_path / "rows.csv", tmp_path / "marked.mp4"
+    video.write_bytes(b"before")
+    limit_files(12_000)
+    with pytest.raises(OutputError, match=r"(marked\.mp4|rows\.csv\.partial) cannot be written"):
+        annotator(model).to_file(clip, path, video=video)
+    limit_files()
+    assert video.read_bytes() == b"before"
+    assert {p.name for p in tmp_path.iterdir()} == {"marked.mp4", "rows.csv.partial"}
+    annotator(model).to_file(clip, path, video=video, resume=True)
+    assert len(open_clip(video)) == 20
+    assert len(pd.read_csv(path)["frame"].unique()) == 20
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".vtt", ".parquet"])
