@@ -8,6 +8,7 @@ import pkgutil
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -172,6 +173,35 @@ def test_a_union_that_does_not_hold_together_is_refused(edit, tmp_path):
     forge(path, lambda description: edit(description["model"]))
     with pytest.raises(ModelFormatError, match="model"):
         load_model(path)
+
+
+def test_a_step_that_is_no_transformer_is_refused(tmp_path):
+    path = tmp_path / "model"
+    save_model(
+        make_pipeline(KernelFeatures(4), RAMRegressor(max_epochs=1)).fit(EMBEDDINGS, LABELS), path
+    )
+
+    def turn(description):
+        steps = description["model"]["steps"]
+        steps[0][1], steps[1][1] = steps[1][1], steps[0][1]
+
+    def swap(tensors):
+        names = {name: {"0": "1", "1": "0"}[name[0]] + name[1:] for name in tensors}
+        moved = {new: tensors.pop(old) for old, new in names.items()}
+        tensors.update(moved)
+
+    forge(path, turn, swap)
+    with pytest.raises(ModelFormatError, match="'kernelfeatures' is no transformer"):
+        load_model(path)
+
+
+def test_attacks_by_model_files():
+    # In a process of its own, because audit hooks stay. Anyone can run it with more files.
+    script = Path(__file__).parents[1] / "benchmarks/attacks/model_files.py"
+    command = [sys.executable, script, "--files", "40"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "code run, pickles opened, files written: 0" in result.stdout
 
 
 def test_kernel_features_that_do_not_fit_each_other_are_refused(tmp_path):
@@ -550,6 +580,10 @@ FORGERIES = {
     ),
     "16 pipelines in each other": lambda d: d.update(model=nest(d["model"], 16)),
     "200 pipelines in each other": lambda d: d.update(model=nest(d["model"], 200)),
+    "a pipeline without steps": lambda d: d.update(model={"class": "Pipeline", "steps": []}),
+    "a union without steps": lambda d: d.update(
+        model={"class": "FeatureUnion", "weights": {}, "steps": []}
+    ),
     "a thousand steps": lambda d: d.update(
         model={"class": "FeatureUnion", "weights": {}, "steps": [["a", d["model"]]] * 1000}
     ),

@@ -108,7 +108,7 @@ def _check_node(node: Any, depth: int = 0) -> int:
             if not isinstance(node.get(key), dict):
                 raise TypeError(f"{node['class']} has no table of {key}")
         return 1
-    if not isinstance(node.get("steps"), list):
+    if not isinstance(node.get("steps"), list) or not node["steps"]:
         raise TypeError(f"{node['class']} has no list of steps")
     count = 0
     for step in node["steps"]:

@@ -123,6 +123,9 @@ def rebuild(node: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> BaseE
             (name, rebuild(step, tensors, f"{prefix}{i}."))
             for i, (name, step) in enumerate(node["steps"])
         ]
+        for name, step in steps[:-1] if node["class"] == "Pipeline" else steps:
+            if not hasattr(step, "transform"):
+                raise TypeError(f"step {name!r} is no transformer")
         composed: Pipeline | FeatureUnion
         if node["class"] == "Pipeline":
             composed = Pipeline(steps)
