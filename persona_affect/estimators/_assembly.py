@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from persona_affect._random import OwnRandomness
 from persona_affect._warnings import warn_user
 from persona_affect.exceptions import NoFaceWarning
 from persona_affect.model_selection import AffectGroupShuffleSplit
@@ -251,6 +252,7 @@ def make_net(
     held_out: LabelledClips | None,
     settings: TrainingSettings,
     rng: np.random.RandomState,
+    randomness: OwnRandomness,
     device: str,
 ) -> AffectNet:
     """Assemble a network, its loss and its training, and initialise them."""
@@ -267,7 +269,7 @@ def make_net(
     checkpoint = None
     if settings.checkpoint is not None:
         training = fingerprint(settings.identity, network.state_dict(), (data, held_out))
-        checkpoint = Checkpoint(settings.checkpoint, training, rng)
+        checkpoint = Checkpoint(settings.checkpoint, training, rng, randomness)
     optimizer, options = OPTIMIZERS[settings.optimizer]
     net = AffectNet(
         network,
@@ -277,6 +279,7 @@ def make_net(
         augmentation=settings.augmentation if on_faces else None,
         precision=settings.precision,
         penalties=penalties,
+        randomness=randomness,
         optimizer=optimizer,
         lr=settings.learning_rate,
         max_epochs=settings.max_epochs,

@@ -53,11 +53,14 @@ class LabelledClips(Dataset[Batch]):
         labels = {name: values[samples] for name, values in self.labels.items()}
         return LabelledClips([self.clips[i] for i in samples], labels, self.n_segments)
 
-    def centres(self, batch_size: int) -> DataLoader[Batch]:
+    def centres(
+        self, batch_size: int, generator: torch.Generator | None = None
+    ) -> DataLoader[Batch]:
         """Load every sample once, in order, at the centre frames of its segments."""
         picked = [(i, centre_frames(len(c), self.n_segments)) for i, c in enumerate(self.clips)]
         plans = [picked[i : i + batch_size] for i in range(0, len(picked), batch_size)]
-        return DataLoader(self, sampler=plans, batch_size=None)
+        # A loader draws a number even where nothing is random.
+        return DataLoader(self, sampler=plans, batch_size=None, generator=generator)
 
 
 class MixedBatches(Sampler[Plan]):

@@ -18,6 +18,7 @@ from torch import Tensor
 from persona_affect._arrays import add_to_digest
 from persona_affect._files import atomic_write
 from persona_affect._mapping import release
+from persona_affect._random import OwnRandomness
 from persona_affect.exceptions import ModelFormatError
 
 from ._batches import LabelledClips
@@ -37,14 +38,21 @@ class Checkpoint(Callback):
         Identifies this training; see `fingerprint`.
     rng : numpy.random.RandomState
         Generator of the batches.
+    randomness : OwnRandomness
+        Generators of all that torch draws.
     """
 
     def __init__(
-        self, path: str | PathLike[str], fingerprint: str, rng: np.random.RandomState
+        self,
+        path: str | PathLike[str],
+        fingerprint: str,
+        rng: np.random.RandomState,
+        randomness: OwnRandomness,
     ) -> None:
         self.path = path
         self.fingerprint = fingerprint
         self.rng = rng
+        self.randomness = randomness
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Resume if the file exists; the other callbacks have begun already."""
@@ -54,7 +62,7 @@ class Checkpoint(Callback):
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Write the state that the next epochs depend on."""
         callbacks = dict(net.callbacks_)
-        stop, cuda = callbacks.get("stop"), str(net.device).startswith("cuda")
+        stop = callbacks.get("stop")
         name, keys, *rest = self.rng.get_state()
         state = {
             "fingerprint": self.fingerprint,
@@ -70,12 +78,14 @@ class Checkpoint(Callback):
                 "best_epoch_": stop.best_epoch_,
                 "best_model_weights_": stop.best_model_weights_,
             },
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state(net.device) if cuda else None,
+            "torch": self.randomness.get_state(),
             "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
         }
+        content = io.BytesIO()
+        torch.save(state, content)
+        # Python's own file names the system's error when the disk is full; torch's does not.
         with atomic_write(self.path) as draft:
-            torch.save(state, draft)
+            draft.write_bytes(content.getbuffer())
 
     def _read(self) -> dict[str, Any]:
         content = io.BytesIO(Path(self.path).read_bytes())
@@ -104,9 +114,7 @@ class Checkpoint(Callback):
         net.history.extend(json.loads(state["history"]))
         for name, value in (state["stop"] or {}).items():
             setattr(callbacks["stop"], name, value)
-        torch.set_rng_state(state["torch"])
-        if state["cuda"] is not None:
-            torch.cuda.set_rng_state(state["cuda"], net.device)
+        self.randomness.set_state(state["torch"])
         name, keys, *rest = state["numpy"]
         self.rng.set_state((name, keys.numpy().astype(np.uint32), *rest))
 

@@ -13,6 +13,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from persona_affect._device import network_on, resolve_device
+from persona_affect._random import OwnRandomness
 from persona_affect._sklearn import Interval, fit_context
 from persona_affect.networks import Backbone
 
@@ -125,7 +126,9 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackbonePa
                 f"FaceEmbedder(backbone={self.backbone!r}) needs weights=: embeddings of an "
                 "untrained backbone have no meaning."
             )
-        network = self._make_backbone(self.weights).eval()
+        # Random numbers of the initial weights, which others replace, are not those of the caller.
+        with OwnRandomness(0):
+            network = self._make_backbone(self.weights).eval()
         check_face_clips(X, network.input_size)
         self._keep(network)
         return self

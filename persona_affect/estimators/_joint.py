@@ -12,6 +12,8 @@ from sklearn.utils import Tags, check_consistent_length, check_random_state
 from sklearn.utils.validation import validate_data
 
 from persona_affect._device import resolve_device
+from persona_affect._files import check_output
+from persona_affect._random import OwnRandomness
 from persona_affect._sklearn import Interval, StrOptions, check_sample_weight, fit_context
 from persona_affect.networks import Backbone, EmbeddingAdapter
 from persona_affect.objectives import REGRESSION_LOSSES, TERMS
@@ -34,13 +36,7 @@ from ._joint_state import JointState
 from ._prediction import JointPrediction
 from ._presets import HEAD_STYLES
 from ._targets import read_targets
-from ._training import (
-    OPTIMIZERS,
-    PRECISIONS,
-    history_table,
-    seeded_torch,
-    train,
-)
+from ._training import OPTIMIZERS, PRECISIONS, history_table, train
 
 
 class JointAffectEstimator(JointPrediction, JointState):
@@ -138,7 +134,8 @@ class JointAffectEstimator(JointPrediction, JointState):
         the beginning. Each fit needs a file of its own: do not use it in searches.
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, batches and augmentation. The same seed gives the same model, bit by
-        bit, on one machine; the global generators are not changed.
+        bit, on one machine, also while other fits run in threads or processes; torch's global
+        generators are not used.
     verbose : int, default=0
         1 shows progress bars.
 
@@ -327,6 +324,8 @@ class JointAffectEstimator(JointPrediction, JointState):
             If a sample is not a face clip of the backbone's size.
         ModelFormatError
             If `checkpoint` is damaged.
+        OutputError
+            If `checkpoint` cannot be written; the state before is unchanged.
         TrainingDivergedError
             If the loss becomes infinite or NaN.
 
@@ -335,45 +334,49 @@ class JointAffectEstimator(JointPrediction, JointState):
         NoFaceWarning
             If samples have no face; the message names them, and they are left out.
         """
-        if self.checkpoint is not None and not isinstance(self.random_state, Integral):
-            raise ValueError(
-                f"checkpoint= needs an integer random_state, not {self.random_state!r}: to "
-                "resume, the same random numbers must be drawn again before the first epoch."
-            )
+        if self.checkpoint is not None:
+            if not isinstance(self.random_state, Integral):
+                raise ValueError(
+                    f"checkpoint= needs an integer random_state, not {self.random_state!r}: to "
+                    "resume, the same random numbers must be drawn again before the first epoch."
+                )
+            check_output(self.checkpoint)
         params = self.get_params()
         lambdas = read_lambdas(params)
         extra = {name: TERMS[name].targets for name in lambdas if TERMS[name].targets}
         targets = read_targets(y, self.personality, self.emotion, extra)
         rng = check_random_state(self.random_state)
         device = resolve_device(self.device)
-        with seeded_torch(rng.randint(2**31 - 1), device):
+        randomness = OwnRandomness(rng.randint(2**31 - 1))
+        with randomness:
             backbone, clips = self._start(X)
-            check_consistent_length(clips, targets.values, groups)
-            weight = check_sample_weight(sample_weight, targets.values, ensure_non_negative=True)
-            present = find_present(clips, weight)
-            clips, targets, weight = [clips[i] for i in present], targets[present], weight[present]
-            scaler = make_scaler(targets, weight, standardize=self.heads == "linear")
-            fem_learns = not isinstance(backbone, EmbeddingAdapter) or self.adapter_rank > 0
-            lambdas, kept = choose_losses(lambdas, targets, fem_learns)
-            data = label_clips(clips, targets, scaler, weight, self.n_segments).subset(kept)
-            held_out = None
-            if self.early_stopping:
-                persons = present if groups is None else np.asarray(groups)[present]
-                data, held_out = hold_out(
-                    data, targets[kept], persons[kept], self.validation_fraction, rng
-                )
-            if isinstance(backbone, EmbeddingAdapter):
-                backbone.standardize(
-                    torch.from_numpy(np.concatenate(data.clips)),
-                    torch.from_numpy(data.labels["weight"]),
-                    common=self.embedding_scale == "common",
-                )
+        check_consistent_length(clips, targets.values, groups)
+        weight = check_sample_weight(sample_weight, targets.values, ensure_non_negative=True)
+        present = find_present(clips, weight)
+        clips, targets, weight = [clips[i] for i in present], targets[present], weight[present]
+        scaler = make_scaler(targets, weight, standardize=self.heads == "linear")
+        fem_learns = not isinstance(backbone, EmbeddingAdapter) or self.adapter_rank > 0
+        lambdas, kept = choose_losses(lambdas, targets, fem_learns)
+        data = label_clips(clips, targets, scaler, weight, self.n_segments).subset(kept)
+        held_out = None
+        if self.early_stopping:
+            persons = present if groups is None else np.asarray(groups)[present]
+            data, held_out = hold_out(
+                data, targets[kept], persons[kept], self.validation_fraction, rng
+            )
+        if isinstance(backbone, EmbeddingAdapter):
+            backbone.standardize(
+                torch.from_numpy(np.concatenate(data.clips)),
+                torch.from_numpy(data.labels["weight"]),
+                common=self.embedding_scale == "common",
+            )
+        with randomness:
             network, losses = make_network(
                 backbone, targets, lambdas, heads=self.heads, loss=self.loss
             )
-            settings = TrainingSettings.from_params(params)
-            net = make_net(network, losses, data, held_out, settings, rng, device)
-            train(net, data, held_out)
+        settings = TrainingSettings.from_params(params)
+        net = make_net(network, losses, data, held_out, settings, rng, randomness, device)
+        train(net, data, held_out)
         self._keep(net, history_table(net), targets, scaler)
         return self
 

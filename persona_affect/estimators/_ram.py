@@ -15,6 +15,7 @@ from skorch.dataset import Dataset
 from torch import Tensor
 
 from persona_affect._device import resolve_device
+from persona_affect._random import OwnRandomness
 from persona_affect._sklearn import Interval, check_sample_weight, fit_context
 from persona_affect.metrics import SCORERS
 from persona_affect.networks import RAM
@@ -36,7 +37,7 @@ from ._state import (
     unpack_table,
 )
 from ._targets import TargetScaler
-from ._training import history_table, seeded_torch, settle, standard_callbacks, train
+from ._training import history_table, settle, standard_callbacks, train
 
 
 class _RAMNet(NeuralNet):
@@ -184,25 +185,25 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
         y = self._output.transform(y)
         device = resolve_device(self.device)
         rng = check_random_state(self.random_state)
-        with seeded_torch(rng.randint(2**31 - 1), device):
+        with OwnRandomness(rng.randint(2**31 - 1)):
             # In double precision, a sample weight of two equals the sample twice.
             network = RAM(X.shape[1], y.shape[1], self.hidden, "identity").double()
-            self.net_ = make_ram_net(
-                network,
-                optimizer__weight_decay=self.weight_decay,
-                lr=self.learning_rate,
-                max_epochs=self.max_epochs,
-                device=device,
-                callbacks=standard_callbacks(
-                    schedule="cosine",
-                    n_steps=self.max_epochs,
-                    max_grad_norm=None,
-                    patience=None,
-                    verbose=bool(self.verbose),
-                    extra=None,
-                ),
-            ).initialize()
-            train(self.net_, Dataset(X, np.column_stack([y, weight])))
+        self.net_ = make_ram_net(
+            network,
+            optimizer__weight_decay=self.weight_decay,
+            lr=self.learning_rate,
+            max_epochs=self.max_epochs,
+            device=device,
+            callbacks=standard_callbacks(
+                schedule="cosine",
+                n_steps=self.max_epochs,
+                max_grad_norm=None,
+                patience=None,
+                verbose=bool(self.verbose),
+                extra=None,
+            ),
+        ).initialize()
+        train(self.net_, Dataset(X, np.column_stack([y, weight])))
         self.history_ = history_table(self.net_)
         self.target_names_ = names or [f"y{i}" for i in range(y.shape[1])]
         return self

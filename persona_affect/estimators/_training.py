@@ -2,8 +2,8 @@
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import numpy as np
@@ -17,9 +17,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from persona_affect._random import OwnRandomness
 from persona_affect.exceptions import TrainingDivergedError
 from persona_affect.networks import parameter_groups
-from persona_affect.objectives import TERMS
+from persona_affect.objectives import PAPER_TERMS, TERMS
 
 from ._augmentation import AUGMENTATIONS
 from ._batches import Batch, LabelledClips
@@ -57,6 +58,8 @@ class AffectNet(NeuralNet):
         Precision of convolutions and matrix products.
     penalties : dict of str to torch.Tensor, optional
         By linear head, the factor p of a penalty ``p / 2 |w|^2`` on each output's weights.
+    randomness : OwnRandomness, optional
+        Generators of what the network and further terms of the loss draw in training.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class AffectNet(NeuralNet):
         augmentation: str | None = None,
         precision: str = "float32",
         penalties: dict[str, Tensor] | None = None,
+        randomness: OwnRandomness | None = None,
         **kwargs: Any,
     ) -> None:
         self.batches = batches
@@ -76,6 +80,7 @@ class AffectNet(NeuralNet):
         self.augmentation = augmentation
         self.precision = precision
         self.penalties = penalties
+        self.randomness = randomness
         super().__init__(module, criterion, **kwargs)
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
@@ -98,24 +103,35 @@ class AffectNet(NeuralNet):
 
     def get_iterator(self, dataset: LabelledClips, training: bool = False) -> DataLoader[Batch]:
         """Return mixed batches in training, and all samples in order otherwise."""
+        generator = None if self.randomness is None else self.randomness.generator()
         if not training:
-            return dataset.centres(self.batch_size)
-        return DataLoader(dataset, sampler=self.batches(dataset), batch_size=None)
+            return dataset.centres(self.batch_size, generator)
+        return DataLoader(
+            dataset, sampler=self.batches(dataset), batch_size=None, generator=generator
+        )
+
+    def _own_randomness(self, draws: bool) -> AbstractContextManager[Any]:
+        """Return the context for what may draw; it slows small operations, so not for others."""
+        return self.randomness if draws and self.randomness is not None else nullcontext()
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Run the network on a batch of frames."""
         frames = to_tensor(x, device=self.device)
-        if self.module_.training and self.augmentation is not None:
-            frames = AUGMENTATIONS[self.augmentation](frames)
         dtype = PRECISIONS[self.precision]
         device_type = torch.device(self.device).type
-        with torch.autocast(device_type, dtype, enabled=dtype != torch.float32):
-            return self.module_(frames)
+        with self._own_randomness(self.module_.training):
+            if self.module_.training and self.augmentation is not None:
+                frames = AUGMENTATIONS[self.augmentation](frames)
+            with torch.autocast(device_type, dtype, enabled=dtype != torch.float32):
+                return self.module_(frames)
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
         """Return the total loss, and record its terms."""
         labels = to_tensor(y_true, device=self.device)
-        terms = self.criterion_(y_pred, labels, self.module_.heads)
+        with self._own_randomness(
+            training and not self.criterion_.weights.keys() <= {*PAPER_TERMS}
+        ):
+            terms = self.criterion_(y_pred, labels, self.module_.heads)
         total: Tensor = terms.pop("total")
         if not torch.isfinite(total):
             raise TrainingDivergedError(
@@ -133,7 +149,7 @@ class AffectNet(NeuralNet):
     def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Drop what only training needs: the sampler holds the training data."""
         super().on_train_end(net, X, y, **kwargs)
-        self.batches = self.penalties = None
+        self.batches = self.penalties = self.randomness = None
 
 
 class Schedule:
@@ -217,15 +233,6 @@ def standard_callbacks(
         callbacks.append(("bar", TrainingBar()))
     callbacks += [(f"user_{i}", copy.deepcopy(own)) for i, own in enumerate(extra or ())]
     return callbacks
-
-
-@contextmanager
-def seeded_torch(seed: int, device: str) -> Iterator[None]:
-    """Seed torch inside, and restore the global generators."""
-    devices = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
 
 
 def train(net: NeuralNet, data: Any, held_out: Any = None) -> None:

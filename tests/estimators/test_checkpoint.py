@@ -1,9 +1,12 @@
 """A training that is killed and resumed ends in the model of one that never stopped."""
 
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +15,7 @@ import torch
 from skorch.callbacks import Callback
 
 from persona_affect import JointAffectEstimator
-from persona_affect.exceptions import ModelFormatError
+from persona_affect.exceptions import ModelFormatError, OutputError, OutputPathError
 from persona_affect.networks import Backbone
 
 RNG = np.random.default_rng(0)
@@ -107,9 +110,9 @@ class Kill(Callback):
         if len(net.history) == self.epoch and len(net.history[-1]["batches"]) == 2:
             if self.moment == "learning":
                 self.die()
-            torch.save = self.write_half
+            Path.write_bytes = lambda draft, content: self.write_half(draft)
 
-    def write_half(self, state, draft):
+    def write_half(self, draft):
         with open(draft, "wb") as file:
             file.write(b"PK" * 100)
             file.flush()
@@ -129,6 +132,38 @@ def test_killed_while_learning_and_while_writing(tmp_path):
     assert state["history"].count('"train_loss"') >= 3
     resumed = model(checkpoint=path).fit(FACES, LABELS)
     assert_same_model(resumed, model().fit(FACES, LABELS))
+
+
+class FillDisk(Callback):
+    """Let no file grow beyond a few bytes, from an epoch on."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+
+
+def test_a_full_disk_is_named_and_the_next_fit_goes_on(tmp_path):
+    path = tmp_path / "state"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(OutputError, match=f"{path} cannot be written"):
+            model(checkpoint=path, callbacks=[FillDisk(3)]).fit(FACES, LABELS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path) == ["state"]
+    assert len(json.loads(torch.load(path, weights_only=True)["history"])) == 2
+    resumed = model(checkpoint=path).fit(FACES, LABELS)
+    assert_same_model(resumed, model().fit(FACES, LABELS))
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_training(tmp_path):
+    for path in (tmp_path, tmp_path / "absent" / "state"):
+        with pytest.raises(OutputPathError, match=f"{path}"):
+            model(checkpoint=path, callbacks=[StopAt(1)]).fit(FACES, LABELS)
 
 
 @pytest.fixture(scope="module")
