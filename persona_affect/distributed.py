@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from persona_affect._arrays import Digest, add_to_digest
-from persona_affect._files import atomic_write
+from persona_affect._files import atomic_write, check_output_folder
 
 __all__ = ["transform_in_chunks"]
 
@@ -70,7 +70,9 @@ def transform_in_chunks(
     ------
     ValueError
         If `folder` holds chunks of other samples, of another transformer or of another size, or
-        the transformer does not return one row for each sample.
+        damaged ones, or the transformer does not return one row for each sample.
+    OutputError
+        If nothing can be written to `folder`, or its disk is full. The chunks before are kept.
 
     Notes
     -----
@@ -92,7 +94,7 @@ def transform_in_chunks(
     """
     if chunk_size < 1 or not len(X):
         raise ValueError(f"chunk_size={chunk_size} and the {len(X)} samples must be 1 or more.")
-    folder = Path(folder)
+    folder = check_output_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, _manifest(transformer, X, chunk_size))
     starts = range(0, len(X), chunk_size)
@@ -109,7 +111,7 @@ def transform_in_chunks(
         for path, samples in chunks.items()
         if not path.exists()
     )
-    return np.concatenate([np.load(path, allow_pickle=False) for path in chunks])
+    return np.concatenate([_load_chunk(path) for path in chunks])
 
 
 def _transform_chunk(stored: Path, digest: str, samples: list[Any], path: Path, start: int) -> None:
@@ -130,6 +132,16 @@ def _transform_chunk(stored: Path, digest: str, samples: list[Any], path: Path, 
         np.save(file, rows, allow_pickle=False)
 
 
+def _load_chunk(path: Path) -> NDArray[np.floating]:
+    try:
+        rows: NDArray[np.floating] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): remove it, and the same call makes it again."
+        ) from error
+    return rows
+
+
 @lru_cache(maxsize=1)
 def _load(stored: Path, digest: str) -> TransformerMixin:
     """Unpickle what this call of `transform_in_chunks` stored, once in each process."""
@@ -148,7 +160,10 @@ def _claim(folder: Path, manifest: dict[str, Any]) -> None:
         with atomic_write(path) as draft:
             draft.write_text(json.dumps(manifest, indent=1))
         return
-    found = json.loads(path.read_text())
+    try:
+        found = dict(json.loads(path.read_text()))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: name another folder, or remove it.") from error
     differing = [name for name in manifest if found.get(name) != manifest[name]]
     if differing:
         raise ValueError(

@@ -1,5 +1,6 @@
 """Long jobs in chunks; and, on a real cluster, the same search and the same embeddings."""
 
+import errno
 import importlib
 import os
 import subprocess
@@ -19,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from persona_affect import FaceAligner, FaceEmbedder, JointAffectEstimator
 from persona_affect.datasets import make_affect_faces
 from persona_affect.distributed import transform_in_chunks
+from persona_affect.exceptions import OutputError, OutputPathError
 from persona_affect.metrics import SCORERS
 from persona_affect.model_selection import AffectGroupKFold
 from persona_affect.networks import make_backbone
@@ -114,6 +116,38 @@ def test_how_it_works_may_differ(tmp_path):
     transform_in_chunks(Doubler(), X, tmp_path)
     rows = transform_in_chunks(Doubler(n_jobs=2), X, tmp_path)
     np.testing.assert_array_equal(rows, 2 * X)
+
+
+def test_a_full_disk_costs_no_chunk_that_was_written(tmp_path, monkeypatch):
+    log, save, n_saved = tmp_path / "log", np.save, []
+
+    def full_at_the_third(file, rows, **options):
+        n_saved.append(len(rows))
+        if len(n_saved) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(file, rows, **options)
+
+    monkeypatch.setattr(np, "save", full_at_the_third)
+    with pytest.raises(OutputError, match=r"000000004\.npy cannot be written: No space left"):
+        transform_in_chunks(Doubler(log), X, tmp_path / "chunks", chunk_size=2)
+    rows = transform_in_chunks(Doubler(log), X, tmp_path / "chunks", chunk_size=2)
+    np.testing.assert_array_equal(rows, 2 * X)
+    assert log.read_text() == "0 4 8 8 12 16 20 "
+    assert not list((tmp_path / "chunks").glob(".*"))
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputPathError, match=r"file is a file: name a folder"):
+        transform_in_chunks(Doubler(), X, tmp_path / "file" / "chunks")
+
+
+@pytest.mark.parametrize("name", ["000000000.npy", "manifest.json"])
+def test_what_is_damaged_is_named(tmp_path, name):
+    transform_in_chunks(Doubler(), X, tmp_path)
+    (tmp_path / name).write_bytes(b"7")
+    with pytest.raises(ValueError, match=f"{name} is damaged"):
+        transform_in_chunks(Doubler(), X, tmp_path)
 
 
 def test_face_clips_are_no_rows(tmp_path):
