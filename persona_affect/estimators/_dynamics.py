@@ -30,6 +30,8 @@ from ._state import (
 
 #: Persons whose gradients the whitening is estimated from; for few channels this is enough.
 _WHITENING_PERSONS = 64
+#: Windows of each of their clips, at most.
+_WHITENING_WINDOWS = 32
 
 
 class PersonDynamicsEncoder(DynamicsTransform):
@@ -39,6 +41,9 @@ class PersonDynamicsEncoder(DynamicsTransform):
     at several temporal scales. `transform` freezes it, inserts filters, and trains them on one
     person's clips by the same rank loss; the change of their weights is the descriptor. No labels
     are used, so that descriptors can predict self-reported and apparent traits.
+
+    Where the paper trains the filters for many steps, the default takes one step of whitened
+    gradient descent from zero: the descriptor is then a mean over the person's windows.
 
     Each sample is one person: a clip, or a list of clips (of several tasks, for example).
 
@@ -69,8 +74,9 @@ class PersonDynamicsEncoder(DynamicsTransform):
         Margin of the rank loss of the filters. If it is larger than all differences of scores, like
         the default, every pair of frames counts; with a small margin, only pairs in the wrong
         order.
-    n_windows : int or None, default=32
-        Number of windows of a clip, evenly spaced, that the filters learn from; None for all.
+    n_windows : int or None, default=None
+        Number of windows of a clip, evenly spaced, that the filters learn from; None for all. Fewer
+        are faster, and make descriptors of long clips noisier.
     batch_persons : int, default=8
         Persons adapted at once. It limits the memory, and changes results by rounding only. On a
         GPU, more is faster; on a CPU, a few fit better into the caches.
@@ -177,7 +183,7 @@ class PersonDynamicsEncoder(DynamicsTransform):
         step_size: float = 1.0,
         whiten: bool = True,
         filter_margin: float = 10.0,
-        n_windows: int | None = 32,
+        n_windows: int | None = None,
         batch_persons: int = 8,
         margin: float = 1.0,
         learning_rate: float = 2e-3,
@@ -284,7 +290,7 @@ class PersonDynamicsEncoder(DynamicsTransform):
                 train_set[:_WHITENING_PERSONS],
                 list(self.filter_levels),
                 margin=self.filter_margin,
-                n_windows=self.n_windows,
+                n_windows=min(self.n_windows or _WHITENING_WINDOWS, _WHITENING_WINDOWS),
                 device=device,
             )
             if self.whiten

@@ -113,6 +113,19 @@ def test_windows_are_described_in_groups_as_together(dilated, clips, monkeypatch
         assert_equal(row, wanted)
 
 
+def test_all_windows_of_a_clip_describe_by_default(clips):
+    model = PersonDynamicsEncoder(
+        scales=(1, 3), max_epochs=1, early_stopping=False, device="cpu", random_state=0
+    ).fit(clips)
+    found = model.transform(clips[:1])
+    assert model.session().add(clips[0]).end_piece().n_windows == 38
+    np.testing.assert_array_equal(model.set_params(n_windows=38).transform(clips[:1]), found)
+    assert not np.allclose(model.set_params(n_windows=32).transform(clips[:1]), found)
+    # The whitening needs no more than 32 windows of a clip.
+    fewer = model.set_params(n_windows=32).fit(clips)
+    np.testing.assert_array_equal(fewer.set_params(n_windows=None).transform(clips[:1]), found)
+
+
 def test_what_cannot_be_a_session(encoder, dilated, clips):
     with pytest.raises(NotFittedError):
         _encoder().session()
