@@ -4,8 +4,8 @@
 
 Starts `persona-affect serve` with the bundled model on 127.0.0.1, sends every attack, and asks
 after each whether a photo is still answered. Prints a row an attack: how many were tried, how many
-were refused, how many got what they should not, the seconds, and the server's memory before and
-after. Ends with 1 if anything leaked or the server no longer answered.
+were refused, how many got what they should not, the seconds, those of the server's processor, and
+its memory before and after. Ends with 1 if anything leaked or the server no longer answered.
 """
 
 from __future__ import annotations
@@ -72,6 +72,14 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status")
         lines = status.read_text().splitlines() if status.exists() else []
         return next((int(x.split()[1]) / 1024 for x in lines if x.startswith("VmRSS")), 0.0)
+
+    def processor_seconds(self) -> float:
+        """Return the seconds that the server has computed (Linux alone; else 0)."""
+        status = Path(f"/proc/{self.process.pid}/stat")
+        if not status.exists():
+            return 0.0
+        fields = status.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def files(self) -> list[Path]:
         """List what lies in the server's folder, but for its lock."""
@@ -318,6 +326,15 @@ def many_sessions(server: Server) -> Counts:
     return len(said), 0, 0
 
 
+def answers_not_taken(server: Server) -> Counts:
+    """Ask 50 times with photos of noise, and never take the answer."""
+    number = server.numbers["photo"]
+    for _ in range(50):
+        path = server.upload(photo(1000, "JPEG", noise=True))
+        server.ask(number, [reference(path)], listen=False)
+    return 50, 0, 0
+
+
 def visitors_who_leave(server: Server) -> Counts:
     """Ask for a clip and leave at once, five times; then see how long the next one waits."""
     with tempfile.TemporaryDirectory() as folder:
@@ -427,6 +444,7 @@ ATTACKS: list[Callable[[Server], Counts]] = [
     slow_requests,
     broken_off_uploads,
     many_sessions,
+    answers_not_taken,
     visitors_who_leave,
     costly_pictures,
     foreign_formats,
@@ -446,22 +464,23 @@ def main() -> None:
         server = Server(Path(folder))
         for _ in range(5):
             assert succeeded(server.predict(photo()))
-        print("| attack | tried | refused | leaked | s | MiB before | MiB after | still answers |")
-        print("|---|---|---|---|---|---|---|---|")
+        heads = ["attack", "tried", "refused", "leaked", "s", "CPU s", "MiB before", "MiB after"]
+        print(f"| {' | '.join(heads)} | still answers |")
+        print("|---|---|---|---|---|---|---|---|---|")
         for attack in ATTACKS:
             if attack.__name__ not in options.only:
                 continue
-            before, begin = server.memory(), time.monotonic()
+            before, computed = server.memory(), server.processor_seconds()
+            begin = time.monotonic()
             tried, refused, leaked = attack(server)
             seconds = time.monotonic() - begin
+            computed = server.processor_seconds() - computed
             answers = succeeded(server.predict(photo()))
             bad += leaked + (not answers)
-            print(
-                f"| {attack.__name__.replace('_', ' ')} | {tried} | {refused} | {leaked} "
-                f"| {seconds:.1f} | {before:.0f} | {server.memory():.0f} "
-                f"| {'yes' if answers else 'NO'} |",
-                flush=True,
-            )
+            cells = [attack.__name__.replace("_", " "), tried, refused, leaked]
+            cells += [f"{seconds:.1f}", f"{computed:.1f}", f"{before:.0f}"]
+            cells += [f"{server.memory():.0f}", "yes" if answers else "NO"]
+            print(f"| {' | '.join(map(str, cells))} |", flush=True)
         server.upload(photo())
         server.stop(signal.SIGKILL)
         left = len(server.files())

@@ -1,6 +1,7 @@
 """Limits of the web page, and its answers to bad input."""
 
 import functools
+import os
 import re
 import tempfile
 from collections.abc import Callable
@@ -117,5 +118,6 @@ def readable(work: Callable[P, T]) -> Callable[P, T]:
 
 def _without_paths(message: str) -> str:
     """Replace each path on the server by "the file"."""
-    folder = re.escape(tempfile.gettempdir())
-    return re.sub(rf"{folder}[^\s:'\",]*", "the file", message)
+    folder = tempfile.gettempdir()
+    folders = "|".join(map(re.escape, {folder, os.path.realpath(folder)}))
+    return re.sub(rf"(?:{folders})[^\s:'\",]*", "the file", message)

@@ -1,7 +1,6 @@
 """The tab for photos."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -28,22 +27,35 @@ def photo_tab(
 ) -> None:
     """Lay out the tab."""
 
-    def show(image: NDArray[np.uint8]) -> Answer:
+    def show(image: NDArray[np.uint8], visitor: str) -> Answer:
         rows = predict_photo(model, image, limits)
-        return rows, photo_report(image, rows, scales)
+        answer = rows, photo_report(image, rows, scales)
+        visitors.check(visitor)
+        return answer
 
     @readable
     def photo(file: str, request: gr.Request) -> Answer:
+        visitor = str(request.session_hash)
         with uploads.using(file) as path:
-            visitors.check(str(request.session_hash))
+            visitors.check(visitor)
             image = open_photo(path.read_bytes(), max_pixels=limits.photo_pixels)
-        return show(image)
+        return show(image, visitor)
+
+    @readable
+    def example(request: gr.Request) -> Answer:
+        visitor = str(request.session_hash)
+        visitors.check(visitor)
+        image = make_affect_faces(1, image_size=480, random_state=None).data[0]
+        return show(image, visitor)
+
+    def clear() -> None:
+        """Empty the upload box for the next file: the last is no longer on the server."""
 
     with gr.Row(elem_classes="pa-inputs"):
         box = upload_box(
             "Photo: drop one here, or choose", ["image"], uploads, elem_id="pa-photo-file"
         )
-        example = gr.Button("Try a rendered face", elem_id="pa-photo-example", scale=0)
+        button = gr.Button("Try a rendered face", elem_id="pa-photo-example", scale=0)
     rows = gr.JSON(visible=False)
     report = gr.HTML(EMPTY, elem_id="pa-photo-report")
     together: dict[str, Any] = {"concurrency_limit": limits.at_once, "concurrency_id": "photo"}
@@ -56,7 +68,7 @@ def photo_tab(
         "own view of them.",
         **together,
     ).then(clear, None, box, api_visibility="private")
-    example.click(_example(show), None, [rows, report], api_visibility="private", **together)
+    button.click(example, None, [rows, report], api_visibility="private", **together)
 
 
 EMPTY = (
@@ -86,14 +98,3 @@ def predict_photo(
     table = annotator.to_dataframe(image[None]).drop(columns=["frame", "time"])
     table = table.dropna(subset=["face"]).astype({"face": int})
     return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
-
-
-def clear() -> None:
-    """Empty an upload box, for the next file: the last is no longer on the server."""
-
-
-def _example(show: Callable[[NDArray[np.uint8]], Answer]) -> Callable[[], Answer]:
-    def example() -> Answer:
-        return show(make_affect_faces(1, image_size=480, random_state=None).data[0])
-
-    return example

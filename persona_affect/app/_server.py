@@ -132,8 +132,10 @@ def _upload_route(uploads: Uploads) -> Callable[[Request], Awaitable[Response]]:
                 if len(files) != 1:
                     raise HTTPException(400, "Send one file.")
                 path = await anyio.to_thread.run_sync(uploads.add, files[0].file)
-        except (KeyError, ValueError, UnicodeError):
+        except (KeyError, ValueError):
             raise HTTPException(400, "The form is malformed.") from None
+        except OSError:
+            raise HTTPException(507, "There is no room for uploads at the moment.") from None
         return JSONResponse([str(path)])
 
     return upload

@@ -59,6 +59,7 @@ def video_tab(
             limits.check_clip(path)
             annotator.to_file(path, [rows, subtitles], video=clip)
             view = timeline(pd.read_csv(rows), scales)
+            visitors.check(str(request.session_hash))
         return str(clip), str(rows), str(subtitles), view
 
     with gr.Row(elem_classes="pa-inputs"):

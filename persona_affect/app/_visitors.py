@@ -1,5 +1,6 @@
 """Visitors who wait for an answer; work for visitors who have left is stopped."""
 
+import math
 import threading
 import time
 from collections import Counter
@@ -14,22 +15,20 @@ class VisitorGoneError(Exception):
 class Visitors:
     """Sessions that listen for answers.
 
-    A program asks first and listens afterwards, so that a session that has just asked counts too.
-
     Parameters
     ----------
-    grace_seconds : float, default=10
-        Time between a request and listening.
+    grace_seconds : float, default=5
+        Programs ask first and listen then: the longest time between the two.
     """
 
-    def __init__(self, grace_seconds: float = 10.0) -> None:
+    def __init__(self, grace_seconds: float = 5.0) -> None:
         self._grace = grace_seconds
         self._lock = threading.Lock()
         self._listening: Counter[str] = Counter()
         self._joined: dict[str, float] = {}
 
     def join(self, session: str) -> None:
-        """Record a request of a session."""
+        """Note that a session has asked for something."""
         now = time.monotonic()
         with self._lock:
             self._joined = {
@@ -39,7 +38,7 @@ class Visitors:
 
     @contextmanager
     def listening(self, session: str) -> Iterator[None]:
-        """Count a session as present while it listens, and as gone afterwards."""
+        """Count a session as there while it listens, and as gone afterwards."""
         with self._lock:
             self._listening[session] += 1
             self._joined.pop(session, None)
@@ -51,18 +50,24 @@ class Visitors:
                 if not self._listening[session]:
                     del self._listening[session]
 
-    def is_there(self, session: str) -> bool:
-        """Return whether a session listens, or has just sent a request."""
+    def is_listening(self, session: str) -> bool:
+        """Return whether a session listens."""
         with self._lock:
-            joined = self._joined.get(session, -float("inf"))
-            return session in self._listening or time.monotonic() - joined < self._grace
+            return session in self._listening
 
     def check(self, session: str) -> None:
-        """Raise an error unless a session still waits.
+        """Wait until a session that has just asked listens.
+
+        An answer that nobody takes would stay in memory.
 
         Raises
         ------
         VisitorGoneError
+            If it does not listen.
         """
-        if not self.is_there(session):
-            raise VisitorGoneError(session)
+        while not self.is_listening(session):
+            with self._lock:
+                joined = self._joined.get(session, -math.inf)
+            if time.monotonic() - joined > self._grace:
+                raise VisitorGoneError(session)
+            time.sleep(0.02)

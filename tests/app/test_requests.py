@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 
 import pytest
 
@@ -165,35 +166,47 @@ def test_a_malformed_message_is_refused(guard, application, body):
     assert application.body == b""
 
 
-def test_who_has_asked_or_listens_is_there():
+def test_who_has_asked_is_waited_for():
     visitors = Visitors(grace_seconds=100)
     with pytest.raises(VisitorGoneError):
         visitors.check("a")
     visitors.join("a")
+    left = threading.Event()
+
+    def listen():
+        with visitors.listening("a"), visitors.listening("a"):
+            left.wait(60)
+
+    listener = threading.Timer(0.1, listen)
+    listener.start()
     visitors.check("a")
-    with visitors.listening("a"), visitors.listening("a"):
-        visitors.check("a")
+    assert visitors.is_listening("a")
+    left.set()
+    listener.join()
     with pytest.raises(VisitorGoneError):
         visitors.check("a")
 
 
 def test_who_asks_and_never_listens_is_gone():
-    visitors = Visitors(grace_seconds=-1)
+    visitors = Visitors(grace_seconds=0.1)
     visitors.join("a")
-    assert not visitors.is_there("a")
+    with pytest.raises(VisitorGoneError):
+        visitors.check("a")
 
 
-def test_the_guard_notes_who_asks_and_who_listens(application, uploads, visitors):
+def test_the_guard_notes_who_asks_and_who_listens(application, uploads):
     seen = []
 
     async def watching(scope, receive, send):
-        seen.append(visitors.is_there("abc"))
+        visitors.check("abc")
+        seen.append(visitors.is_listening("abc"))
 
+    visitors = Visitors(grace_seconds=100)
     guard = RequestLimits(application, LIMITS, uploads, visitors, {0})
     assert post(guard, JOIN, [call()]) == 200
-    assert visitors.is_there("abc")
+    assert visitors._joined.keys() == {"abc"}
     guard = RequestLimits(watching, LIMITS, uploads, visitors, {0})
     scope = {"type": "http", "method": "GET", "path": "/gradio_api/queue/data", "headers": []}
     asyncio.run(guard({**scope, "query_string": b"session_hash=abc"}, None, None))
     assert seen == [True]
-    assert not visitors.is_there("abc")
+    assert not visitors.is_listening("abc")
