@@ -183,7 +183,7 @@ def serving(app: FastAPI, page: gr.Blocks, host: str, port: int | None) -> Itera
     OSError
         If the port is taken.
     """
-    door = _open_door(host, port)
+    listener = _open_socket(host, port)
     config = uvicorn.Config(
         app,
         http=_Protocol,
@@ -194,7 +194,7 @@ def serving(app: FastAPI, page: gr.Blocks, host: str, port: int | None) -> Itera
         timeout_graceful_shutdown=3,
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [door]}, daemon=True)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
         while not server.started:
@@ -202,15 +202,15 @@ def serving(app: FastAPI, page: gr.Blocks, host: str, port: int | None) -> Itera
                 raise OSError("The server did not start; see its log.")
             time.sleep(0.01)
         name = "localhost" if host in ("0.0.0.0", "::") else host
-        yield f"http://{f'[{name}]' if ':' in name else name}:{door.getsockname()[1]}/"
+        yield f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}/"
     finally:
         page.close(verbose=False)
         server.should_exit = True
         thread.join(15)
-        door.close()
+        listener.close()
 
 
-def _open_door(host: str, port: int | None) -> socket.socket:
+def _open_socket(host: str, port: int | None) -> socket.socket:
     """Listen on a port, or on the first free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     ports = [port] if port is not None else range(FIRST_PORT, FIRST_PORT + N_PORTS)

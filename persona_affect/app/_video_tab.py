@@ -106,6 +106,5 @@ def video_tab(
 
 _EMPTY = (
     '<p class="pa-empty">The clip comes back with its faces marked and its sound, beside a '
-    "timeline that moves with it, as a table and as subtitles. Your clip is deleted at once, what "
-    "was made of it within hours.</p>"
+    "timeline that moves with it, as a table and as subtitles. Your clip is deleted at once.</p>"
 )

@@ -17,11 +17,11 @@ class Visitors:
 
     Parameters
     ----------
-    grace_seconds : float, default=5
+    grace_seconds : float, default=30
         Programs ask first and listen then: the longest time between the two.
     """
 
-    def __init__(self, grace_seconds: float = 5.0) -> None:
+    def __init__(self, grace_seconds: float = 30.0) -> None:
         self._grace = grace_seconds
         self._lock = threading.Lock()
         self._listening: Counter[str] = Counter()

@@ -56,16 +56,16 @@ def test_a_folder_is_for_this_user_alone(temporary):
 
 
 def test_a_taken_port_is_named():
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = door.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         with pytest.raises(OSError, match=f"port {port}: Address already in use"):
-            _server._open_door("127.0.0.1", port)
+            _server._open_socket("127.0.0.1", port)
 
 
 def test_the_first_free_port_is_taken():
     with (
-        _server._open_door("127.0.0.1", None) as first,
-        _server._open_door("127.0.0.1", None) as second,
+        _server._open_socket("127.0.0.1", None) as first,
+        _server._open_socket("127.0.0.1", None) as second,
     ):
         assert second.getsockname()[1] > first.getsockname()[1] >= _server.FIRST_PORT
 
