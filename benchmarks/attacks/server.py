@@ -11,6 +11,7 @@ its memory before and after. Ends with 1 if anything leaked or the server no lon
 from __future__ import annotations
 
 import argparse
+import atexit
 import io
 import json
 import os
@@ -57,6 +58,8 @@ class Server:
             env=os.environ | {"TMPDIR": str(home)},
         )
         assert self.process.stdout is not None
+        # The server ends with this script, however that ends.
+        atexit.register(self.process.kill)
         line = self.process.stdout.readline()
         if not line.startswith("Serving on "):
             raise SystemExit(f"The server did not start: {(home / 'log').read_text()}")
@@ -107,7 +110,6 @@ class Server:
         """Send a signal, and wait."""
         self.process.send_signal(number)
         self.process.wait(60)
-        self.log.close()
 
 
 def reference(path: object) -> dict[str, object]:
