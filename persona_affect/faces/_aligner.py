@@ -36,8 +36,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
     ----------
     template : str, default="sphereface"
         The aligned face's layout, one of :data:`persona_affect.faces.TEMPLATES`: ``"sphereface"``
-        has 112 x 96 pixels, ``"resnet29"`` 150 x 150, each as the network of that name takes them;
-        :func:`persona_affect.faces.register_template` adds others.
+        has 112 x 96 pixels, ``"resnet29"`` 150 x 150; `faces.register_template` adds others.
     n_frames : int or None, default=10
         Frames sampled from a clip: the centre frames of as many segments of equal duration. Ten is
         the number of segments in the released recipe of PersEmoN; the demo's three are then drawn
