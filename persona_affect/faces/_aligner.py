@@ -39,8 +39,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         has 112 x 96 pixels, ``"resnet29"`` 150 x 150; `faces.register_template` adds others.
     n_frames : int or None, default=10
         Frames sampled from a clip: the centre frames of as many segments of equal duration. Ten is
-        the number of segments in the released recipe of PersEmoN; the demo's three are then drawn
-        from them. At most 10,000; None takes every frame.
+        the number of segments in PersEmoN's released recipe. At most 10,000; None takes all frames.
     select : {"largest", "confident", "centre"}, default="largest"
         Which face to take where a photo or clip shows several.
     select_over : {"clip", "frame"}, default="clip"
