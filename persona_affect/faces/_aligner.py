@@ -10,15 +10,19 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from joblib import Parallel, delayed
-from joblib.parallel import get_active_backend
 from sklearn.base import BaseEstimator, TransformerMixin
-from tqdm.auto import tqdm
 
 from .._device import resolve_device
 from .._sklearn import Interval, StrOptions, check_params
 from ..media import MAX_SAMPLED_FRAMES, list_samples
-from ._batches import Outcome, align_samples, detect_samples, warn_of_remarks
+from ._batches import (
+    Outcome,
+    Work,
+    align_samples,
+    detect_samples,
+    share_batches,
+    warn_of_remarks,
+)
 from ._caching import align_through_store
 from ._detections import Detections
 from ._settings import SELECTORS, FaceSettings
@@ -204,10 +208,10 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         settings = self._settings()
         samples = list_samples(X)
         if self.cache is None:
-            work = self._run(align_samples, settings, samples, range(len(samples)))
+            work = self._share(align_samples, settings, samples)(range(len(samples)))
             outcomes = [outcome for _, outcome in work]
         else:
-            run = partial(self._run, align_samples, settings, samples)
+            run = self._share(align_samples, settings, samples)
             outcomes = align_through_store(self.cache, settings, samples, run, self.verbose)
         clips = np.empty(len(outcomes), dtype=object)
         for index, outcome in enumerate(outcomes):
@@ -236,7 +240,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         """
         settings = self._settings()
         samples = list_samples(X)
-        work = self._run(detect_samples, settings, samples, range(len(samples)))
+        work = self._share(detect_samples, settings, samples)(range(len(samples)))
         outcomes = [outcome for _, outcome in work]
         warn_of_remarks(samples, outcomes)
         return [outcome.found for outcome in outcomes]
@@ -352,25 +356,10 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
             device=self.device,
         )
 
-    def _run(
-        self,
-        work: Callable[[FaceSettings, Sequence[Any], Sequence[int]], list[Outcome]],
-        settings: FaceSettings,
-        samples: Sequence[Any],
-        rows: Sequence[int],
-    ) -> Iterator[tuple[int, Outcome]]:
-        """Share some of the samples among the workers, and yield what became of each, in order."""
-        # Enough photos to fill the detector's batch, and few enough to share and show progress.
-        starts = range(0, len(rows), self.batch_size)
-        batches = (rows[s : s + self.batch_size] for s in starts)
-        jobs = (delayed(work)(settings, [samples[i] for i in batch], batch) for batch in batches)
-        # Every backend but joblib's "multiprocessing" gives results as they come.
-        streams = get_active_backend()[0].supports_return_generator
-        results = Parallel(n_jobs=self.n_jobs, return_as="generator" if streams else "list")(jobs)
-        with tqdm(total=len(rows), desc="faces", disable=not self.verbose) as progress:
-            for start, outcomes in zip(starts, results, strict=True):
-                progress.update(len(outcomes))
-                yield from zip(rows[start : start + self.batch_size], outcomes, strict=True)
+    def _share(
+        self, work: Work, settings: FaceSettings, samples: Sequence[Any]
+    ) -> Callable[[Sequence[int]], Iterator[tuple[int, Outcome]]]:
+        return partial(share_batches, work, settings, samples, self.n_jobs, self.verbose)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

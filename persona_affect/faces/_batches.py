@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import cv2
 import numpy as np
+from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
+from tqdm.auto import tqdm
 
 from .._warnings import warn_user
 from ..exceptions import (
@@ -49,6 +52,10 @@ class Outcome:
     failed: bool = False
 
 
+#: What a worker does with some samples and their numbers.
+Work = Callable[[FaceSettings, Sequence[Any], Sequence[int]], list[Outcome]]
+
+
 def align_samples(
     settings: FaceSettings, samples: Sequence[Any], numbers: Sequence[int]
 ) -> list[Outcome]:
@@ -75,6 +82,41 @@ def detect_samples(
 ) -> list[Outcome]:
     """Find the faces in each photo, `Detections`; as `align_samples`."""
     return _Batch(settings, samples, numbers).detect()
+
+
+def share_batches(
+    work: Work,
+    settings: FaceSettings,
+    samples: Sequence[Any],
+    n_jobs: int | None,
+    verbose: bool,
+    rows: Sequence[int],
+) -> Iterator[tuple[int, Outcome]]:
+    """Share samples among joblib's workers, and yield each row with its outcome, in order.
+
+    Parameters
+    ----------
+    work : callable
+        `align_samples` or `detect_samples`.
+    settings : FaceSettings
+    samples : sequence
+        Photos and clips.
+    n_jobs, verbose
+        As of :class:`persona_affect.FaceAligner`.
+    rows : sequence of int
+        Which of the samples.
+    """
+    # Enough photos to fill the detector's batch, and few enough to share and show progress.
+    size = settings.batch_size
+    batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+    jobs = (delayed(work)(settings, [samples[i] for i in batch], batch) for batch in batches)
+    # Every backend but joblib's "multiprocessing" gives results as they come.
+    streams = get_active_backend()[0].supports_return_generator
+    results = Parallel(n_jobs=n_jobs, return_as="generator" if streams else "list")(jobs)
+    with tqdm(total=len(rows), desc="faces", disable=not verbose) as progress:
+        for batch, outcomes in zip(batches, results, strict=True):
+            progress.update(len(outcomes))
+            yield from zip(batch, outcomes, strict=True)
 
 
 def warn_of_remarks(samples: Sequence[Any], outcomes: Sequence[Outcome]) -> None:
