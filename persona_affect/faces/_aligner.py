@@ -166,8 +166,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
 
         Returns
         -------
-        FaceAligner
-            Itself.
+        self
         """
         self._settings()
         return self
@@ -382,7 +381,6 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
 
         Returns
         -------
-        FaceAligner
-            Itself.
+        self
         """
         return self
