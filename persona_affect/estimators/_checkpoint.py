@@ -62,13 +62,13 @@ class Checkpoint(Callback):
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Write the state that the next epochs depend on."""
         callbacks = dict(net.callbacks_)
-        stop = callbacks.get("stop")
+        stop, schedule = callbacks.get("stop"), callbacks.get("schedule")
         name, keys, *rest = self.rng.get_state()
         state = {
             "fingerprint": self.fingerprint,
             "module": net.module_.state_dict(),
             "optimizer": net.optimizer_.state_dict(),
-            "schedule": callbacks["schedule"].lr_scheduler_.state_dict(),
+            "schedule": None if schedule is None else schedule.lr_scheduler_.state_dict(),
             "history": json.dumps(list(net.history), default=lambda scalar: scalar.item()),
             "stop": None
             if stop is None
@@ -109,7 +109,8 @@ class Checkpoint(Callback):
     def _restore(self, net: NeuralNet, state: dict[str, Any]) -> None:
         callbacks = dict(net.callbacks_)
         net.module_.load_state_dict(state["module"])
-        callbacks["schedule"].lr_scheduler_.load_state_dict(state["schedule"])
+        if "schedule" in callbacks:
+            callbacks["schedule"].lr_scheduler_.load_state_dict(state["schedule"])
         net.optimizer_.load_state_dict(state["optimizer"])
         net.history.extend(json.loads(state["history"]))
         for name, value in (state["stop"] or {}).items():

@@ -1,6 +1,7 @@
 """Reading face clips from all forms of X, and the choice of frames."""
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +20,21 @@ _KINDS: Final = (
 
 
 def holds_faces(X: Any) -> bool:
-    """Return whether `X` holds pictures; if not, it is a matrix of embeddings."""
+    """Return whether `X` holds pictures; if not, it is a matrix of embeddings.
+
+    Raises
+    ------
+    InvalidImageError
+        If it holds paths of files.
+    """
+    first = next(iter(np.ravel(X)), None) if isinstance(X, pd.Series | pd.DataFrame) else None
+    if isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.ndim == 1):
+        first = next(iter(X), None)
+    if isinstance(X, str | PathLike) or isinstance(first, str | bytes | PathLike):
+        raise InvalidImageError(
+            f"X holds files ({X if first is None else first!r}), not faces. Put "
+            "persona_affect.FaceAligner before this estimator: make_pipeline(FaceAligner(), ...)."
+        )
     if isinstance(X, np.ndarray) and not np.issubdtype(X.dtype, np.object_):
         return X.ndim in (4, 5)
     if not isinstance(X, (list, tuple)) and not (isinstance(X, np.ndarray) and X.ndim == 1):

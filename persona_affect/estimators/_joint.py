@@ -126,7 +126,8 @@ class JointAffectEstimator(JointPrediction, JointState):
     device : str, default="auto"
         ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU if there is one.
     callbacks : list of skorch callbacks, default=None
-        Copied before use.
+        Callbacks, or pairs ``("name", callback)``; copied before use. A LRScheduler of skorch
+        takes the place of `schedule`.
     checkpoint : path-like, default=None
         A file for the state of the training, written after each epoch. If it exists, `fit` resumes
         from it, and gives the same model, bit by bit, as a training without interruption.

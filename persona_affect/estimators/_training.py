@@ -29,6 +29,7 @@ OPTIMIZERS: Final[dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]]]
     "adamw": (torch.optim.AdamW, {}),
     "sgd": (torch.optim.SGD, {"momentum": 0.9}),
 }
+_OWN_CALLBACKS: Final = {"schedule", "clip", "stop", "checkpoint", "bar"}
 PRECISIONS: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -205,21 +206,21 @@ def standard_callbacks(
     max_grad_norm: float | None,
     patience: int | None,
     verbose: bool,
-    extra: Sequence[Callback] | None,
+    extra: Sequence[Any] | None,
     checkpoint: Callback | None = None,
 ) -> list[tuple[str, Callback]]:
     """Assemble callbacks; those of the caller are copied, so that clones and refits share none."""
-    callbacks: list[tuple[str, Callback]] = [
-        (
-            "schedule",
-            LRScheduler(
-                torch.optim.lr_scheduler.LambdaLR,
-                lr_lambda=Schedule(schedule, n_steps),
-                step_every="batch",
-                event_name=None,
-            ),
+    own = [_name_callback(i, callback) for i, callback in enumerate(extra or ())]
+    callbacks: list[tuple[str, Callback]] = []
+    # Ours sets the rate at each step, and would undo what the caller's does.
+    if not any(isinstance(callback, LRScheduler) for _, callback in own):
+        steps = LRScheduler(
+            torch.optim.lr_scheduler.LambdaLR,
+            lr_lambda=Schedule(schedule, n_steps),
+            step_every="batch",
+            event_name=None,
         )
-    ]
+        callbacks.append(("schedule", steps))
     if max_grad_norm is not None:
         callbacks.append(("clip", GradientNormClipping(max_grad_norm)))
     if patience is not None:
@@ -231,8 +232,23 @@ def standard_callbacks(
         callbacks.append(("checkpoint", checkpoint))
     if verbose:
         callbacks.append(("bar", TrainingBar()))
-    callbacks += [(f"user_{i}", copy.deepcopy(own)) for i, own in enumerate(extra or ())]
+    for name, callback in own:
+        if name in _OWN_CALLBACKS or name in dict(callbacks):
+            raise ValueError(f"callbacks: the name {name!r} is taken; choose another.")
+        callbacks.append((name, copy.deepcopy(callback)))
     return callbacks
+
+
+def _name_callback(i: int, given: Any) -> tuple[str, Any]:
+    """Read a callback in one of skorch's forms: alone, its class, or a pair of a name and one."""
+    name, callback = given if isinstance(given, tuple) and len(given) == 2 else (f"user_{i}", given)
+    if isinstance(callback, type) and issubclass(callback, Callback):
+        callback = callback()
+    if not isinstance(name, str) or not isinstance(callback, Callback):
+        raise ValueError(
+            f"callbacks[{i}] is {given!r}, neither a skorch callback nor a pair of a name and one."
+        )
+    return name, callback
 
 
 def train(net: NeuralNet, data: Any, held_out: Any = None) -> None:

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 from torch import nn
 
 from persona_affect import JointAffectEstimator, persemon_params
@@ -361,3 +363,48 @@ def test_the_resnet29_reads_several_crops_of_a_face():
         random_state=0,
     )
     assert model.fit(faces, y).transform(faces).shape == (6, 512)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["a.jpg", "b.jpg"],
+        [Path("a.jpg")],
+        np.array(["a.jpg", "b.jpg"]),
+        pd.Series(["a.jpg"], index=[7]),
+        pd.DataFrame({"path": ["a.jpg"]}),
+        "a.jpg",
+    ],
+    ids=["list", "paths", "array", "series", "table", "one"],
+)
+def test_files_are_answered_with_the_aligner(given):
+    with pytest.raises(InvalidImageError, match=r"a\.jpg.*FaceAligner before"):
+        JointAffectEstimator().fit(given, [0.5] * len(given))
+
+
+def test_callbacks_may_have_names():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(8, 3)), rng.uniform(size=(8, 2))
+    rates = []
+
+    class Spy(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    def model(*callbacks):
+        return JointAffectEstimator(
+            max_epochs=3, schedule="constant", random_state=0, callbacks=list(callbacks)
+        )
+
+    halve = LRScheduler("StepLR", step_size=1, gamma=0.5)
+    model(("spy", Spy()), ("lr", halve), Spy).fit(X, y)
+    # Before and after the scheduler of each epoch.
+    np.testing.assert_allclose(np.array(rates) / rates[0], [1, 0.5, 0.5, 0.25, 0.25, 0.125])
+    for wrong, message in (
+        (["lr", halve], "neither"),
+        ([("schedule", halve)], "taken"),
+        ([("lr", halve), ("lr", halve)], "taken"),
+        ([("lr", 3)], "neither"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model(*wrong).fit(X, y)
