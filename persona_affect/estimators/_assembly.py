@@ -84,15 +84,17 @@ def read_lambdas(params: Mapping[str, Any]) -> dict[str, float]:
     Raises
     ------
     ValueError
-        If a term is not registered, is one of the four, or has a weight that is none.
+        If a term is not registered, is one of the four, or has no valid weight.
     """
     lambdas = {name: float(params[f"lambda_{name}"]) for name in PAPER_TERMS}
     for name, weight in (params["extra_lambdas"] or {}).items():
         get_term(name)
         if name in lambdas:
-            raise ValueError(f"extra_lambdas: {name!r} is weighed by lambda_{name}.")
+            raise ValueError(f"extra_lambdas: the weight of {name!r} is lambda_{name}.")
         if not isinstance(weight, Real) or not 0 <= float(weight) < np.inf:
-            raise ValueError(f"extra_lambdas: {name!r} has the weight {weight!r}, no number >= 0.")
+            raise ValueError(
+                f"extra_lambdas: {name!r} has the weight {weight!r}, which is not a number >= 0."
+            )
         lambdas[name] = float(weight)
     return lambdas
 
@@ -141,7 +143,7 @@ def choose_losses(
 
 
 def _find_serving(term: LossTerm, targets: Targets, fem_learns: bool) -> NDArray[np.bool_]:
-    """Return which samples a term learns from: none if it cannot be learnt."""
+    """Return the samples that a term uses; none if it cannot be trained."""
     none = np.zeros(len(targets.values), dtype=bool)
     if term.joins_sets:
         by_per, by_emo = targets.rated.T
@@ -163,7 +165,7 @@ def _parameter(name: str) -> str:
 def make_scaler(
     targets: Targets, weight: NDArray[np.float64], *, standardize: bool
 ) -> TargetScaler:
-    """Scale the labels; those of a further term if the term says so."""
+    """Make the scaler of the labels; extra terms decide about their own labels."""
     scaled = np.full(len(targets.in_order), standardize)
     for name in targets.extra:
         scaled[targets.columns(name)] = get_term(name).standardize
@@ -184,7 +186,7 @@ def label_clips(
         group: y[:, targets.columns(group)] for group in targets.groups
     }
     labels["weight"] = weight.astype(np.float32)
-    # A sample of both sets, or of neither, does not tell them apart.
+    # A sample of both sets, or of neither, cannot be used to compare them.
     domain = np.select([by_per == by_emo, by_per], [-1, 0], default=1)
     labels["domain"] = domain.astype(np.int64)
     return LabelledClips(clips, labels, n_segments)
@@ -197,9 +199,9 @@ def hold_out(
     fraction: float,
     rng: np.random.RandomState,
 ) -> tuple[LabelledClips, LabelledClips]:
-    """Split off whole groups for early stopping, with both kinds of label on either side."""
+    """Hold out whole groups for early stopping, with both kinds of label on each side."""
     emotion = targets.columns("emotion")
-    # The splitter knows two kinds: labels of further terms count as the first.
+    # The splitter knows two kinds: labels of extra terms count as the first.
     first = [name for name in targets.in_order if name not in targets.emotion]
     values = np.delete(targets.values, emotion, axis=1)
     splitter = AffectGroupShuffleSplit(
@@ -213,17 +215,17 @@ def hold_out(
 def make_network(
     backbone: Backbone, targets: Targets, lambdas: Mapping[str, float], *, heads: str, loss: str
 ) -> tuple[PersEmoN, PersEmoNLoss]:
-    """Build the heads that the losses teach, and the losses.
+    """Build the network, with the heads that the losses train, and the losses.
 
     Parameters
     ----------
     backbone : Backbone
     targets : Targets
-        Its groups and names are read.
+        Only its groups and names are used.
     lambdas : mapping of str to float
         The weight of each term; a head whose term has none is not built.
     heads, loss : str
-        As of :class:`JointAffectEstimator`.
+        As in :class:`JointAffectEstimator`.
     """
     taught = [get_term(name) for name, weight in lambdas.items() if weight > 0]
     network = PersEmoN(

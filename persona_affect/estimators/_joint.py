@@ -69,12 +69,11 @@ class JointAffectEstimator(JointPrediction, JointState):
         Weight of the coherence loss between the two sets.
     lambda_ram : float, default=0.2
         Weight of the loss of personality predicted from emotion. A loss of weight 0 is not
-        computed, its head is not built, and faces that serve no other loss are not read; its
-        targets are then predicted by their mean.
+        computed, its head is not built, and faces that no other loss uses are not read; its
+        targets are predicted as their mean.
     extra_lambdas : dict, default=None
-        Weights of further terms of the loss, by the names under which
-        :func:`persona_affect.objectives.register_term` knows them; a term may bring a head and
-        targets of its own.
+        Weights of extra terms of the loss, by their names; see
+        :func:`persona_affect.objectives.register_term`. A term may have its own head and targets.
     personality, emotion : sequence of str, default=None
         Names of the targets in `y`, personality first. None for the default seven; see `fit`.
     n_segments : int, default=3
@@ -149,7 +148,7 @@ class JointAffectEstimator(JointPrediction, JointState):
     personality_names_, emotion_names_ : list of str
         The two groups.
     extra_names_ : dict of str to list of str
-        By further term, the names of its targets.
+        Names of the targets of each extra term.
     target_means_ : ndarray of shape (n_targets,)
         Mean label of each target, NaN for a target without labels.
     target_stds_ : ndarray of shape (n_targets,)
@@ -304,9 +303,9 @@ class JointAffectEstimator(JointPrediction, JointState):
             then begins at its heads.
         y : array-like or DataFrame of shape (n_samples, n_targets) or (n_samples,)
             Labels, NaN where a sample was not rated. A DataFrame's columns are matched by name. An
-            array has the personality targets first, and those of further terms last; without
-            `personality` and `emotion` its width decides: 7 (Big Five, arousal, valence), 5 (Big
-            Five), 2 (arousal, valence), or 1, beside those of further terms.
+            array has the personality targets first, and those of extra terms last; without
+            `personality` and `emotion`, the number of columns decides: 7 (Big Five, arousal,
+            valence), 5 (Big Five), 2 (arousal, valence), or 1, besides those of extra terms.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples in the regression losses; samples of weight 0 are left out.
         groups : array-like of shape (n_samples,), default=None

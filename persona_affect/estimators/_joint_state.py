@@ -102,7 +102,7 @@ class JointState(BackboneParams):
     def _set_state(self, facts: Facts, tensors: Tensors) -> None:
         personality, emotion = check_names(facts["personality"]), check_names(facts["emotion"])
         names = check_names(facts["target_names"])
-        # Files of before further terms have none.
+        # Files written before there were extra terms do not have them.
         further = facts.get("extra", {})
         _require_terms(further)
         extra = {name: check_names(term["targets"]) for name, term in further.items()}
@@ -152,6 +152,6 @@ class JointState(BackboneParams):
 
 
 def _require_terms(further: Mapping[str, Any]) -> None:
-    """Say which module to import for a term that is not registered; nothing is imported."""
+    """Raise if a term is not registered; the message names the module to import."""
     for name in further.keys() - TERMS.keys():
         raise missing_registration("term", name, further[name]["package"])

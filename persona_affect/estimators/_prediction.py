@@ -157,7 +157,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         return cast(float, SCORERS["r2"](self, X, y, sample_weight=sample_weight))
 
     def score_terms(self, X: Any, y: Any, sample_weight: Any = None) -> pd.Series:
-        """Score the predictions that each term of the loss taught, by the term's own metric.
+        """Score the predictions of each term of the loss, by the metric of the term.
 
         Parameters
         ----------
@@ -169,8 +169,8 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         Returns
         -------
         Series
-            A value for each trained term that predicts targets, averaged over them; named
-            ``<term>_<metric>``, as ``"per_ccc"``.
+            A value for each trained term that predicts targets, averaged over them, with names
+            ``<term>_<metric>``, such as ``"per_ccc"``.
         """
         predicted = np.reshape(self.predict(X), (-1, len(self.target_names_)))
         if isinstance(y, pd.DataFrame):
@@ -229,7 +229,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         )
 
     def _read_targets(self, output: PersEmoNOutput) -> torch.Tensor:
-        """Join the heads; what no loss taught them is the mean label, or NaN if there is none."""
+        """Join the heads; targets without a loss get their mean label, or NaN without labels."""
         scaler, weights = self._scaler, self.net_.criterion_.weights
         rest = torch.from_numpy(scaler.transform(scaler.mean)).to(output.embedding)
         rest = rest.expand(len(output.embedding), -1)

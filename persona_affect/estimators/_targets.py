@@ -1,4 +1,4 @@
-"""Targets of two kinds, partly missing: names, domains, units."""
+"""Groups of targets, partly missing: names, domains, units."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
 
 @dataclass(frozen=True)
 class Targets:
-    """Labels in groups: personality, emotion, and one for each further term that has labels.
+    """Labels in groups: personality, emotion, and one for each extra term with labels.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Targets:
     personality, emotion : list of str
         Names, in the order of the columns.
     extra : dict of str to list of str
-        By further term, the names of its targets.
+        Names of the targets of each extra term.
     names : list of str
         All names, in the order of the caller's columns: the order of predictions.
     one_dimensional : bool
@@ -65,7 +65,7 @@ class Targets:
 
     @property
     def rated(self) -> NDArray[np.bool_]:
-        """Whether each sample has a personality label, and an emotion label: (n_samples, 2)."""
+        """Whether each sample has a personality and an emotion label, (n_samples, 2)."""
         return np.stack([self.rated_in("personality"), self.rated_in("emotion")], axis=1)
 
 
@@ -83,10 +83,10 @@ def read_targets(
         Labels, NaN where not observed. A DataFrame's columns are matched by name, in any order.
     personality, emotion : sequence of str or None
         Names of the groups. With both None, a DataFrame's columns must be among the default seven,
-        and an array's width decides: 7 (all), 5 (the Big Five), 2 (arousal, valence), or 1 (one
-        target, treated as personality), beside those of `extra`.
+        and for an array the number of columns decides: 7 (all), 5 (the Big Five), 2 (arousal,
+        valence), or 1 (one target, treated as personality), besides those of `extra`.
     extra : mapping of str to sequence of str, optional
-        By further term, the names of its targets; an array has them last.
+        Names of the targets of each extra term; in an array they come last.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def _default_names(width: int, n_extra: int) -> tuple[list[str], list[str]]:
     }
     width -= n_extra
     if width not in names:
-        beside = f" beside the {n_extra} of further terms" if n_extra else ""
+        beside = f" besides the {n_extra} of extra terms" if n_extra else ""
         raise ValueError(
             f"y has {width} columns{beside}; without names it may have 7 (Big Five, arousal, "
             "valence), 5, 2 or 1. Name your own targets with personality=[...] and emotion=[...]."
@@ -167,7 +167,7 @@ class TargetScaler:
     weight : ndarray of shape (n_samples,)
         Sample weights.
     standardize : bool, or ndarray of bool of shape (n_targets,)
-        Where False, units stay the caller's; `mean` is still known.
+        Where False, units are not changed; `mean` is still computed.
 
     Attributes
     ----------

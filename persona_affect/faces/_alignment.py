@@ -1,4 +1,4 @@
-"""Five landmarks onto a template by a similarity: rotate, scale and move, never shear or mirror."""
+"""Alignment of five landmarks to a template by a similarity: rotation, scale and shift."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def estimate_similarity(
     Returns
     -------
     ndarray of shape (n, 2, 3)
-        Matrices ``[[a, -b, x], [b, a, y]]``: rotation and scale, no shear and no reflection, then a
-        shift. Where all source points of a row coincide, a = b = 0.
+        Matrices ``[[a, -b, x], [b, a, y]]``: rotation and scale, without shear and reflection, then
+        a shift. If all source points of a row are the same, a = b = 0.
     """
     source = np.asarray(source, dtype=np.float64)
     target = np.broadcast_to(np.asarray(target, dtype=np.float64), source.shape)
@@ -67,7 +67,7 @@ def align_face(
     matrix = estimate_similarity(landmarks[None], template.points(margin))[0]
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 0.5:
-        # Bilinear sampling skips pixels below half size: shrink by area first, around the face.
+        # Below half size, bilinear sampling skips pixels: shrink by area first, around the face.
         image, matrix = _shrink(image, matrix, template, scale)
     size = template.width, template.height
     face = cv2.warpAffine(
@@ -82,7 +82,7 @@ def _shrink(
     template: Template,
     scale: float,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
-    """Cut out what the warp will see, shrink it by whole numbers, and adapt the matrix."""
+    """Crop the area that the warp uses, shrink it by an integer, and adapt the matrix."""
     step = int(1 / max(scale, 1e-6))
     inverse = cv2.invertAffineTransform(matrix)
     w, h = template.width, template.height

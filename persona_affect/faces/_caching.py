@@ -1,4 +1,4 @@
-"""Faces through a store: what it has is read, the rest is aligned once and put there."""
+"""Alignment with a store: stored faces are read, others are aligned once and stored."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def align_through_store(
     run: Callable[[Sequence[int]], Iterator[tuple[int, Outcome]]],
     verbose: bool,
 ) -> list[Outcome]:
-    """Align what the store does not have, put it there, and read all from there.
+    """Align samples that are not in the store, store them, and read all from the store.
 
     Parameters
     ----------
     folder : path-like
-        Of the store.
+        Folder of the store.
     settings : FaceSettings
     samples : sequence
         As :meth:`FaceAligner.transform` takes them.
     run : callable
-        ``run(rows)`` aligns the samples of those rows, and yields each row with its outcome.
+        ``run(rows)`` aligns the samples of these rows, and yields each row with its outcome.
     verbose : bool
         Show a progress bar.
     """
     store = FaceStore(folder, settings.identity(), settings.size)
     contents = read_contents(samples, settings.n_frames, verbose)
-    # Equal samples are aligned once; what cannot be read has no content, and stays by itself.
+    # Equal samples are aligned once; samples that cannot be read have no content, and stay alone.
     keys = [i if content is None else content.key for i, content in enumerate(contents)]
     todo = {key: i for i, key in reversed(list(enumerate(keys))) if str(key) not in store}
     fresh: dict[int | str, Outcome] = {}
@@ -62,7 +62,7 @@ def align_through_store(
                 full, storable = storable, []
                 store.add(full)
     finally:
-        # Also what was aligned before a sample that cannot be read.
+        # Also the samples that were aligned before one that cannot be read.
         store.add(storable)
         store.close()
     return [fresh[key] if key in fresh else _stored(store, str(key)) for key in keys]
@@ -75,14 +75,14 @@ def _stored(store: FaceStore, key: str) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a sample is made of.
+    """Identifies the content of a sample.
 
     Attributes
     ----------
     key : str
-        SHA-256 sum of its content.
+        SHA-256 checksum of its content.
     stamps : tuple
-        Size and time of its files, to see whether they changed since.
+        Size and time of its files, to notice changes.
     """
 
     key: str
@@ -92,14 +92,14 @@ class Content:
 def read_contents(
     samples: Sequence[Any], n_frames: int | None, verbose: bool
 ) -> list[Content | None]:
-    """Compute a key of each sample's content; None for those that cannot be read.
+    """Compute the key of each sample's content; None for samples that cannot be read.
 
     Parameters
     ----------
     samples : sequence
         As :meth:`FaceAligner.transform` takes them.
     n_frames : int or None
-        Of a sequence of files, those that will be looked at are read.
+        Frames of a clip that are used; only these files of a sequence are read.
     verbose : bool
         Show a progress bar.
     """
@@ -117,7 +117,7 @@ def is_unchanged(sample: Any, content: Content, n_frames: int | None) -> bool:
 
 
 def _read_content(sample: Any, n_frames: int | None) -> Content | None:
-    """Read a sample and compute its key; the aligner reports whatever is wrong with it."""
+    """Read a sample and compute its key; the aligner will report its errors."""
     try:
         kind = "clip" if is_clip(sample) else "photo"
         files = _files(sample, n_frames)
@@ -147,7 +147,7 @@ def _files(sample: Any, n_frames: int | None) -> list[str]:
         files = [os.fspath(sample)]
     else:
         return []
-    # A pipe or a device could block for ever.
+    # Reading a pipe or a device may never end.
     if not files or not all(os.path.isfile(path) for path in files):
         raise FileNotFoundError
     return files

@@ -1,7 +1,7 @@
 """The MTCNN cascade: proposals over a pyramid, refinement, and landmarks.
 
 The decisions are those of facenet-pytorch's detector, so that its published weights and thresholds
-mean the same; the work is done for all images and candidates at once.
+have the same meaning; all images and candidates are processed together.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ._workers import Share, workers
 
 #: Ratio of successive pyramid levels: the area halves.
 PYRAMID_FACTOR = 0.709
-#: Side and step, in pixels of a pyramid level, of the windows that the proposal network looks at.
+#: Side and step of the windows of the proposal network, in pixels of a pyramid level.
 WINDOW, STRIDE = 12, 2
-#: Pixels of the images that are worked on together, at 16 bytes each.
+#: Pixels of the images that are processed together, with 16 bytes each.
 TOGETHER = 2**22
-#: Windows that the proposal network looks at in one go; 3 MB of intermediate values.
+#: Windows in one pass of the proposal network; 3 MB of intermediate values.
 TILE = 16384
 
 Image = npt.NDArray[np.uint8]
@@ -36,7 +36,7 @@ Image = npt.NDArray[np.uint8]
 
 @dataclass
 class _Candidates:
-    """Boxes under examination, all images together, sorted by image."""
+    """Candidate boxes of all images, sorted by image."""
 
     boxes: FloatArray
     scores: FloatArray
@@ -71,11 +71,11 @@ def detect_faces(
     ----------
     images : sequence of uint8 arrays (H, W, 3)
     min_face_size : float, default=20
-        Side in pixels of the smallest faces looked for.
+        Side of the smallest faces that are found, in pixels.
     thresholds : three floats in (0, 1), default=(0.6, 0.7, 0.7)
         Scores above which candidates pass the first, second and third network.
     device : str, default="cpu"
-        Where the networks run.
+        Device of the networks.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def follow_faces(
     thresholds: Sequence[float] = (0.6, 0.7, 0.7),
     device: str = "cpu",
 ) -> list[Detections]:
-    """Look again at known places: the second and third network alone, for frames between.
+    """Find faces again at known places, with only the second and third network.
 
     A face that has moved by less than about a quarter of its size is found again, at a small
     fraction of the cost; new faces are not found.
@@ -110,7 +110,7 @@ def follow_faces(
     ----------
     images : sequence of uint8 arrays (H, W, 3)
     boxes : sequence of arrays (n, 4)
-        For each image, where faces were a moment ago.
+        For each image, the boxes of faces in the frame before.
     thresholds, device
         As for :func:`detect_faces`; the first threshold is not used.
 
@@ -147,7 +147,7 @@ def _groups(images: Sequence[Image]) -> Iterator[list[Image]]:
 
 
 def pyramid_scales(height: int, width: int, min_face_size: float) -> list[float]:
-    """Return the scales at which faces from `min_face_size` to the image's side fill a window."""
+    """Return the scales at which faces from `min_face_size` to the image's side fit a window."""
     scale = WINDOW / min_face_size
     scales = []
     while min(height, width) * scale >= WINDOW:
@@ -168,7 +168,7 @@ class _Tile:
 
 
 def _plan(images: list[IntegralImage], min_face_size: float) -> list[_Tile]:
-    """Cut all levels of all images into tiles of similar size.
+    """Divide all levels of all images into tiles of similar size.
 
     Intermediate values then stay in the processor's cache, which decides the speed; small levels of
     several images go together.
@@ -243,7 +243,7 @@ def _refine(
     threshold: float,
     share: Share,
 ) -> _Candidates:
-    """Second stage: look again at each candidate, at 24x24 pixels."""
+    """Second stage: check each candidate at 24x24 pixels."""
     found, (logits, offsets) = _examine(images, found, rnet, share)
     passed = np.flatnonzero(logits[:, 0] > threshold)
     found, offsets = found[passed], offsets[passed]
@@ -265,7 +265,7 @@ def _finish(
     threshold: float,
     share: Share,
 ) -> list[Detections]:
-    """Third stage: the last word on each candidate, at 48x48 pixels, and its landmarks."""
+    """Third stage: the final check of each candidate at 48x48 pixels, and its landmarks."""
     found, (logits, offsets, points) = _examine(images, found, onet, share)
     passed = np.flatnonzero(logits[:, 0] > threshold)
     found, offsets, points = found[passed], offsets[passed], points[passed]
@@ -289,7 +289,7 @@ def _examine(
     network: RNet | ONet,
     share: Share,
 ) -> tuple[_Candidates, list[FloatArray]]:
-    """Cut the candidates that lie in their image at least in part, and run `network` on them."""
+    """Crop the candidates that are at least partly inside their image, and run `network`."""
     size, batch = network.side, network.batch
     bounds = np.array([[image.width, image.height] for image in images])[found.image]
     pixels = np.trunc(found.boxes).astype(np.intp)

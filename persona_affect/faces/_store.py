@@ -21,19 +21,19 @@ from .._files import atomic_write
 from .._mapping import map_bytes
 from ..exceptions import FaceStoreError
 
-#: Of the files' form; another form is another folder.
+#: Format of the files; each format has its own folder.
 _FORMAT = 2
-#: A file of faces is closed at this size and a new one begun.
+#: A file of faces is closed at this size, and a new one is started.
 _SHARD_BYTES = 2**30
 
 
-#: A key, the frames (n, height, width, 3), and remarks to repeat when they are read.
+#: A key, the frames (n, height, width, 3), and remarks that are repeated when they are read.
 Entry = tuple[str, npt.NDArray[np.uint8], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the faces of a sample lie: which file, from which frame, how many; and their CRC-32."""
+    """Position of a sample's faces: file, first frame, number of frames; and their CRC-32."""
 
     shard: str
     first: int
@@ -43,22 +43,22 @@ class _Place:
 
 
 class FaceStore:
-    """Aligned faces of samples, by a key of the sample's content.
+    """Stores aligned faces of samples, by a key of the sample's content.
 
-    A folder holds, for each choice of settings, files of pixels (``.faces``) that only grow, each
-    beside a list of what lies where (``.jsonl``). A file has one writer, ever, so processes that
-    share a folder need no locks; a sample that two of them align at once is there twice, which
-    costs space alone. A line is written after its pixels are on disk: whatever is cut short leaves
-    pixels without a line, which nobody reads.
+    For each choice of settings there is a folder with files of pixels (``.faces``) that only grow,
+    each with an index (``.jsonl``). A file has only one writer, so that processes that share a
+    folder need no locks; a sample that two of them align at the same time is stored twice, which
+    only takes space. A line of the index is written after its pixels are on disk: an interruption
+    leaves pixels without a line, which are never read.
 
     Parameters
     ----------
     folder : path-like
-        Made if need be.
+        Created if it does not exist.
     settings : mapping
-        All that decides the pixels, besides the sample: what JSON knows.
+        Everything besides the sample that decides the pixels, as values that JSON can hold.
     size : tuple of (height, width)
-        Of the aligned faces.
+        Size of the aligned faces.
 
     Raises
     ------
@@ -108,7 +108,7 @@ class FaceStore:
         Raises
         ------
         FaceStoreError
-            If they cannot be written; what was there before stays.
+            If they cannot be written; earlier faces are kept.
         """
         if not entries:
             return
@@ -118,12 +118,12 @@ class FaceStore:
                 self._writer = _Shard(self.folder, self.size)
             self._places.update(self._writer.append(entries))
         except OSError as error:
-            # What the failed writes left in its files has no line; nothing more may follow there.
+            # Pixels of the failed writes have no line; nothing may be written after them.
             with suppress(OSError):
                 self.close()
             raise FaceStoreError(
-                f"{self.folder} cannot be written to: {error}. The faces before are kept; make "
-                "room, and the same call goes on from them."
+                f"{self.folder} cannot be written to: {error}. Faces stored before are kept; make "
+                "space, and the same call continues from them."
             ) from error
 
     def get(self, key: str) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
@@ -132,7 +132,7 @@ class FaceStore:
         Raises
         ------
         FaceStoreError
-            If its pixels are not those that were written.
+            If its pixels are not the ones that were written.
         """
         place = self._places[key]
         if place.n_frames == 0:
@@ -152,7 +152,7 @@ class FaceStore:
         return faces, place.remarks
 
     def close(self) -> None:
-        """Close what is being written to."""
+        """Close the files that are open for writing."""
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
@@ -164,7 +164,7 @@ class FaceStore:
 
 
 class _Shard:
-    """A file of pixels and its index, both of one writer."""
+    """A file of pixels and its index, with one writer."""
 
     def __init__(self, folder: Path, size: tuple[int, int]) -> None:
         self.name = uuid.uuid4().hex
@@ -209,14 +209,14 @@ def _frame_bytes(size: tuple[int, int]) -> int:
 
 
 class _AlteredError(ValueError):
-    """An index holds what this package does not write."""
+    """An index contains something that this package does not write."""
 
 
 def _read_index(index: Path, size: tuple[int, int]) -> Iterator[tuple[str, _Place]]:
-    """Yield what an index lists, as far as it was written in full and its pixels are there."""
+    """Yield the complete lines of an index whose pixels exist."""
     pixels = index.with_suffix(".faces")
     n_frames = pixels.stat().st_size // _frame_bytes(size) if pixels.exists() else 0
-    # After the last line break: a writer is at work on this line, or was stopped in it.
+    # A line without an end is being written, or its writer was stopped.
     *lines, _ = index.read_bytes().split(b"\n")
     for line in lines:
         try:

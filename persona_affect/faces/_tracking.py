@@ -1,4 +1,4 @@
-"""Which face is which from frame to frame, by roboflow's trackers."""
+"""Tracking of faces from frame to frame, by roboflow's trackers."""
 
 import math
 from typing import Final
@@ -9,12 +9,12 @@ import numpy.typing as npt
 from .._optional import import_optional
 from ._detections import Detections
 
-#: Seconds between two sightings of the same frame.
+#: Seconds between two updates with the same frame.
 _INSTANT: Final = 1e-4
 
 
 class FaceTracker:
-    """Number faces so that each keeps its number, also through a short occlusion.
+    """Number faces, so that each keeps its number, also through a short occlusion.
 
     ByteTrack [1]_: boxes are predicted by a Kalman filter and matched by overlap.
 
@@ -38,8 +38,8 @@ class FaceTracker:
 
     def __init__(self, memory: float = 2.0, frame_rate: float = 25.0) -> None:
         trackers = import_optional("trackers", extra="app", purpose="Tracking faces")
-        # The buffer is counted in frames of 1/30 s. Scores below the detector's own threshold
-        # never arrive, so every detection may start a track, and at once.
+        # The buffer is counted in frames of 1/30 s. The detector has its own threshold of scores,
+        # so that every detection may start a track immediately.
         self._tracker = trackers.ByteTrackTracker(
             lost_track_buffer=round(30 * memory),
             frame_rate=frame_rate,
@@ -50,13 +50,13 @@ class FaceTracker:
         self._now = -math.inf
 
     def update(self, faces: Detections, time: float) -> npt.NDArray[np.intp]:
-        """Give each face of the next frame its number.
+        """Return the number of each face of the next frame.
 
         Parameters
         ----------
         faces : Detections
         time : float
-            Of the frame, in seconds; later than the frame before.
+            Time of the frame in seconds, later than that of the frame before.
 
         Returns
         -------
@@ -70,12 +70,12 @@ class FaceTracker:
             confidence=np.asarray(faces.scores, dtype=np.float32),
             data={"row": np.arange(len(faces))},
         )
-        # The tracker leaves out frames that are not after the last, and numbers no face then.
+        # The tracker ignores frames that are not later than the last one.
         self._now = max(time, self._now + _INSTANT)
         tracked = self._tracker.update(boxes, timestamp=self._now)
         if -1 in np.asarray(tracked.tracker_id):
-            # A new track has no number before it is confirmed by a second sighting: show the same
-            # faces again, an instant later.
+            # A new track gets its number when it is seen for the second time: pass the same faces
+            # again, a moment later.
             self._now += _INSTANT
             tracked = self._tracker.update(boxes, timestamp=self._now)
         numbers = np.full(len(faces), -1, dtype=np.intp)

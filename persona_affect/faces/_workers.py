@@ -1,4 +1,4 @@
-"""Threads that share out work on the processor, each running torch on its own."""
+"""Threads that share work on the processor; each runs torch in a single thread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Share(Protocol):
 
 
 _setting_up = threading.Lock()
-# A child that is forked while another thread holds the lock would wait for ever.
+# Without this, a child forked while another thread holds the lock would never continue.
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
     os.register_at_fork(
         before=_setting_up.acquire,
@@ -33,13 +33,13 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
 
 @contextmanager
 def workers(device: str) -> Iterator[Share]:
-    """Give a `map` that keeps as many threads busy as torch may use.
+    """Yield a `map` that uses as many threads as torch may use.
 
-    Torch itself splits single operations. On the small pieces of work here that gains little, and
-    leaves all that is not torch to one thread; so whole pieces are shared among threads in which
-    torch is serial. On other devices than the processor, this is plain `map`.
+    Torch itself divides single operations among threads. For small pieces of work this saves little
+    time, and everything outside torch runs in one thread. Therefore complete pieces are shared
+    among threads in which torch is serial. On other devices than the processor, this is `map`.
 
-    An interrupt (Ctrl-C) ends it after the pieces at work: no thread waits for another.
+    After an interrupt (Ctrl-C), the current pieces are finished: no thread waits for another.
     """
     n_threads = torch.get_num_threads()
     if n_threads == 1 or torch.device(device).type != "cpu":
@@ -53,12 +53,13 @@ def workers(device: str) -> Iterator[Share]:
 
 
 def _make_torch_serial() -> None:
-    """Have torch use one thread inside the calling thread, and nowhere else."""
+    """Make torch use one thread inside the calling thread, and nowhere else."""
     with _setting_up:
-        # A thread looks the default up once: what is done to it below no longer reaches this one.
+        # A thread reads the default once: later changes have no effect on this thread.
         default = torch.get_num_threads()
         torch.set_num_threads(1)
-        # That set the default for new threads too: put it back, from a thread that then ends.
+        # This has changed the default for new threads too: restore it, from a thread that then
+        # ends.
         restoring = threading.Thread(target=torch.set_num_threads, args=(default,))
         restoring.start()
         restoring.join()

@@ -33,7 +33,7 @@ class PersEmoNOutput(NamedTuple):
     personality_from_emotion : torch.Tensor of shape (n_frames, n_personality) or None
         The RAM's output, from the EAM's.
     extra : mapping of str to torch.Tensor of shape (n_frames, .)
-        The outputs of further heads, by name.
+        Outputs of extra heads, by name.
     """
 
     embedding: Tensor
@@ -87,7 +87,7 @@ class PersEmoN(nn.Module):
     ram_hidden : int, default=32
         Width of the RAM's hidden layer.
     extra_heads : mapping of str to torch.nn.Module, optional
-        Further heads on the embedding, which are not the papers', by name.
+        Other heads on the embedding, which are not in the papers, by name.
 
     Attributes
     ----------

@@ -104,7 +104,7 @@ def register_backbone(spec: BackboneSpec) -> None:
     'mean_colour'
     """
     known = _specs.get(spec.name)
-    # The same package may replace its own: a notebook's cell that runs again does so.
+    # The same package may replace its own backbone, as when a cell of a notebook runs again.
     if known is not None and known.package != spec.package:
         raise ValueError(
             f"backbone {spec.name!r} is registered by {known.package} already: choose another name."

@@ -40,7 +40,7 @@ class PersEmoNLoss(nn.Module):
     regression : {"half_squared_error", "smooth_l1"}, default="half_squared_error"
         The loss of L_per, L_emo and L_RAM.
     extra_lambdas : mapping of str to float, optional
-        Weights of further terms, by the names under which :func:`register_term` knows them.
+        Weights of extra terms, by their names; see :func:`register_term`.
 
     References
     ----------
@@ -76,7 +76,7 @@ class PersEmoNLoss(nn.Module):
         output : JointOutput
             Output for a batch of n_frames frames from n_clips clips.
         labels : mapping of str to torch.Tensor
-            ``personality``, ``emotion`` and the groups of further terms (n_clips, .), NaN where not
+            ``personality``, ``emotion`` and the groups of extra terms (n_clips, .), NaN where not
             observed; ``weight`` (n_clips,); ``domain`` (n_clips,), 0 personality set, 1 emotion
             set, -1 both; ``clip`` (n_frames,), the clip of each frame.
         heads : mapping of str to torch.nn.Module
@@ -85,7 +85,7 @@ class PersEmoNLoss(nn.Module):
         Returns
         -------
         dict of str to torch.Tensor
-            ``per``, ``emo``, ``coh``, ``ram`` and further terms as far as computed, and ``total``.
+            The terms that are computed, by name, and ``total``.
         """
         terms: dict[str, Tensor] = {}
         for name, weight in self.weights.items():

@@ -1,4 +1,4 @@
-"""The terms of the joint loss: what each teaches, from which labels, and how it is judged."""
+"""The terms of the joint loss, in one table: heads, labels, losses and metrics."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ def pool_clips(values: Tensor, clip: Tensor, n_clips: int) -> Tensor:
     ----------
     values : torch.Tensor of shape (n_frames, d)
     clip : torch.Tensor of shape (n_frames,), int64
-        Which clip each frame belongs to, 0 .. n_clips - 1.
+        The clip of each frame, 0 .. n_clips - 1.
     n_clips : int
-        Number of clips; each must have a frame.
+        Number of clips; each must have at least one frame.
 
     Returns
     -------
@@ -34,13 +34,13 @@ def pool_clips(values: Tensor, clip: Tensor, n_clips: int) -> Tensor:
 
 @dataclass(frozen=True)
 class TermInputs:
-    """What one term of the loss sees of a batch of n_frames frames from n_clips clips.
+    """Input of one term of the loss, for a batch of n_frames frames from n_clips clips.
 
     Attributes
     ----------
     output : torch.Tensor of shape (n_frames, .) or None
-        What the term's head gives, or the embedding where `LossTerm.output` says so. None if the
-        head was not built.
+        Output of the term's head, or the embedding if `LossTerm.output` says so. None if the head
+        was not built.
     head : torch.nn.Module or None
         The head itself.
     labels : torch.Tensor of shape (n_clips, .) or None
@@ -54,7 +54,7 @@ class TermInputs:
     clip : torch.Tensor of shape (n_frames,), int64
         The clip of each frame.
     regression : callable
-        The regression loss that was chosen: ``regression(predicted, labels, weight)``.
+        The chosen regression loss: ``regression(predicted, labels, weight)``.
     """
 
     output: Tensor | None
@@ -74,7 +74,7 @@ class TermInputs:
 
 
 def regress(inputs: TermInputs) -> Tensor | None:
-    """Compute the chosen regression loss of a head's output, averaged over each clip's frames."""
+    """Compute the chosen regression loss of a head's output, averaged over the frames of clips."""
     if inputs.output is None or inputs.labels is None:
         return None
     return inputs.regression(inputs.pooled(), inputs.labels, inputs.weight)
@@ -89,45 +89,46 @@ def cohere(inputs: TermInputs) -> Tensor | None:
 
 @dataclass(frozen=True)
 class LossTerm:
-    """One term of the joint loss, with the head that it teaches.
+    """One term of the joint loss, with the head that it trains.
 
     Attributes
     ----------
     name : str
-        An identifier: ``"per"``. Of the paper's four terms, ``lambda_<name>`` is the parameter of
-        :class:`persona_affect.JointAffectEstimator` that weighs it; other terms are weighed by
+        An identifier, such as ``"per"``. The weight of the paper's four terms is the parameter
+        ``lambda_<name>`` of :class:`persona_affect.JointAffectEstimator`; that of other terms is
         ``extra_lambdas={name: weight}``. The history has the columns ``train_<name>`` and
         ``valid_<name>``.
     loss : callable
-        ``loss(inputs) -> Tensor``, a scalar, from :class:`TermInputs`; or None where nothing can be
-        computed.
+        ``loss(inputs) -> Tensor``, a scalar, from :class:`TermInputs`; it may return None if
+        there is nothing to compute.
     head : str
         Name of the head; by default that of the term.
     build_head : callable, optional
         ``build_head(n_features, n_targets)`` returns the head, a module from (n_frames, n_features)
         to (n_frames, n_targets). None for the paper's heads, which
-        :class:`persona_affect.networks.PersEmoN` builds, and for a term of the embedding alone.
+        :class:`persona_affect.networks.PersEmoN` builds, and for a term that uses only the
+        embedding.
     output : str
-        Attribute of :class:`persona_affect.networks.PersEmoNOutput` that the term reads; by default
-        what its own head gives.
+        Attribute of :class:`persona_affect.networks.PersEmoNOutput` that the term uses; by default
+        the output of its own head.
     labels : str or None
-        Group of targets that it learns from: ``"personality"``, ``"emotion"``, or the name of the
+        Group of targets that are its labels: ``"personality"``, ``"emotion"``, or the name of the
         term for targets of its own. None for a term without labels.
     targets : tuple of str
-        Names of the targets of its own, which `fit` then expects in `y` and `predict` returns.
+        Names of its own targets, which `fit` then expects in `y` and `predict` returns.
     standardize : bool
-        Whether targets of its own are learnt at zero mean and unit variance (and predictions turned
-        back into their units), or as they are.
+        Whether its own targets are scaled to zero mean and unit variance (and predictions are
+        converted back to their units).
     reads : str or None
-        Group whose head feeds this term's head: the RAM reads ``"emotion"``.
+        Group whose head is the input of this term's head: ``"emotion"`` for the RAM.
     joins_sets : bool
-        Whether it compares the two sets, and so needs samples of both and features that can move.
+        Whether it compares the two sets, and so needs samples of both and trainable features.
     metric : str
-        How its predictions are judged, a measure of :func:`persona_affect.metrics.affect_report`,
-        such as ``"ccc"``; empty if it predicts nothing.
+        Metric of its predictions, one of :func:`persona_affect.metrics.affect_report`, such as
+        ``"ccc"``; empty if it predicts nothing.
     package : str
         Module whose import registers the term; by default the one that defines `loss`. A saved
-        model names it, for whoever loads it without.
+        model names it, so that loading can say what to import.
     """
 
     name: str
@@ -161,15 +162,15 @@ class LossTerm:
 
 _terms: dict[str, LossTerm] = {}
 
-#: Every registered term by its name, a view: it grows with `register_term`.
+#: All registered terms by name, also those that are registered later.
 TERMS: Final[Mapping[str, LossTerm]] = MappingProxyType(_terms)
 
-#: The terms of the papers' equation, in its order.
+#: The terms of the equation in the papers, in its order.
 PAPER_TERMS: Final = ("per", "emo", "coh", "ram")
 
 
 def register_term(term: LossTerm) -> None:
-    """Make a term known to :class:`persona_affect.JointAffectEstimator` by its name.
+    """Register a term, so that :class:`persona_affect.JointAffectEstimator` knows its name.
 
     Parameters
     ----------
@@ -192,7 +193,7 @@ def register_term(term: LossTerm) -> None:
     >>> model = JointAffectEstimator(extra_lambdas={"size": 0.1})
     """
     known = _terms.get(term.name)
-    # The same package may replace its own: a notebook's cell that runs again does so.
+    # The same package may replace its own term, as when a cell of a notebook runs again.
     if known is not None and known.package != term.package:
         raise ValueError(
             f"term {term.name!r} is registered by {known.package} already: choose another name."

@@ -124,7 +124,7 @@ def test_a_term_without_labels_or_head():
     ("weights", "message"),
     [
         ({"pose": 1.0}, "'pose' is not registered"),
-        ({"per": 1.0}, "weighed by lambda_per"),
+        ({"per": 1.0}, "the weight of .per. is lambda_per"),
         ({"age": -1.0}, "'age' has the weight -1.0"),
         ({"age": "high"}, "'age' has the weight 'high'"),
     ],

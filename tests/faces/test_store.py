@@ -230,7 +230,7 @@ def test_a_full_disk_costs_only_what_was_being_written(files, cache, monkeypatch
         settle(file)
 
     monkeypatch.setattr(_store, "_settle", full_once)
-    with pytest.raises(FaceStoreError, match=r"No space left.*goes on from them"):
+    with pytest.raises(FaceStoreError, match=r"No space left.*continues from them"):
         FaceAligner(cache=cache, batch_size=2).transform(files)
     plain = FaceAligner().transform(files)
     aligned.clear()
