@@ -36,7 +36,7 @@ from ._state import (
     unpack_scaler,
     unpack_table,
 )
-from ._targets import TargetScaler
+from ._targets import TargetScaler, fill_missing
 from ._training import history_table, settle, standard_callbacks, train
 
 
@@ -170,7 +170,11 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
         names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
         X = check_matrix(self, X, dtype=np.float64, reset=True)
         y = check_array(
-            y, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y"
+            fill_missing(y),
+            ensure_2d=False,
+            dtype=np.float64,
+            ensure_all_finite="allow-nan",
+            input_name="y",
         )
         check_consistent_length(X, y)
         weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)

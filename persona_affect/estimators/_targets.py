@@ -69,6 +69,15 @@ class Targets:
         return np.stack([self.rated_in("personality"), self.rated_in("emotion")], axis=1)
 
 
+def fill_missing(y: Any) -> Any:
+    """Write NaN where masked arrays, and series of nullable types, have no label."""
+    if isinstance(y, np.ma.MaskedArray):
+        return np.ma.filled(y.astype(np.float64), np.nan)
+    if isinstance(y, pd.Series):
+        return y.to_numpy(np.float64, na_value=np.nan)
+    return y
+
+
 def read_targets(
     y: Any,
     personality: Sequence[str] | None,
@@ -99,7 +108,7 @@ def read_targets(
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
-    y = y if isinstance(y, pd.DataFrame) else np.asarray(y)
+    y = y if isinstance(y, pd.DataFrame) else np.asarray(fill_missing(y))
     one_dimensional = y.ndim == 1
     columns: list[str] | None = None
     groups = personality is not None or emotion is not None

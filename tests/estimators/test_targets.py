@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from persona_affect import RAMRegressor
 from persona_affect.estimators._targets import TargetScaler, read_targets
 from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
 
@@ -74,3 +75,32 @@ def test_the_spread_of_labels_is_known_only_where_it_was_used():
     y = np.array([[1.0, np.nan], [2.0, np.nan]])
     np.testing.assert_array_equal(TargetScaler(y, np.ones(2)).std, [0.5, np.nan])
     assert np.isnan(TargetScaler(y, np.ones(2), standardize=False).std).all()
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.ma.masked_array([0.5, 9.0, 0.25], [False, True, False]),
+        np.ma.masked_array([[2], [9], [1]], [[False], [True], [False]]) * 0.25,
+        pd.Series([0.5, None, 0.25], dtype="Float64", index=[7, 8, 9], name="joy"),
+        pd.Series([0.5, None, 0.25], dtype="category"),
+        pd.Series([0.5, None, 0.25], dtype=object),
+        pd.DataFrame({"joy": pd.array([0.5, None, 0.25], dtype="Float64")}, index=[7, 8, 9]),
+    ],
+    ids=["masked", "masked column", "nullable", "categories", "objects", "nullable column"],
+)
+def test_missing_labels_of_every_kind(y):
+    targets = read_targets(y, ["joy"], None)
+    np.testing.assert_array_equal(targets.values.ravel(), [0.5, np.nan, 0.25])
+
+
+def test_masked_labels_do_not_train_the_ram():
+    rng = np.random.default_rng(0)
+    emotion, traits = rng.uniform(-1, 1, (20, 2)), rng.uniform(size=(20, 3))
+    hidden = rng.random((20, 3)) < 0.3
+    masked = np.ma.masked_array(np.where(hidden, 9, traits), hidden)
+    models = [
+        RAMRegressor(max_epochs=5, random_state=0).fit(emotion, y)
+        for y in (masked, np.where(hidden, np.nan, traits))
+    ]
+    np.testing.assert_array_equal(*(model.predict(emotion) for model in models))
