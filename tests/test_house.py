@@ -103,3 +103,14 @@ def test_make_has_the_steps_of_the_checks():
         (r"is none of: (.+)\"", ".ci/run"),
     ]:
         assert set(found(pattern, name).replace("|", " ").split()) == set(steps)
+
+
+def test_no_archaic_words():
+    words = "lest|whence|thence|manieth|albeit|thereof|hitherto|whilst|unto|anew|seldom|for ever"
+    pages = [REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md"), *MODULES]
+    archaic = {
+        path.relative_to(REPOSITORY).as_posix(): hits
+        for path in pages
+        if (hits := re.findall(rf"(?i)\b({words})\b", path.read_text(encoding="utf-8")))
+    }
+    assert not archaic
