@@ -90,3 +90,7 @@ class MediaWarning(UserWarning):
 
 class NoFaceWarning(UserWarning):
     """Samples without a face: their predictions are missing."""
+
+
+class FewLabelsWarning(UserWarning):
+    """Targets that nothing can be learnt about, and that are predicted by their mean label."""

@@ -23,7 +23,7 @@ from ._checkpoint import Checkpoint, fingerprint
 from ._head_start import start_heads
 from ._inference import name_samples
 from ._presets import HEAD_STYLES
-from ._targets import Targets, TargetScaler
+from ._targets import Targets, TargetScaler, leave_to_mean
 from ._training import OPTIMIZERS, AffectNet, standard_callbacks
 
 #: Parameters that do not change the model, and the backbone, which its weights identify.
@@ -169,7 +169,9 @@ def make_scaler(
     scaled = np.full(len(targets.in_order), standardize)
     for name in targets.extra:
         scaled[targets.columns(name)] = get_term(name).standardize
-    return TargetScaler(targets.values, weight, scaled)
+    scaler = TargetScaler(targets.values, weight, scaled)
+    leave_to_mean(scaler, targets.values, targets.in_order)
+    return scaler
 
 
 def label_clips(

@@ -21,6 +21,7 @@ from persona_affect.objectives import TERMS, PersEmoNLoss
 
 from ._batches import LabelledClips
 from ._ram import RAMRegressor
+from ._targets import MIN_LABELS
 
 _STRENGTHS: Final = np.logspace(-2, 6, 33)
 
@@ -57,8 +58,7 @@ def start_heads(network: PersEmoN, data: LabelledClips, losses: PersEmoNLoss) ->
         penalty = torch.zeros(labels.shape[1])
         mass = data.labels["weight"][rated].sum()
         for seen, columns in _group_columns(labels):
-            # Leave-one-out needs at least three samples.
-            if seen.sum() < 3:
+            if seen.sum() < MIN_LABELS:
                 continue
             fit = RidgeCV(_STRENGTHS, alpha_per_target=True).fit(
                 features[seen],

@@ -152,8 +152,8 @@ class JointAffectEstimator(JointPrediction, JointState):
     target_means_ : ndarray of shape (n_targets,)
         Mean label of each target, NaN for a target without labels.
     target_stds_ : ndarray of shape (n_targets,)
-        Standard deviation of each target's labels (1 for a constant one); NaN for a target without
-        labels, and with `heads` that predict raw targets.
+        Standard deviation of each target's labels (1 for one predicted by its mean); NaN for a
+        target without labels, and with `heads` that predict raw targets.
     history_ : pandas.DataFrame
         A row per epoch: total loss, its terms, and seconds.
     n_iter_ : int
@@ -331,8 +331,9 @@ class JointAffectEstimator(JointPrediction, JointState):
 
         Warns
         -----
-        NoFaceWarning
-            If samples have no face; the message names them, and they are left out.
+        NoFaceWarning, FewLabelsWarning
+            Naming samples without a face, which are left out, and targets with fewer than three
+            labels or with equal ones, which are predicted by their mean.
         """
         if self.checkpoint is not None:
             if not isinstance(self.random_state, Integral):

@@ -119,7 +119,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
             )
         traits, scaler = self._groups.columns("personality"), self._scaler
         own = self._groups.columns("emotion")
-        scaled = (emotion - scaler.shift[own]) / scaler.scale[own]
+        scaled = (emotion - scaler.shift[own]) / scaler.divisor[own]
         with torch.inference_mode():
             inputs = torch.from_numpy(scaled).float().to(self.net_.device)
             scores = ram(inputs).double().cpu().numpy()

@@ -36,7 +36,7 @@ from ._state import (
     unpack_scaler,
     unpack_table,
 )
-from ._targets import TargetScaler, fill_missing
+from ._targets import TargetScaler, fill_missing, leave_to_mean
 from ._training import history_table, settle, standard_callbacks, train
 
 
@@ -164,6 +164,12 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
         Returns
         -------
         self
+
+        Warns
+        -----
+        FewLabelsWarning
+            Naming traits with fewer than three labels, or with equal ones: they are predicted by
+            their mean.
         """
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
@@ -184,7 +190,9 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
         if not rated.any():
             raise ValueError("Nothing to train on: no sample of positive weight has a label.")
         X, y, weight = X[rated], y[rated], weight[rated]
+        self.target_names_ = names or [f"y{i}" for i in range(y.shape[1])]
         self._input, self._output = TargetScaler(X, weight), TargetScaler(y, weight)
+        leave_to_mean(self._output, y, self.target_names_)
         X = self._input.transform(X)
         y = self._output.transform(y)
         device = resolve_device(self.device)
@@ -209,7 +217,6 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
         ).initialize()
         train(self.net_, Dataset(X, np.column_stack([y, weight])))
         self.history_ = history_table(self.net_)
-        self.target_names_ = names or [f"y{i}" for i in range(y.shape[1])]
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:

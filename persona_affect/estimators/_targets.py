@@ -2,14 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import check_array, column_or_1d
 
+from persona_affect._warnings import warn_user
+from persona_affect.exceptions import FewLabelsWarning
 from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
+
+#: Labels from which a target can be learnt; below, one cannot be left out to choose a penalty.
+MIN_LABELS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -205,12 +210,53 @@ class TargetScaler:
     def std(self) -> NDArray[np.float64]:
         """Standard deviation of the labels, (n_targets,); NaN where it was not computed."""
         known = self.shift == self.mean
-        return np.where(known, self.scale, np.nan)
+        return np.where(known, self.divisor, np.nan)
+
+    @property
+    def divisor(self) -> NDArray[np.float64]:
+        """Divisor of the labels: `scale`, or 1 for a target that is predicted by its mean."""
+        return np.where(self.scale == 0, 1.0, self.scale)
+
+    def predict_by_mean(self, targets: NDArray[np.bool_]) -> None:
+        """Let `inverse_transform` give the mean label of some targets, whatever is predicted."""
+        self.shift = np.where(targets, np.nan_to_num(self.mean), self.shift)
+        self.scale = np.where(targets, 0.0, self.scale)
 
     def transform(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scale (n_samples, n_targets) labels."""
-        return (y - self.shift) / self.scale
+        return (y - self.shift) / self.divisor
 
     def inverse_transform(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Convert (n_samples, n_targets) predictions to the units of the labels."""
         return y * self.scale + self.shift
+
+
+def leave_to_mean(scaler: TargetScaler, y: NDArray[np.float64], names: Sequence[str]) -> None:
+    """Let targets that nothing can be learnt about be predicted by their mean label.
+
+    Parameters
+    ----------
+    scaler : TargetScaler
+        Changed in place.
+    y : ndarray of shape (n_samples, n_targets)
+        Labels of the samples that are trained on, NaN where not observed.
+    names : sequence of str
+        Of the targets.
+
+    Warns
+    -----
+    FewLabelsWarning
+        Naming targets with fewer than three labels, or with equal ones.
+    """
+    observed = ~np.isnan(y)
+    n_labels = observed.sum(axis=0)
+    spread = np.where(observed, y, -np.inf).max(axis=0) - np.where(observed, y, np.inf).min(axis=0)
+    barely = (n_labels > 0) & ((n_labels < MIN_LABELS) | (spread == 0))
+    if barely.any():
+        scaler.predict_by_mean(barely)
+        which = ", ".join(f"{names[i]} ({n_labels[i]})" for i in np.flatnonzero(barely).tolist())
+        warn_user(
+            f"Predicted by their mean label, since they have fewer than {MIN_LABELS} labels or all "
+            f"labels are equal: {which}.",
+            FewLabelsWarning,
+        )

@@ -30,6 +30,7 @@ def label_masks(draw, n_samples=10, n_targets=7):
     return mask
 
 
+@pytest.mark.filterwarnings("ignore::persona_affect.exceptions.FewLabelsWarning")
 @JOINT
 @given(mask=label_masks())
 @settings(max_examples=15, deadline=None)
@@ -43,6 +44,7 @@ def test_any_pattern_of_missing_labels_trains(case, tiny, mask):
     np.testing.assert_allclose(model.target_means_[observed], np.nanmean(y[:, observed], axis=0))
 
 
+@pytest.mark.filterwarnings("ignore::persona_affect.exceptions.FewLabelsWarning")
 @JOINT
 @given(mask=label_masks(), left_out=arrays(bool, 10))
 @settings(max_examples=15, deadline=None)

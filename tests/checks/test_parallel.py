@@ -85,6 +85,7 @@ def test_the_ram_alone():
     assert_same(fit_together("threading", model, emotion, traits), alone)
 
 
+@pytest.mark.filterwarnings("ignore::persona_affect.exceptions.FewLabelsWarning")
 def test_a_grid_search_in_threads(dropping):
     model, X, y = dropping
     y = np.nan_to_num(y, nan=0.5)
@@ -101,6 +102,7 @@ def test_a_grid_search_in_threads(dropping):
     np.testing.assert_array_equal(beside.predict(list(X)), alone.predict(list(X)))
 
 
+@pytest.mark.filterwarnings("ignore::persona_affect.exceptions.FewLabelsWarning")
 def test_models_loaded_meanwhile_do_not_change_a_fit(dropping, tmp_path):
     model, X, y = dropping
     alone = fit_with(model, 0, X, y)

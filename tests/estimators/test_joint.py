@@ -7,10 +7,11 @@ import torch
 from skorch.callbacks import Callback, LRScheduler
 from torch import nn
 
-from persona_affect import JointAffectEstimator, persemon_params
+from persona_affect import JointAffectEstimator, load_model, persemon_params, save_model
 from persona_affect.datasets import make_affect_clips
 from persona_affect.estimators._head_start import _STRENGTHS
 from persona_affect.exceptions import (
+    FewLabelsWarning,
     InvalidImageError,
     NoFaceWarning,
     TrainingDivergedError,
@@ -273,6 +274,7 @@ def test_on_embeddings_the_ram_is_learnt_however_small_the_rate():
     assert min(r[:2]) > 0.9
 
 
+@pytest.mark.filterwarnings("ignore::persona_affect.exceptions.FewLabelsWarning")
 @pytest.mark.parametrize("scale", ["each", "common"])
 def test_embeddings_in_one_unit_keep_it(scale):
     rng = np.random.RandomState(0)
@@ -408,3 +410,26 @@ def test_callbacks_may_have_names():
     ):
         with pytest.raises(ValueError, match=message):
             model(*wrong).fit(X, y)
+
+
+@pytest.mark.parametrize("n_labels", [1, 2, 9])
+@pytest.mark.parametrize("heads", ["linear", "authors"])
+def test_targets_with_few_or_equal_labels_are_predicted_by_their_mean(n_labels, heads, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 6)).astype(np.float32)
+    y = np.column_stack([rng.uniform(size=(40, 5)), rng.uniform(-1, 1, (40, 2))])
+    y[:, 0] = 0.5 + 0.1 * X[:, 0]
+    labels = [0.5] if n_labels == 1 else [0.5, 0.7] if n_labels == 2 else [0.3] * 9
+    for target in (1, 5):
+        y[:, target] = np.nan
+        y[: len(labels), target] = labels
+    model = JointAffectEstimator(heads=heads, max_epochs=20, random_state=0, device="cpu")
+    with pytest.warns(FewLabelsWarning, match=rf"agreeableness \({n_labels}\), arousal"):
+        model.fit(X, y)
+    save_model(model, tmp_path / "model")
+    for fitted in (model, load_model(tmp_path / "model")):
+        found = fitted.predict(X)
+        np.testing.assert_allclose(found[:, [1, 5]], np.mean(labels))
+        assert found[:, 0].std() > 0.01
+        related = fitted.predict_from_emotion(rng.uniform(-1, 1, (20, 2)))
+        np.testing.assert_allclose(related[:, 1], np.mean(labels))

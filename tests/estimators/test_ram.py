@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from persona_affect import RAMRegressor
+from persona_affect.exceptions import FewLabelsWarning
 
 
 @pytest.fixture
@@ -43,3 +44,14 @@ def test_nothing_rated_is_said(relation):
     emotion, traits = relation
     with pytest.raises(ValueError, match="Nothing to train on"):
         RAMRegressor().fit(emotion, np.full(traits.shape, np.nan))
+
+
+def test_traits_with_few_or_equal_labels_are_predicted_by_their_mean():
+    rng = np.random.default_rng(0)
+    emotion, traits = rng.uniform(-1, 1, (30, 2)), rng.uniform(size=(30, 3))
+    traits[2:, 0], traits[:, 1] = np.nan, 0.4
+    with pytest.warns(FewLabelsWarning, match=r"y0 \(2\), y1 \(30\)"):
+        model = RAMRegressor(max_epochs=20, random_state=0).fit(emotion, traits)
+    found = model.predict(emotion)
+    np.testing.assert_allclose(found[:, :2], np.tile([traits[:2, 0].mean(), 0.4], (30, 1)))
+    assert found[:, 2].std() > 0
