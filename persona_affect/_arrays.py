@@ -1,4 +1,4 @@
-"""What several packages do with NumPy arrays."""
+"""Helpers of several packages for NumPy arrays and lists of names."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -27,3 +27,10 @@ def add_to_digest(digest: Digest, array: NDArray[Any]) -> None:
     """Add the type, shape and content of an array to a checksum."""
     digest.update(f"{array.dtype} {array.shape}".encode())
     digest.update(np.ascontiguousarray(array).data)
+
+
+def check_names(names: Any) -> list[str]:
+    """Return `names` if it is a list of strings; otherwise raise a TypeError."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{names!r} is not a list of names")
+    return names

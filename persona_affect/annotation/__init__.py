@@ -6,9 +6,10 @@ from ._overlay import draw_faces
 from ._ranges import REACH, format_value, rating_range, target_ranges
 from ._session import Session
 from ._sources import open_camera, read_frames
-from ._tables import CsvTable, check_table_path, open_table
+from ._tables import CAVEAT, CsvTable, check_table_path, open_table
 
 __all__ = [
+    "CAVEAT",
     "REACH",
     "CsvTable",
     "FrameAnnotator",

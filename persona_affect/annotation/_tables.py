@@ -21,6 +21,7 @@ _GROUP: Final = 10_000
 #: Seconds of a subtitle; shorter ones could not be read.
 CUE: Final = 0.5
 
+#: Stands with all predictions: in tables, in subtitles and on the command line.
 CAVEAT: Final = (
     "Apparent impressions: what raters would say of these faces, not what people are or feel."
 )

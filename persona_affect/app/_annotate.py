@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from persona_affect.app._errors import error_console
-from persona_affect.app._options import CAVEAT, ModelOption, load_photo_model
+from persona_affect.app._options import ModelOption, load_photo_model
 
 
 def annotate(
@@ -77,7 +77,7 @@ def annotate(
       persona-affect annotate lecture.mkv -o lecture.parquet -o lecture.vtt --smooth 0.5 --resume
     """
     from persona_affect._files import check_output
-    from persona_affect.annotation import CsvTable, FrameAnnotator, check_table_path
+    from persona_affect.annotation import CAVEAT, CsvTable, FrameAnnotator, check_table_path
     from persona_affect.exceptions import OutputError, OutputPathError
 
     if resume and not output:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from persona_affect.app._errors import error_console
-from persona_affect.app._options import CAVEAT, ModelOption, load_photo_model
+from persona_affect.app._options import ModelOption, load_photo_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,7 @@ def live(
 
       persona-affect live --camera 1 --smooth 0.5
     """
-    from persona_affect.annotation import FrameAnnotator, open_camera, target_ranges
+    from persona_affect.annotation import CAVEAT, FrameAnnotator, open_camera, target_ranges
 
     pipeline = load_photo_model(model)
     annotator = FrameAnnotator(

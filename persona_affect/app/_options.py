@@ -1,4 +1,4 @@
-"""Shared by several commands: the model, and the note that is shown with predictions."""
+"""What several commands share: the option for a model, and loading it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,11 +7,6 @@ import typer
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
-
-#: Shown with all predictions.
-CAVEAT = (
-    "These are apparent impressions: what raters would say of these faces, not what people are."
-)
 
 ModelOption = Annotated[
     Path | None,

@@ -13,7 +13,7 @@ import typer
 
 from persona_affect.app._errors import ExitCode, OutputConsole, error_console
 from persona_affect.app._inputs import Inputs, find_inputs
-from persona_affect.app._options import CAVEAT, ModelOption, load_photo_model
+from persona_affect.app._options import ModelOption, load_photo_model
 
 if TYPE_CHECKING:
     from persona_affect.annotation import Session
@@ -87,7 +87,7 @@ def predict(
     """
     from tqdm import tqdm
 
-    from persona_affect.annotation import FrameAnnotator, check_table_path, open_table
+    from persona_affect.annotation import CAVEAT, FrameAnnotator, check_table_path, open_table
 
     found_inputs = find_inputs(inputs)
     paths = found_inputs.paths

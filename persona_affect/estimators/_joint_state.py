@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import nn
 
+from persona_affect._arrays import check_names
 from persona_affect._device import resolve_device
 from persona_affect._optional import missing_registration
 from persona_affect.networks import Backbone, EmbeddingAdapter, PersEmoN
@@ -19,7 +20,6 @@ from ._state import (
     Facts,
     Tensors,
     add_prefix,
-    check_names,
     fill_network,
     pack_inputs,
     pack_scaler,

@@ -14,6 +14,7 @@ from skorch import NeuralNet
 from skorch.dataset import Dataset
 from torch import Tensor
 
+from persona_affect._arrays import check_names
 from persona_affect._device import resolve_device
 from persona_affect._random import OwnRandomness
 from persona_affect._sklearn import Interval, check_sample_weight, fit_context
@@ -26,7 +27,6 @@ from ._state import (
     Facts,
     Tensors,
     add_prefix,
-    check_names,
     fill_network,
     pack_inputs,
     pack_scaler,

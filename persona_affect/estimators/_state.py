@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from persona_affect._arrays import check_names
+
 from ._targets import TargetScaler
 
 Facts: TypeAlias = dict[str, Any]
@@ -105,13 +107,6 @@ def unpack_table(names: Any, columns: Tensors) -> pd.DataFrame:
 def copy_array(tensor: Tensor) -> NDArray[Any]:
     """Copy a tensor to an array; tensors from a file are views of its memory."""
     return tensor.numpy().copy()
-
-
-def check_names(names: Any) -> list[str]:
-    """Return `names` if it is a list of strings."""
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"{names!r} is not a list of names")
-    return names
 
 
 def pack_inputs(model: BaseEstimator) -> Facts:

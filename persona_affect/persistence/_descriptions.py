@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any, Final
 
+from persona_affect._arrays import check_names
 from persona_affect.media import MAX_SAMPLED_FRAMES
 
 #: Limits far above real models: without them, the file decides how much time and memory it takes.
@@ -52,12 +53,6 @@ def check_description(description: Any) -> None:
             check_text(text)
         elif isinstance(text, float) and not isfinite(text):
             raise ValueError(f"its description contains {text}")
-
-
-def check_names(names: Any) -> None:
-    """Check that `names` is a list of texts."""
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"{names!r} is not a list of names")
 
 
 def check_text(text: str) -> None:

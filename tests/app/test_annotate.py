@@ -53,7 +53,7 @@ def test_all_at_once(folder, tmp_path):
     )
     assert (tmp_path / "a.vtt").read_text().startswith("WEBVTT")
     assert len(open_clip(tmp_path / "a.mp4")) == 20
-    assert "apparent impressions" in result.stderr
+    assert "Apparent impressions: what raters would say" in result.stderr
 
 
 def test_rows_go_to_a_pipe(folder):

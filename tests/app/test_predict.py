@@ -69,7 +69,7 @@ def test_a_pipe_gets_csv_in_the_order_of_the_files(folder):
         assert [float(row[name]) for name in names] == pytest.approx(values.tolist(), abs=1e-4)
         assert row["error"] == ""
     assert float(rows[1]["width"]) > 40
-    assert "apparent impressions" in result.stderr
+    assert "Apparent impressions: what raters would say" in result.stderr
 
 
 def test_photos_have_the_numbers_of_python(folder, tmp_path):
