@@ -22,6 +22,7 @@ from sklearn.model_selection import (
 )
 from sklearn.utils import check_random_state, indexable
 
+from persona_affect._arrays import read_labels
 from persona_affect._sklearn import safe_indexing
 from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
 
@@ -79,7 +80,7 @@ def label_kinds(
         columns = list(y.columns)
     else:
         columns = names
-    labels = np.asarray(y, dtype=np.float64)
+    labels = read_labels(y)
     if labels.ndim != 2 or labels.shape[1] != len(columns):
         raise ValueError(
             f"y of shape {labels.shape} does not have one column for each of {columns}; pass a "

@@ -482,3 +482,14 @@ def test_nothing_warns_without_a_reason(data):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+def test_missing_labels_of_every_container_are_left_out():
+    truth, predicted = np.array([1.0, np.nan, 3.0, 5.0]), [1.0, 2.0, 4.0, 5.0]
+    expected = r2_score(truth, predicted)
+    masked = np.ma.array([1.0, 99.0, 3.0, 5.0], mask=[False, True, False, False])
+    for labels in (masked, pd.array([1, None, 3, 5], dtype="Int64"), [1, pd.NA, 3, 5]):
+        assert r2_score(labels, predicted) == expected
+        assert r2_score(pd.DataFrame({"arousal": labels}), predicted) == expected
+    with pytest.raises(ValueError, match="y_true holds a label that is not a number, 'calm'"):
+        r2_score(["calm", 1, 2, 3], predicted)

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clon
 from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from persona_affect._arrays import object_array
+from persona_affect._arrays import object_array, read_labels
 from persona_affect._sklearn import HasMethods, StrOptions, fit_context
 
 
@@ -97,7 +97,7 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         tasks = _columns(X)
         check_consistent_length(tasks[0], y)
         self.n_tasks_ = len(tasks)
-        y = np.asarray(y)
+        y = read_labels(y)
         self._target_shape = y.shape[1:]
         self.encoder_ = None
         if self.encoder is not None:

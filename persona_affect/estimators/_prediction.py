@@ -11,6 +11,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, RegressorMixin, Transf
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
+from persona_affect._arrays import read_labels
 from persona_affect.metrics import SCORERS, affect_report
 from persona_affect.networks import PersEmoNOutput
 from persona_affect.objectives import TERMS
@@ -176,7 +177,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         if isinstance(y, pd.DataFrame):
             y = y[self.target_names_]
         report = affect_report(
-            np.reshape(np.asarray(y, dtype=np.float64), predicted.shape),
+            np.reshape(read_labels(y), predicted.shape),
             predicted,
             target_names=self.target_names_,
             groups=self._groups.groups,

@@ -14,7 +14,7 @@ from skorch import NeuralNet
 from skorch.dataset import Dataset
 from torch import Tensor
 
-from persona_affect._arrays import check_names
+from persona_affect._arrays import check_names, read_labels
 from persona_affect._device import resolve_device
 from persona_affect._random import OwnRandomness
 from persona_affect._sklearn import Interval, check_sample_weight, fit_context
@@ -36,7 +36,7 @@ from ._state import (
     unpack_scaler,
     unpack_table,
 )
-from ._targets import TargetScaler, fill_missing, leave_to_mean
+from ._targets import TargetScaler, leave_to_mean
 from ._training import history_table, settle, standard_callbacks, train
 
 
@@ -174,9 +174,11 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
         names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
+        if len(set(names or ())) < len(names or ()):
+            raise ValueError(f"y has two columns of one name: {names}.")
         X = check_matrix(self, X, dtype=np.float64, reset=True)
         y = check_array(
-            fill_missing(y),
+            read_labels(y),
             ensure_2d=False,
             dtype=np.float64,
             ensure_all_finite="allow-nan",

@@ -7,8 +7,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array
 
+from persona_affect._arrays import read_labels
 from persona_affect._warnings import warn_user
 from persona_affect.exceptions import FewLabelsWarning
 from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
@@ -74,15 +75,6 @@ class Targets:
         return np.stack([self.rated_in("personality"), self.rated_in("emotion")], axis=1)
 
 
-def fill_missing(y: Any) -> Any:
-    """Write NaN where masked arrays, and series of nullable types, have no label."""
-    if isinstance(y, np.ma.MaskedArray):
-        return np.ma.filled(y.astype(np.float64), np.nan)
-    if isinstance(y, pd.Series):
-        return y.to_numpy(np.float64, na_value=np.nan)
-    return y
-
-
 def read_targets(
     y: Any,
     personality: Sequence[str] | None,
@@ -94,7 +86,8 @@ def read_targets(
     Parameters
     ----------
     y : array-like of shape (n_samples,) or (n_samples, n_targets), or DataFrame
-        Labels, NaN where not observed. A DataFrame's columns are matched by name, in any order.
+        Labels, NaN where not observed. A DataFrame's columns are matched by name, in any order;
+        so is a Series that has the name of a target.
     personality, emotion : sequence of str or None
         Names of the groups. With both None, a DataFrame's columns must be among the default seven,
         and for an array the number of columns decides: 7 (all), 5 (the Big Five), 2 (arousal,
@@ -109,12 +102,10 @@ def read_targets(
     Raises
     ------
     ValueError
-        If names and columns do not match, or labels are infinite.
+        If names and columns do not match, or labels are infinite or not numbers.
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
-    y = y if isinstance(y, pd.DataFrame) else np.asarray(fill_missing(y))
-    one_dimensional = y.ndim == 1
     columns: list[str] | None = None
     groups = personality is not None or emotion is not None
     per, emo = list(personality or ()), list(emotion or ())
@@ -123,8 +114,15 @@ def read_targets(
     if len({*per, *emo, *own}) < len(per + emo + own):
         beside = f", and {further}" if further else ""
         raise ValueError(f"A target is named twice: personality={per}, emotion={emo}{beside}.")
+    values = read_labels(y)
+    one_dimensional = values.ndim == 1
+    known = {*PERSONALITY_NAMES, *EMOTION_NAMES, *per, *emo, *own}
+    if isinstance(y, pd.Series) and y.name in known:
+        y, values = y.to_frame(), values[:, np.newaxis]
     if isinstance(y, pd.DataFrame):
         columns = [str(name) for name in y.columns]
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"y has two columns of one name: {columns}.")
         if not groups:
             per = [name for name in PERSONALITY_NAMES if name in columns]
             emo = [name for name in EMOTION_NAMES if name in columns]
@@ -135,11 +133,9 @@ def read_targets(
                 f"y has columns {columns}, expected {expected}. Name your own targets with "
                 "personality=[...] and emotion=[...]."
             )
-        y = y.set_axis(columns, axis=1)[per + emo + own]
-    if one_dimensional:
-        y = column_or_1d(y, warn=True)
+        values = values[:, [columns.index(name) for name in per + emo + own]]
     values = check_array(
-        y, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y"
+        values, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y"
     )
     values = values.reshape(len(values), -1)
     if not groups and not per and not emo and values.shape[1] != len(own):

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.exceptions import UndefinedMetricWarning
 
+from persona_affect._arrays import read_labels
 from persona_affect._warnings import warn_user
 from persona_affect.exceptions import NoFaceWarning
 
@@ -324,7 +325,7 @@ def _resolve_missing(
 
 def as_columns(values: npt.ArrayLike, name: str) -> FloatArray:
     """Return values, finite or missing, of shape (n_samples, n_targets)."""
-    array = np.asarray(values, dtype=np.float64)
+    array = read_labels(values, name) if np.ndim(values) else np.asarray(values)
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2:

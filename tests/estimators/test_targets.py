@@ -104,3 +104,48 @@ def test_masked_labels_do_not_train_the_ram():
         for y in (masked, np.where(hidden, np.nan, traits))
     ]
     np.testing.assert_array_equal(*(model.predict(emotion) for model in models))
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        [1, 2, pd.NA, 4],
+        np.array([1, 2, pd.NA, 4], dtype=object),
+        pd.array([1, 2, None, 4], dtype="Int64"),
+        [1.0, 2.0, np.ma.masked, 4.0],
+        pd.DataFrame({"arousal": pd.Series([1, 2, pd.NA, 4], dtype=object)}),
+        [np.ma.array([number], mask=number == 3) for number in (1, 2, 3, 4)],
+    ],
+    ids=["NA in a list", "NA in an array", "nullable array", "masked", "NA in a frame", "rows"],
+)
+def test_missing_labels_of_every_container(y):
+    np.testing.assert_array_equal(read_targets(y, None, None).values.ravel(), [1, 2, np.nan, 4])
+
+
+def test_a_series_with_the_name_of_a_target_is_that_target():
+    targets = read_targets(pd.Series([0.1, 0.2], name="arousal"), None, None)
+    assert (targets.personality, targets.emotion) == ([], ["arousal"])
+    assert targets.one_dimensional
+    assert read_targets(pd.Series([0.1], name="likes"), None, None).personality == ["y"]
+    with pytest.raises(ValueError, match=r"expected .*calm"):
+        read_targets(pd.Series([0.1], name="arousal"), None, ["calm"])
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (["calm", "glad"], "not a number, 'calm' .sample 0."),
+        (pd.Series([1, "glad"], dtype="category"), "not a number, 'glad' .sample 1."),
+        (pd.DataFrame({"arousal": [0.1, 0.2], "valence": [0, "?"]}), "'.' .sample 1."),
+        (pd.Series(pd.date_range("2020-01-01", periods=2)), "datetime64"),
+        (np.array([1j, 2j]), "complex128"),
+        ([[1, 2], [3]], "a list, is no array"),
+        ({"arousal": [0.1]}, "a dict, is not an array"),
+        (pd.DataFrame([[1, 2]], columns=["arousal", "arousal"]), "two columns of one name"),
+    ],
+)
+def test_labels_that_are_no_numbers_are_named(y, message):
+    with pytest.raises(ValueError, match=message):
+        read_targets(y, None, None)
+    with pytest.raises(ValueError, match=message):
+        RAMRegressor().fit(np.zeros((2, 2)), y)
