@@ -210,6 +210,7 @@ def test_other_origins_are_refused_before_anything_is_done(served):
     assert "frame-ancestors 'none'" in httpx.get(served.url).headers["content-security-policy"]
 
 
+@pytest.mark.slow
 def test_fifty_clients_at_once_are_all_answered(served, photo):
     """All upload the same photo, which is one file on the server."""
 

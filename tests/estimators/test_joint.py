@@ -55,6 +55,7 @@ def faces():
     return make_affect_clips(8, n_frames=4, aligned=True, random_state=0)
 
 
+@pytest.mark.slow
 def test_learns_faces_with_the_default_network(faces):
     """On its own few training persons: the optimiser, the losses and the units fit together."""
     model = JointAffectEstimator(max_epochs=25, augmentation=None, random_state=0)
