@@ -2,10 +2,10 @@
 
     python examples/extend.py
 
-A package of yours would hold what is between the lines "begin" and "end" of each part, and whoever
-imports it could use the names everywhere: in estimators, in saved models and on the command line
-(``persona-affect --import extend train photos --backbone small_grey``). Here the parts are
-registered, a model is trained on rendered photos, saved, and loaded in a fresh process, which must
+Your own package would contain the lines between "begin" and "end" of each part. When it is
+imported, the names of the parts work everywhere: in estimators, in saved models and on the command
+line (``persona-affect --import extend train photos --backbone small_grey``). This script registers
+the parts, trains a model on rendered photos, saves it, and loads it in a fresh process, which must
 predict the same. docs/extending.md explains each part.
 """
 
@@ -37,7 +37,7 @@ from persona_affect.objectives import LossTerm, TermInputs, register_term
 
 
 class SmallGrey(Backbone):
-    """Grey values of 28 x 24 cells, and a layer that learns what to make of them.
+    """Grey values of 28 x 24 cells, and a linear layer that is trained.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ register_backbone(
         SmallGrey,
         template="sphereface",
         params=("width",),
-        # A module names itself; this file is also run as a script, where its name is "__main__".
+        # The module to import. As a script, this file has the name "__main__".
         package="extend",
     )
 )

@@ -21,7 +21,7 @@ _WITH_GENERATOR: Final = (
     | _find(Tensor, names="uniform_ bernoulli multinomial")
     | _find(torch, names="bernoulli binomial multinomial normal poisson rand randint randn")
     | _find(torch, names="randperm")
-    # Torch asks the mode about these functions, but not about the draws inside them.
+    # Torch passes these functions to the mode, but not the functions that they call.
     | _find(nn.init, names="kaiming_uniform_ normal_ uniform_")
 )
 #: Functions that draw random numbers and have no such parameter.
@@ -39,11 +39,11 @@ _default_generators = threading.RLock()
 
 
 class OwnRandomness(TorchFunctionMode):
-    """Context in which torch draws from generators of its own: ``with OwnRandomness(seed):``.
+    """Context in which torch draws from separate generators: ``with OwnRandomness(seed):``.
 
     It affects only the thread that enters it, and does not change torch's global generators. Fits
     in several threads therefore draw the same numbers as each of them alone. A seed gives the same
-    numbers as ``torch.manual_seed(seed)``. When entered again, it continues where it stopped.
+    numbers as ``torch.manual_seed(seed)``. When entered again, it continues the sequence.
 
     A few functions have no parameter `generator`, such as dropout. They run while the state of the
     global generator is replaced by that of this one, in one thread at a time.
@@ -79,7 +79,7 @@ class OwnRandomness(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Run a function of torch; if it draws, with the own generator."""
+        """Call a function of torch; if it draws, with the generator of this context."""
         kwargs = kwargs or {}
         if func not in _WITH_GENERATOR and func not in _WITHOUT_GENERATOR:
             return func(*args, **kwargs)
@@ -104,7 +104,7 @@ def _device_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
 
 @contextmanager
 def _as_default(own: Generator) -> Iterator[None]:
-    """Give torch's global generator of a device the state of `own`, and take it back at the end."""
+    """Use the state of `own` in torch's global generator of its device; restore that at the end."""
     if own.device.type == "cuda":
         default = torch.cuda.default_generators[own.device.index]
     else:

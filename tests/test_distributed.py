@@ -118,7 +118,7 @@ def test_how_it_works_may_differ(tmp_path):
     np.testing.assert_array_equal(rows, 2 * X)
 
 
-def test_a_full_disk_costs_no_chunk_that_was_written(tmp_path, monkeypatch):
+def test_a_full_disk_loses_no_chunk_that_was_written(tmp_path, monkeypatch):
     log, save, n_saved = tmp_path / "log", np.save, []
 
     def full_at_the_third(file, rows, **options):
@@ -150,7 +150,7 @@ def test_what_is_damaged_is_named(tmp_path, name):
         transform_in_chunks(Doubler(), X, tmp_path)
 
 
-def test_face_clips_are_no_rows(tmp_path):
+def test_face_clips_are_not_rows(tmp_path):
     photos = np.zeros((2, 64, 64, 3), np.uint8)
     with pytest.raises(ValueError, match="end with a FaceEmbedder"):
         transform_in_chunks(FaceAligner(), photos, tmp_path)

@@ -172,7 +172,7 @@ def test_undefined_targets(metric, n_needed):
     assert not np.isnan(metric(y, p))
 
 
-def test_zero_weight_is_no_label():
+def test_zero_weight_counts_as_no_label():
     scores = ccc_score([1, 2, 3], [1, 2, 3], sample_weight=[1, 0, 0], multioutput="raw_values")
     assert np.isnan(scores).all()
 

@@ -114,7 +114,7 @@ def test_shuffle_splits_are_balanced():
         assert counts.to_dict() == {"personality": 40, "emotion": 20}
 
 
-def test_a_single_group_of_a_combination_is_no_obstacle():
+def test_a_combination_may_have_a_single_group():
     kinds = ["personality"] * 4 + ["emotion"] * 4 + ["both", "none"]
     for cv in SPLITTERS:
         assert len(list(cv.split(kinds, labels(kinds), range(10)))) == 3

@@ -175,7 +175,7 @@ def test_a_union_that_does_not_hold_together_is_refused(edit, tmp_path):
         load_model(path)
 
 
-def test_a_step_that_is_no_transformer_is_refused(tmp_path):
+def test_a_step_that_is_not_a_transformer_is_refused(tmp_path):
     path = tmp_path / "model"
     save_model(
         make_pipeline(KernelFeatures(4), RAMRegressor(max_epochs=1)).fit(EMBEDDINGS, LABELS), path
@@ -400,7 +400,7 @@ def test_paths_of_the_training_stay_behind(tmp_path, faces, weights):
     np.testing.assert_array_equal(loaded.predict(faces.data), model.predict(faces.data))
 
 
-def test_a_folder_is_no_model(tmp_path):
+def test_a_folder_is_not_a_model(tmp_path):
     with pytest.raises(ModelReadError, match=f"{tmp_path} is a folder: give the file"):
         load_model(tmp_path)
 

@@ -96,7 +96,7 @@ def test_threads_do_not_share_generators():
     assert torch.equal(torch.stack(alone), torch.stack(beside))
 
 
-def test_goes_on_from_a_state():
+def test_continues_from_a_state():
     own, other = OwnRandomness(0), OwnRandomness(1)
     with own:
         torch.rand(5)

@@ -19,16 +19,16 @@ ROUTES = (
     ("GET HEAD", "/", "the page"),
     ("GET", "/config", "its description, for programs"),
     ("GET", "/gradio_api/info", "its endpoints, for programs"),
-    ("GET", "/theme.css", "how it looks"),
+    ("GET", "/theme.css", "its style"),
     ("GET", "/favicon.ico", "its icon"),
     ("GET", "/assets/{path}", "gradio's scripts and styles"),
     ("GET", "/static/{path}", "gradio's scripts and styles"),
-    ("GET", "/gradio_api/heartbeat/{name}", "whether a visitor is still there"),
+    ("GET", "/gradio_api/heartbeat/{name}", "whether a visitor is still connected"),
     ("POST", "/gradio_api/upload", "photos and clips"),
     ("GET", "/gradio_api/upload_progress", "how much of an upload has arrived"),
     ("POST", "/gradio_api/queue/join", "a request for a prediction"),
     ("GET", "/gradio_api/queue/data", "its answer"),
-    ("POST", "/gradio_api/cancel", "to take it back"),
+    ("POST", "/gradio_api/cancel", "to cancel it"),
     ("POST", "/gradio_api/stream/{name}", "the camera's next picture"),
     ("POST", "/gradio_api/stream/{name}/close", "the camera's end"),
     ("GET HEAD", "/gradio_api/file={path}", "the results of a clip"),
@@ -67,7 +67,7 @@ _PATTERNS = [(methods.split(), _pattern(path)) for methods, path, _ in ROUTES]
 
 
 class AccessGuard:
-    """Middleware that refuses what the page does not need.
+    """Middleware that refuses all requests that the page does not need.
 
     Parameters
     ----------

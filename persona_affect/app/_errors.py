@@ -1,4 +1,4 @@
-"""The end of commands: exit codes, and errors as sentences."""
+"""Exit codes of the commands, and errors as readable sentences."""
 
 import io
 import os
@@ -19,13 +19,13 @@ from persona_affect import exceptions
 class ExitCode(IntEnum):
     """Exit codes, with the same meaning in all commands."""
 
-    #: All was done, or the program that reads the output has closed it (`| head`).
+    #: Everything was done, or the program that reads the output has closed it (`| head`).
     DONE = 0
     #: Some inputs or outputs failed; the others are done.
     FAILED = 1
     #: The call is wrong: an option, a name, a missing extra. Nothing was done.
     WRONG_CALL = 2
-    #: By Ctrl+C: 128 + SIGINT, as shells have it.
+    #: Stopped by Ctrl+C: 128 + SIGINT, as in shells.
     INTERRUPTED = 130
 
 
@@ -57,7 +57,7 @@ class CommandGroup(TyperGroup):
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """Show warnings and errors as a sentence, and leave with the exit code of the error.
+    """Show warnings and errors as sentences, and end with the exit code of the error.
 
     A note on the exception is shown after its message.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass
 class Inputs:
-    """Files that were found, and what was not taken, with the reason.
+    """Files that were found, and what was left out, with the reason.
 
     Attributes
     ----------
@@ -27,10 +27,10 @@ class Inputs:
 
 
 def find_inputs(arguments: Sequence[str]) -> Inputs:
-    """Find the files of all arguments; those that are not there are found too, to be reported.
+    """Find the files of all arguments; names of missing files are kept, to be reported.
 
     Links between folders are followed, each real folder once. In a folder, files of a known suffix
-    are taken, and files whose content is a photo or a clip; hidden files only by their suffix.
+    are taken, and files whose content is a photo or a clip; hidden files only with a known suffix.
     """
     inputs = Inputs()
     for argument in arguments:
@@ -73,7 +73,7 @@ def _find_problem(file: str) -> str | None:
 
 
 def _match(pattern: str, inputs: Inputs) -> Iterator[str]:
-    """Find what a pattern matches; unlike `glob`, ``**`` ends where links make loops."""
+    """Find what a pattern matches; unlike in `glob`, ``**`` does not follow loops of links."""
     parts = pattern.split("/")
     if "**" not in parts:
         yield from glob.glob(pattern)

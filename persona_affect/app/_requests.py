@@ -21,8 +21,8 @@ _JOIN, _ANSWER = "/gradio_api/queue/join", "/gradio_api/queue/data"
 _SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
-class _BrokenOffError(Exception):
-    """A client has left, or does not read its answer."""
+class _ClientGoneError(Exception):
+    """A client has disconnected, or does not read its answer."""
 
 
 class RequestLimits:
@@ -70,7 +70,7 @@ class RequestLimits:
                 async with asyncio.timeout(self.limits.pause_seconds):
                     await send(message)
             except TimeoutError:
-                raise _BrokenOffError from None
+                raise _ClientGoneError from None
 
         try:
             if scope["method"] in ("GET", "HEAD"):
@@ -89,7 +89,7 @@ class RequestLimits:
                 headers = {"Connection": "close"}
                 answer = PlainTextResponse(error.detail, error.status_code, headers)
                 await answer(scope, receive, send)
-        except _BrokenOffError:
+        except _ClientGoneError:
             return
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,13 +105,13 @@ class RequestLimits:
         """Count an upload against its limit and against the quota, while it arrives."""
         limit = self.limits.upload_bytes
         _check_length(scope, limit)
-        count, until = 0, asyncio.get_running_loop().time() + self.limits.request_seconds
+        count, deadline = 0, asyncio.get_running_loop().time() + self.limits.request_seconds
 
         async def counted() -> Message:
             nonlocal count
-            message = await self._next(receive, until)
+            message = await self._next(receive, deadline)
             if message["type"] == "http.disconnect":
-                raise _BrokenOffError
+                raise _ClientGoneError
             part = len(message.get("body", b""))
             if count + part > limit:
                 raise _too_much(limit)
@@ -127,13 +127,13 @@ class RequestLimits:
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         limit = min(self.limits.message_bytes, self.limits.upload_bytes)
         _check_length(scope, limit)
-        until = asyncio.get_running_loop().time() + self.limits.request_seconds
+        deadline = asyncio.get_running_loop().time() + self.limits.request_seconds
         body, more = bytearray(), True
         try:
             while more:
-                message = await self._next(receive, until)
+                message = await self._next(receive, deadline)
                 if message["type"] == "http.disconnect":
-                    raise _BrokenOffError
+                    raise _ClientGoneError
                 part = message.get("body", b"")
                 if len(body) + len(part) > limit:
                     raise _too_much(limit)
@@ -146,11 +146,11 @@ class RequestLimits:
             self._held -= len(body)
         return bytes(body)
 
-    async def _next(self, receive: Receive, until: float) -> Message:
+    async def _next(self, receive: Receive, deadline: float) -> Message:
         """Receive the next part of a body before the deadline, and without a long pause."""
         now = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout_at(min(until, now + self.limits.pause_seconds)):
+            async with asyncio.timeout_at(min(deadline, now + self.limits.pause_seconds)):
                 return await receive()
         except TimeoutError:
             raise HTTPException(408, "The request took too long to arrive.") from None

@@ -69,12 +69,13 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
     device : str, default="auto"
         Where the networks run: ``"auto"`` is a GPU if there is one, else the CPU.
     cache : path-like or None, default=None
-        Folder to keep aligned faces in: each sample is aligned once, and `transform` then gives
-        arrays that are read from disk when they are looked at, and cannot be written to. A sample
-        is known by the content of its file, which is read whole each time, so that no face is ever
-        stale; faces under other settings lie apart. What interrupts `transform` costs the samples
-        at work; several processes may share the folder. Pixels are taken to be the same on every
-        device. Paths, bytes and arrays are stored; samples that cannot be read are not.
+        Folder to keep aligned faces in: each sample is aligned once, and `transform` then returns
+        read-only arrays, which are read from disk when they are used. A sample is identified by the
+        content of its file, which is read completely each time, so that stored faces are never out
+        of date. Faces for other settings are stored separately. If `transform` is interrupted, only
+        the samples in progress are lost. Several processes may share the folder. Pixels are assumed
+        to be the same on every device. Samples that are paths, bytes or arrays are stored; samples
+        that cannot be read are not.
     verbose : bool, default=False
         Show a progress bar.
 
@@ -179,16 +180,16 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         X : sequence of samples, or ndarray of uint8
             Each a photo (path, bytes, PIL image, array of shape (H, W, 3)) or a clip (path, bytes,
             array (T, H, W, 3)); photos and clips of any sizes may be mixed. An array of shape
-            (n, H, W, 3) holds n photos, one of shape (n, T, H, W, 3) n clips. Arrays are RGB; one
-            of OpenCV, which is BGR, becomes RGB with ``array[..., ::-1]``. A column of a table, or
-            a table of one column, holds a sample a row.
+            (n, H, W, 3) holds n photos, one of shape (n, T, H, W, 3) n clips. Arrays are RGB:
+            convert those of OpenCV, which are BGR, by ``array[..., ::-1]``. A column of a table, or
+            a table of one column, has one sample in each row.
 
         Returns
         -------
         ndarray of object, shape (n_samples,)
             Face clips: uint8 RGB arrays of shape (n_frames, height, width, 3). A photo has one
-            frame. Frames without a face, or without the person chosen, are left out, so a sample
-            without any has zero frames.
+            frame. Frames without a face, or without the person chosen, are left out, so that
+            a sample without a face has zero frames.
 
         Raises
         ------
@@ -245,7 +246,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         return [outcome.found for outcome in outcomes]
 
     def detect_frames(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Detections]:
-        """Find all faces in frames that are read already.
+        """Find all faces in frames, given as arrays.
 
         Together with :meth:`align_faces` this is the path from a frame to aligned faces, the same
         to the bit for photos, clips and live streams, in batches of any size.
@@ -258,7 +259,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         Returns
         -------
         list of Detections
-            As of :meth:`detect`, one for each image.
+            As in :meth:`detect`, one for each image.
 
         Raises
         ------
@@ -272,9 +273,9 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         images: Sequence[npt.NDArray[np.uint8]],
         boxes: Sequence[npt.NDArray[np.floating]],
     ) -> list[Detections]:
-        """Find faces again near where they were in the frame before.
+        """Find faces again near their places in the frame before.
 
-        Only the last two networks look, at a small fraction of the cost. A face that has moved by
+        Only the last two networks run, in a small fraction of the time. A face that has moved by
         less than about a quarter of its size is found again; new faces are not found.
 
         Parameters
@@ -282,7 +283,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         images : sequence of ndarray of uint8, shape (H, W, 3)
             As for :meth:`detect_frames`.
         boxes : sequence of ndarray, shape (n, 4)
-            For each image, the boxes that were found a moment before.
+            For each image, the boxes found in the frame before.
 
         Returns
         -------
@@ -372,7 +373,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         return tags
 
     def set_output(self, *, transform: str | None = None) -> Self:
-        """Accept any output container and change nothing: face clips are no table.
+        """Accept any output container and change nothing: face clips are not a table.
 
         Parameters
         ----------

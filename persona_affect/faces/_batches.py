@@ -29,20 +29,20 @@ from ._settings import FaceSettings, Image
 #: Degrees of roll above which a face is reported.
 ON_ITS_SIDE = 60.0
 
-#: A frame of a batch, and which sample it belongs to.
+#: The row of a sample, and one of its frames.
 _Frame = tuple[int, Image]
 
 
 @dataclass
 class Outcome:
-    """What became of one sample.
+    """The result of one sample.
 
     Attributes
     ----------
     found : object
         Aligned frames, or the detections of a photo.
     remarks : list of str
-        What a warning should say of it.
+        Messages for the warning about this sample.
     failed : bool
         Whether it could not be used at all.
     """
@@ -67,7 +67,7 @@ def align_samples(
     samples : sequence
         Photos and clips.
     numbers : sequence of int
-        What messages call the samples.
+        Indices of the samples, for messages.
 
     Raises
     ------
@@ -102,15 +102,15 @@ def share_batches(
     samples : sequence
         Photos and clips.
     n_jobs, verbose
-        As of :class:`persona_affect.FaceAligner`.
+        As in :class:`persona_affect.FaceAligner`.
     rows : sequence of int
         Which of the samples.
     """
-    # Enough photos to fill the detector's batch, and few enough to share and show progress.
+    # Large enough to fill the detector's batch, small enough to share and to show progress.
     size = settings.batch_size
     batches = [rows[start : start + size] for start in range(0, len(rows), size)]
     jobs = (delayed(work)(settings, [samples[i] for i in batch], batch) for batch in batches)
-    # Every backend but joblib's "multiprocessing" gives results as they come.
+    # All backends except joblib's "multiprocessing" return each result when it is ready.
     streams = get_active_backend()[0].supports_return_generator
     results = Parallel(n_jobs=n_jobs, return_as="generator" if streams else "list")(jobs)
     with tqdm(total=len(rows), desc="faces", disable=not verbose) as progress:
@@ -120,7 +120,7 @@ def share_batches(
 
 
 def warn_of_remarks(samples: Sequence[Any], outcomes: Sequence[Outcome]) -> None:
-    """Warn once, in the name of the public method that calls this, of all that was noticed."""
+    """Warn once about all samples that have remarks."""
     notes = [
         f"sample {i} ({describe(sample)}): {remark}"
         for i, (sample, outcome) in enumerate(zip(samples, outcomes, strict=True))
@@ -133,7 +133,7 @@ def warn_of_remarks(samples: Sequence[Any], outcomes: Sequence[Outcome]) -> None
 
 
 class _Batch:
-    """Some samples, and what is known of each so far."""
+    """Some samples, and the result of each so far."""
 
     def __init__(
         self, settings: FaceSettings, samples: Sequence[Any], numbers: Sequence[int]
@@ -146,7 +146,7 @@ class _Batch:
         settings = self._settings
         frames = self._read(clips=True)
         while batch := list(islice(frames, settings.batch_size)):
-            for row, image, faces in self._look(batch):
+            for row, image, faces in self._find_faces(batch):
                 if len(faces) > 0:
                     self._choosers[row].add(image, faces)
         for chooser, outcome in zip(self._choosers, self._outcomes, strict=True):
@@ -162,7 +162,7 @@ class _Batch:
     def detect(self) -> list[Outcome]:
         for outcome in self._outcomes:
             outcome.found = Detections.none()
-        for row, _, faces in self._look(list(self._read(clips=False))):
+        for row, _, faces in self._find_faces(list(self._read(clips=False))):
             self._outcomes[row].found = faces
         return self._outcomes
 
@@ -180,19 +180,19 @@ class _Batch:
                         yield row, frame.image
                 else:
                     raise InvalidImageError("it is a clip; `detect` takes photos only.")
-            # Decoders, and objects that only look like photos, raise what they like.
+            # Decoders, and objects that only look like photos, may raise any error.
             except Exception as error:
                 self._fail(row, error)
 
-    def _look(self, frames: Sequence[_Frame]) -> Iterator[tuple[int, Image, Detections]]:
+    def _find_faces(self, frames: Sequence[_Frame]) -> Iterator[tuple[int, Image, Detections]]:
         """Find the faces of some frames together."""
         try:
             found = self._settings.detect([image for _, image in frames])
         except (MemoryError, RuntimeError, cv2.error) as error:
             if len(frames) > 1:
-                # One of them, perhaps too large, must not cost the others.
+                # One of them may be too large. The others are still used.
                 for frame in frames:
-                    yield from self._look([frame])
+                    yield from self._find_faces([frame])
             else:
                 self._fail(frames[0][0], error)
             return
@@ -200,7 +200,7 @@ class _Batch:
             yield row, image, faces
 
     def _fail(self, row: int, error: Exception) -> None:
-        """Raise an error in the name of its sample, or keep it as a remark."""
+        """Raise an error that names its sample, or keep it as a remark."""
         reason = str(error)
         kind: type[PersonaAffectError]
         if isinstance(error, PersonaAffectError):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """The faces of one photo, most confident first.
+    """The faces of one photo, in the order of falling confidence.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Who is who in the sampled frames of a clip, and whose face is taken."""
+"""Which faces in the sampled frames of a clip show one person, and which person is taken."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ._detections import Detections
 from ._settings import FaceSettings, Image
 from ._upright import measure_roll
 
-#: Faces of a frame that may be the person: those that `select` prefers. The others are no memory.
+#: Faces of a frame that are kept, at most: those that `select` prefers. This bounds the memory.
 CANDIDATES = 8
-#: Moved by less than this share of its size, and shrunk or grown by less than this factor from one
-#: sampled frame to the next, a face is the same person's; otherwise it must also look alike.
+#: A face of the next sampled frame may be the same person's without looking alike if it has moved
+#: by less than this share of its size, and its size has changed by less than this factor.
 _NEAR, _FACTOR = 1.0, 2.0
 #: Correlation above which two aligned faces look alike. Of the London set, neutral and smiling
 #: portraits of one person had 0.83 and more, portraits of two persons 0.62 at the median.
 _ALIKE = 0.7
-#: Side in pixels at which the looks are compared.
-_LOOK = 12
+#: Side in pixels of the small faces that are compared.
+_LOOK_SIDE = 12
 
 
 @dataclass
-class _Sighting:
+class _SeenFace:
     """A face of one frame."""
 
     face: Image
@@ -38,11 +38,11 @@ class _Sighting:
 
 @dataclass
 class _Person:
-    """The sightings of one person.
+    """The faces of one person.
 
     Attributes
     ----------
-    last : _Sighting
+    last : _SeenFace
     faces : list of uint8 arrays
         Aligned, in the order of the frames.
     preference : float
@@ -51,30 +51,31 @@ class _Person:
         The largest, in degrees to either side.
     """
 
-    last: _Sighting
+    last: _SeenFace
     faces: list[Image] = field(default_factory=list)
     preference: float = 0.0
     roll: float = 0.0
 
-    def add(self, sighting: _Sighting) -> None:
-        self.last = sighting
-        self.faces.append(sighting.face)
-        self.preference += sighting.preference
-        self.roll = max(self.roll, sighting.roll)
+    def add(self, seen: _SeenFace) -> None:
+        self.last = seen
+        self.faces.append(seen.face)
+        self.preference += seen.preference
+        self.roll = max(self.roll, seen.roll)
 
 
 class FaceChooser:
     """Collect the faces of a sample frame by frame, and choose one face clip among them.
 
-    Sampled frames may lie seconds apart, where the overlap of boxes that a tracker of videos uses
-    says little. Faces of two frames are paired so that place, size and look together change least
-    (the Hungarian method); a face that neither stays near nor looks alike is another person's.
+    Sampled frames may be seconds apart. Boxes of one person then often do not overlap, so that a
+    tracker of videos cannot pair them. Here, faces of two frames are paired so that place, size and
+    look together change least (the Hungarian method). A face that is neither near nor looks alike
+    is another person's.
 
     Parameters
     ----------
     settings : FaceSettings
     one_person : bool
-        Whether all faces must be of one person; else each frame has its own choice.
+        Whether all faces must be of one person. If False, a face is chosen in each frame.
     """
 
     def __init__(self, settings: FaceSettings, *, one_person: bool) -> None:
@@ -82,45 +83,45 @@ class FaceChooser:
         self._persons: list[_Person] = []
 
     def add(self, image: Image, faces: Detections) -> None:
-        """Take in the faces of the next frame."""
+        """Add the faces of the next frame."""
         preferences = self._settings.rate(faces, image)
         n_kept = CANDIDATES if self._one_person else 1
         kept = np.argsort(-preferences, kind="stable")[:n_kept]
         rolls = measure_roll(faces.landmarks)
         aligned = self._settings.align(image, faces.landmarks[kept])
-        sightings = [
-            _Sighting(face, faces.boxes[i], float(preferences[i]), abs(float(rolls[i])))
+        faces_seen = [
+            _SeenFace(face, faces.boxes[i], float(preferences[i]), abs(float(rolls[i])))
             for face, i in zip(aligned, kept, strict=True)
         ]
-        for person, sighting in zip(self._pair(sightings), sightings, strict=True):
+        for person, seen in zip(self._pair(faces_seen), faces_seen, strict=True):
             if person is None:
-                self._persons.append(person := _Person(sighting))
-            person.add(sighting)
+                self._persons.append(person := _Person(seen))
+            person.add(seen)
 
     def choose(self) -> tuple[list[Image], float]:
         """Return the aligned faces of the person whom `select` prefers, and their largest roll.
 
-        Preferred is who has the highest sum over the frames: being seen longer counts for more.
+        That person has the highest sum over the frames: each frame with the person adds to it.
         """
         best = max(self._persons, key=lambda person: person.preference, default=None)
         return ([], 0.0) if best is None else (best.faces, best.roll)
 
-    def _pair(self, sightings: list[_Sighting]) -> list[_Person | None]:
-        """Return the known person of each sighting, or None for a new one."""
-        pairs: list[_Person | None] = [None] * len(sightings)
+    def _pair(self, faces_seen: list[_SeenFace]) -> list[_Person | None]:
+        """Return the known person of each face, or None for a new person."""
+        pairs: list[_Person | None] = [None] * len(faces_seen)
         if not self._persons:
             return pairs
         if not self._one_person:
             return [self._persons[0]]
-        costs = np.array([[_change(p.last, s) for s in sightings] for p in self._persons])
+        costs = np.array([[_change(p.last, s) for s in faces_seen] for p in self._persons])
         for row, column in zip(*linear_sum_assignment(np.minimum(costs, 1e6)), strict=True):
             if np.isfinite(costs[row, column]):
                 pairs[column] = self._persons[row]
         return pairs
 
 
-def _change(before: _Sighting, now: _Sighting) -> float:
-    """Return how much a face has changed, and infinity if it cannot be the same person's."""
+def _change(before: _SeenFace, now: _SeenFace) -> float:
+    """Return how much a face has changed; infinity if it cannot be the same person's."""
     sides = [np.sqrt(max(float(np.prod(s.box[2:] - s.box[:2])), 1.0)) for s in (before, now)]
     centres = [(s.box[:2] + s.box[2:]) / 2 for s in (before, now)]
     moved = float(np.hypot(*(centres[1] - centres[0])) / np.mean(sides))
@@ -131,11 +132,11 @@ def _change(before: _Sighting, now: _Sighting) -> float:
     return moved + grown + 4 * (1 - alike)
 
 
-def _look(sighting: _Sighting) -> npt.NDArray[np.float32]:
+def _look(seen: _SeenFace) -> npt.NDArray[np.float32]:
     """Shrink a face to a unit vector, without its brightness and contrast."""
-    if sighting.look is None:
-        small = cv2.resize(sighting.face, (_LOOK, _LOOK), interpolation=cv2.INTER_AREA)
+    if seen.look is None:
+        small = cv2.resize(seen.face, (_LOOK_SIDE, _LOOK_SIDE), interpolation=cv2.INTER_AREA)
         values = small.astype(np.float32).ravel()
         values -= values.mean()
-        sighting.look = values / max(float(np.linalg.norm(values)), 1e-6)
-    return sighting.look
+        seen.look = values / max(float(np.linalg.norm(values)), 1e-6)
+    return seen.look

@@ -1,4 +1,4 @@
-"""All that decides which faces come out of a frame, and how they are cut out: one path for all."""
+"""The settings of face detection and alignment, and the one path from frames to aligned faces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from ._upright import detect_in_turns, follow_in_turns, refine_turned
 
 Image = npt.NDArray[np.uint8]
 
-#: Raise it with whatever makes other pixels of the same sample: stored faces are aligned again.
+#: Version of the alignment. Increase it with each change that alters pixels of aligned faces:
+#: stored faces are then aligned again.
 ALIGNMENT = 2
 
 
@@ -56,10 +57,10 @@ class FaceSettings:
     Attributes
     ----------
     template : Template
-        The template itself, which other processes need not have registered.
+        The template itself, so that worker processes need not register it.
     n_frames, select, select_over, margin, min_face_size, upright, thresholds, on_error
     batch_size, device
-        As of :class:`persona_affect.FaceAligner`.
+        As in :class:`persona_affect.FaceAligner`.
     """
 
     template: Template
@@ -111,7 +112,7 @@ class FaceSettings:
         )
 
     def rate(self, faces: Detections, image: Image) -> npt.NDArray[np.floating]:
-        """Return how much `select` prefers each of the faces of an image: 0 and above."""
+        """Return the preference of `select` for each face of an image: 0 and above."""
         height, width = image.shape[:2]
         return SELECTORS[self.select](faces, height, width)
 
@@ -133,7 +134,7 @@ class FaceSettings:
         return self.template.height, self.template.width
 
     def identity(self) -> dict[str, Any]:
-        """Describe what decides pixels, and which algorithm makes them, in what JSON knows."""
+        """Return all that the pixels of aligned faces depend on, in types of JSON."""
         return {
             "alignment": ALIGNMENT,
             "detector": weights_digest(),
@@ -149,12 +150,12 @@ class FaceSettings:
 
 
 def _check_images(images: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.uint8]]:
-    """Return frames as a list, or say which is none.
+    """Return frames as a list, if all are valid.
 
     Raises
     ------
     InvalidImageError
-        Naming the first that is no frame.
+        If one is not valid; the message has the index of the first.
     """
     for i, image in enumerate(images):
         if (

@@ -1,4 +1,4 @@
-"""Faces that are not upright in their image: landmarks found more exactly, and images on a side."""
+"""Faces that are turned in their image: better landmarks, and images that lie on their side."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Detect = Callable[[Sequence[Image], float], list[Detections]]
 
 #: Degrees of roll above which a face is detected again, in an upright copy.
 TURNED = 10.0
-#: Degrees of roll in a copy above which another copy is made, and copies of one face at most.
+#: Degrees of roll in a copy above which another copy is made, and the most copies of one face.
 _RESIDUAL, _ROUNDS = 5.0, 3
-#: Side of a copy in sides of the face, and in pixels at most.
+#: Side of a copy as a multiple of that of the face, and the largest side in pixels.
 _EXTENT, _MAX_SIDE = 2.5, 2048
-#: Copies that are in memory together.
+#: Copies that are in memory at once.
 _TOGETHER = 16
 #: Degrees of roll up to which a face is upright in a quarter turn of its image.
 _UPRIGHT = 45.0
@@ -65,13 +65,13 @@ def refine_turned(
     detect : callable
         Finds the faces of images, from a smallest size in pixels on.
     min_face_size : float
-        With which the faces were found.
+        The smallest size that was used to find the faces.
 
     Returns
     -------
     list of Detections
-        The same, with new landmarks of faces that are turned by more than `TURNED` degrees. Where
-        no face is found in the copy, the landmarks stay.
+        The same faces. Those that are turned by more than `TURNED` degrees have new landmarks,
+        unless no face is found in the copy.
     """
     landmarks = [faces.landmarks for faces in found]
     todo = []
@@ -131,7 +131,7 @@ class _Copy:
             self.min_face_size /= PYRAMID_FACTOR
 
     def nearest(self, faces: Detections) -> int | None:
-        """Return the index of the face whose copy this is, among those found in it."""
+        """Return the index of the face that this copy was made for; None if it was not found."""
         if len(faces) == 0:
             return None
         corners = faces.boxes.reshape(-1, 2, 2)
@@ -230,7 +230,7 @@ def _turn_boxes(
 def _turn_points(
     points: npt.NDArray[np.floating], size: tuple[int, ...], turns: int
 ) -> npt.NDArray[np.floating]:
-    """Return where points (..., 2) of an image come to lie in ``np.rot90(image, turns)``."""
+    """Return the places of points (..., 2) of an image in ``np.rot90(image, turns)``."""
     height, width = size
     for _ in range(turns):
         points = np.stack([points[..., 1], width - 1 - points[..., 0]], axis=-1)

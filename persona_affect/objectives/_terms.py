@@ -39,8 +39,8 @@ class TermInputs:
     Attributes
     ----------
     output : torch.Tensor of shape (n_frames, .) or None
-        Output of the term's head, or the embedding if `LossTerm.output` says so. None if the head
-        was not built.
+        Output of the term's head, or the embedding if `LossTerm.output` is ``"embedding"``. None if
+        the head was not built.
     head : torch.nn.Module or None
         The head itself.
     labels : torch.Tensor of shape (n_clips, .) or None
@@ -122,7 +122,7 @@ class LossTerm:
     reads : str or None
         Group whose head is the input of this term's head: ``"emotion"`` for the RAM.
     joins_sets : bool
-        Whether it compares the two sets, and so needs samples of both and trainable features.
+        Whether it compares the two sets. It then needs samples of both, and trainable features.
     metric : str
         Metric of its predictions, one of :func:`persona_affect.metrics.affect_report`, such as
         ``"ccc"``; empty if it predicts nothing.
@@ -146,7 +146,7 @@ class LossTerm:
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
-            raise ValueError(f"A term's name is an identifier, not {self.name!r}.")
+            raise ValueError(f"A term's name must be an identifier, not {self.name!r}.")
         own_labels = self.labels == self.name
         if own_labels != bool(self.targets):
             raise ValueError(

@@ -264,7 +264,9 @@ def limit_files():
 
 
 @pytest.mark.parametrize("n_bytes", [10, 700, 2000, 4500])
-def test_a_disk_that_is_full_on_the_way_costs_no_rows(model, clip, tmp_path, limit_files, n_bytes):
+def test_a_disk_that_fills_during_the_work_loses_no_rows(
+    model, clip, tmp_path, limit_files, n_bytes
+):
     path = tmp_path / "rows.csv"
     annotator(model).to_file(clip, path)
     expected = path.read_bytes()
@@ -279,7 +281,7 @@ def test_a_disk_that_is_full_on_the_way_costs_no_rows(model, clip, tmp_path, lim
     assert path.read_bytes() == expected
 
 
-def test_a_video_that_does_not_fit_costs_no_rows(model, clip, tmp_path, limit_files):
+def test_a_video_that_does_not_fit_loses_no_rows(model, clip, tmp_path, limit_files):
     path, video = tmp_path / "rows.csv", tmp_path / "marked.mp4"
     video.write_bytes(b"before")
     limit_files(12_000)
@@ -294,7 +296,7 @@ def test_a_video_that_does_not_fit_costs_no_rows(model, clip, tmp_path, limit_fi
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".vtt", ".parquet"])
-def test_a_disk_that_is_full_at_the_end_costs_no_rows(
+def test_a_disk_that_is_full_at_the_end_loses_no_rows(
     model, clip, tmp_path, monkeypatch, limit_files, suffix
 ):
     path = tmp_path / f"rows{suffix}"

@@ -84,7 +84,7 @@ def test_any_size_of_picture(shape):
     assert draw_faces(image, faces, targets).shape == image.shape
 
 
-def test_a_frame_without_a_face_bears_the_caption_alone():
+def test_a_frame_without_a_face_shows_only_the_caption():
     image = np.full((240, 320, 3), 90, np.uint8)
     nothing = {**row(0, 0, 0, 0), **dict.fromkeys(("face", "x", "y", "width", "height"), NAN)}
     drawn = draw_faces(image, [nothing], ["happy"])

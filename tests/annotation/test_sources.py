@@ -76,7 +76,7 @@ def test_what_has_no_frames_is_named(source):
         read_frames(source)
 
 
-def test_an_item_that_is_no_frame_is_named():
+def test_an_item_that_is_not_a_frame_is_named():
     with pytest.raises(InvalidImageError, match=r"frame 1: .*dict"):
         times([FRAMES[0], {}])
     with pytest.raises(MediaReadError, match="frame 0: there is no such file: nowhere"):

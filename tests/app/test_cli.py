@@ -81,7 +81,7 @@ def test_a_fault_of_the_package_keeps_its_traceback(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no broken pipes")
-def test_a_reader_that_has_enough_is_no_error():
+def test_a_reader_that_stops_early_is_not_an_error():
     command = [sys.executable, "-m", "persona_affect", "info"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()

@@ -137,7 +137,7 @@ def test_a_request_that_stops_arriving_is_ended(guard, path):
 
 
 @pytest.mark.parametrize("path", [JOIN, UPLOAD])
-def test_a_request_that_drips_is_ended(guard, path):
+def test_a_request_that_arrives_too_slowly_is_ended(guard, path):
     assert post(guard, path, [b"x"] * 400, pause=0.01) == 408
 
 

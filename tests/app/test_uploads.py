@@ -48,7 +48,7 @@ def test_a_second_use_is_answered_by_name(uploads, file):
         pass
 
 
-def test_what_is_no_upload_is_refused_and_costs_the_others_nothing(uploads, file, tmp_path):
+def test_what_is_not_an_upload_is_refused_and_does_not_affect_others(uploads, file, tmp_path):
     other = tmp_path / "other.jpg"
     other.write_bytes(b"other")
     for path in (file.parent, tmp_path, other, "", ".", "/", f"{file.parent}/../other.jpg", "\0"):

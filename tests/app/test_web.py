@@ -152,7 +152,7 @@ def join(served, path):
     return httpx.get(f"{url}data", params=session, timeout=30).text
 
 
-def test_a_reference_to_what_was_not_uploaded_harms_nobody(client, served, photo):
+def test_a_reference_to_what_was_not_uploaded_changes_nothing(client, served, photo):
     folder = next(served.home.rglob("uploads"))
     for path in (folder, folder.parent, folder / "..", served.home / "log", "/etc/hostname"):
         said = join(served, path)

@@ -113,7 +113,7 @@ def test_other_ways_to_call_are_refused(path, content):
         (b"\x96" + b"\xff" * 8 + b".", "pickle"),
     ],
 )
-def test_what_is_no_table_of_ratings_is_named(path, content, problem):
+def test_what_is_not_a_table_of_ratings_is_named(path, content, problem):
     path.write_bytes(content)
     with pytest.raises(DatasetFormatError, match=problem):
         read_ratings(path)
@@ -124,7 +124,7 @@ def test_a_missing_file_is_named(path):
         read_ratings(path)
 
 
-def test_escapes_that_mean_nothing_are_no_warning(path):
+def test_escapes_without_meaning_do_not_warn(path):
     path.write_bytes(b"c\\u\nx\n.")
     with pytest.raises(UnsafePickleError):
         read_ratings(path)
@@ -157,7 +157,7 @@ def test_damaged_pickles_give_ratings_or_a_named_error(tmp_path_factory, data):
     ],
     ids=["tuples", "marks", "values", "dictionaries"],
 )
-def test_what_no_rating_needs_is_refused_before_it_fills_the_memory(path, content):
+def test_content_that_no_rating_needs_is_refused_before_it_fills_the_memory(path, content):
     path.write_bytes(content + pickle.STOP)
     with pytest.raises(DatasetFormatError, match=r"longer, or nested deeper"):
         read_ratings(path)

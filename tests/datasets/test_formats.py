@@ -138,7 +138,7 @@ def test_a_folder_that_two_formats_recognise_is_asked_for_by_name(smiles, tmp_pa
     assert len(load_dataset(tmp_path, "omi").data) == 2
 
 
-def test_a_loader_that_contradicts_itself_is_told(tmp_path):
+def test_a_loader_that_contradicts_itself_is_reported(tmp_path):
     target = pd.DataFrame({"smile": [0.5]})
     with pytest.raises(ValueError, match="columns of target"):
         make_bunch(name="x", sources=["a.jpg"], target=target)

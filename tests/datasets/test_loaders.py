@@ -164,7 +164,7 @@ def test_omi_keeps_its_names_and_scale(miniatures):
         load_omi(root, attributes=["clever"])
 
 
-def test_omi_notes_what_is_no_rating(copy):
+def test_omi_notes_what_is_not_a_rating(copy):
     root = copy("omi")
     lines = (root / "ratings.csv").read_text().splitlines()
     first = lines[1].split(",")
@@ -230,7 +230,7 @@ def test_columns_that_no_table_has_are_refused(tmp_path, head, message):
         load_csv(tmp_path / "own.csv", check=None)
 
 
-def test_a_cell_that_is_no_number_is_named(tmp_path):
+def test_a_cell_that_is_not_a_number_is_named(tmp_path):
     (tmp_path / "own.csv").write_text(
         "path,warmth,calm\na.jpg,1,0\nb.jpg,high,0\nc.jpg,inf,x\nd.jpg,,\n"
     )
@@ -282,7 +282,7 @@ def test_clips_in_the_folders_of_their_archives_are_found(copy):
 
 
 @pytest.mark.parametrize("name", LOADERS)
-def test_another_folder_is_told_apart(tmp_path, name):
+def test_a_folder_with_another_layout_is_refused(tmp_path, name):
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(DatasetFormatError, match=r"(?s)Expected in .*Found: notes\.txt"):
         LOADERS[name](tmp_path)
@@ -320,7 +320,7 @@ def test_one_warning_counts_and_names_what_was_left_out(copy):
 
 
 @pytest.mark.parametrize("value", ["NaN", "1e999", "10.5", "1" + "0" * 400, '"3"', "true", "null"])
-def test_what_is_no_label_of_afew_va_is_left_out(copy, value):
+def test_what_is_not_a_label_of_afew_va_is_left_out(copy, value):
     root = copy("afew-va")
     path = root / "001" / "001.json"
     content = json.loads(path.read_text())
@@ -334,7 +334,7 @@ def test_what_is_no_label_of_afew_va_is_left_out(copy, value):
     assert len(data.left_out) == 4
 
 
-def test_case_tells_videos_apart_and_not_suffixes(copy):
+def test_case_matters_in_names_of_videos_but_not_in_suffixes(copy):
     root = copy("first-impressions")
     clip = sorted((root / "train").iterdir())[0]
     clip.rename(clip.with_suffix(".MP4"))

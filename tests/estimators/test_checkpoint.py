@@ -146,7 +146,7 @@ class FillDisk(Callback):
             resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
 
 
-def test_a_full_disk_is_named_and_the_next_fit_goes_on(tmp_path):
+def test_a_full_disk_is_named_and_the_next_fit_continues(tmp_path):
     path = tmp_path / "state"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:

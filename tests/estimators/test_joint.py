@@ -90,7 +90,7 @@ TERMS = ["per", "emo", "coh", "ram"]
 
 
 @pytest.mark.parametrize("term", TERMS)
-def test_a_loss_of_weight_zero_costs_nothing(halves, term):
+def test_a_loss_of_weight_zero_is_left_out(halves, term):
     X, y = halves
     model = tiny(**{f"lambda_{term}": 0.0}).fit(X, y)
     head = {"per": "pam", "emo": "eam", "coh": "domain", "ram": "ram"}[term]

@@ -121,7 +121,7 @@ def test_face_cut_by_the_border(drawn_faces):
     assert clips[0].shape[1:] == (112, 96, 3)
 
 
-def test_one_bad_file_costs_the_others_nothing(files, tmp_path):
+def test_one_bad_file_does_not_affect_the_others(files, tmp_path):
     text = tmp_path / "text.jpg"
     text.write_text("no photo")
     X = [files[0], text, files[1], tmp_path / "missing.mp4", files[2]]
@@ -164,7 +164,7 @@ def test_detect_all_faces(group_photo, faceless, files):
         (np.zeros((2, 40, 50, 3)), "sample 0 .*float64"),
     ],
 )
-def test_inputs_that_are_no_samples(X, message):
+def test_inputs_that_are_not_samples(X, message):
     with pytest.raises(InvalidImageError, match=message):
         FaceAligner().transform(X)
 
@@ -272,7 +272,7 @@ def test_frames_take_the_same_path_as_photos(drawn_faces, group_photo):
 
 
 @pytest.mark.parametrize("image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), "a.jpg"])
-def test_what_is_no_frame_is_refused(drawn_faces, image):
+def test_what_is_not_a_frame_is_refused(drawn_faces, image):
     with pytest.raises(InvalidImageError, match="image 1 "):
         FaceAligner().detect_frames([drawn_faces[0], image])
     with pytest.raises(InvalidImageError, match="image 0 "):
@@ -318,7 +318,7 @@ def test_an_unknown_template_is_named():
         FaceAligner(template="mine").fit()
 
 
-def test_no_kind_of_unreadable_sample_costs_the_others(files, tmp_path):
+def test_no_kind_of_unreadable_sample_affects_the_others(files, tmp_path):
     data = files[0].read_bytes()
     closed = Image.open(io.BytesIO(data))
     closed.close()

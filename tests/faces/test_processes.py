@@ -83,7 +83,7 @@ for face, other in zip(FaceAligner().transform(photos), expected, strict=True):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no interval timers")
-def test_interrupts_at_any_moment_neither_hang_nor_harm():
+def test_interrupts_at_any_moment_neither_hang_nor_damage():
     # benchmarks/attacks/interrupts.py makes as many as asked for.
     run = subprocess.run([sys.executable, "-c", INTERRUPTS], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

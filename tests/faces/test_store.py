@@ -220,7 +220,7 @@ def test_what_was_cut_short_is_aligned_again(files, cache, aligned):
     assert aligned == [1]
 
 
-def test_a_full_disk_costs_only_what_was_being_written(files, cache, monkeypatch, aligned):
+def test_a_full_disk_loses_only_what_was_being_written(files, cache, monkeypatch, aligned):
     settle, calls = _store._settle, []
 
     def full_once(file):

@@ -35,7 +35,7 @@ def test_whole_photos_pass_and_broken_ones_do_not(tmp_path, kind, decode):
         check_media(tmp_path / "absent.png", decode=decode)
 
 
-def test_bytes_after_the_end_of_a_photo_are_no_damage(tmp_path):
+def test_bytes_after_the_end_of_a_photo_are_not_damage(tmp_path):
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(buffer, "JPEG")
     path = tmp_path / "photo.jpg"
@@ -61,7 +61,7 @@ def test_a_frame_sequence_is_a_clip(images):
     assert whole[:, 0, 0, 0].tolist() == [10, 20, 30, 40, 50]
 
 
-def test_an_unreadable_frame_costs_no_other(images):
+def test_an_unreadable_frame_does_not_affect_others(images):
     with open(images[1], "wb") as file:
         file.write(b"text")
     with pytest.warns(MediaWarning, match=r"2\.png"):

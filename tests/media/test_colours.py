@@ -73,7 +73,7 @@ def test_srgb_and_foreign_profiles_change_nothing():
         np.testing.assert_array_equal(open_photo(data), BLOCKS)
 
 
-def test_a_damaged_profile_is_no_profile_and_a_warning():
+def test_a_damaged_profile_is_ignored_with_a_warning():
     data = encode_photo(Image.fromarray(BLOCKS), "PNG", icc_profile=b"no profile")
     with pytest.warns(MediaWarning, match="colour profile is damaged"):
         np.testing.assert_array_equal(open_photo(data), BLOCKS)

@@ -160,7 +160,7 @@ def test_heic_without_its_package_is_refused_by_name(monkeypatch, tmp_path):
         open_clip(data)
 
 
-def test_a_raw_file_is_no_photo_of_its_thumbnail():
+def test_a_raw_file_is_not_read_as_its_thumbnail():
     tags = {50706: b"\1\4\0\0"}
     with pytest.raises(MediaReadError, match="raw file: save it as JPEG"):
         open_photo(encode_photo(PHOTO, "TIFF", tiffinfo=tags))

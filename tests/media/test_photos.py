@@ -154,7 +154,7 @@ def test_one_pixel_is_a_photo():
     assert open_photo(encode(Image.new("RGB", (1, 1)))).shape == (1, 1, 3)
 
 
-def test_files_that_are_no_photos(tmp_path):
+def test_files_that_are_not_photos(tmp_path):
     with pytest.raises(MediaReadError, match="no such file"):
         open_photo(tmp_path / "missing.jpg")
     with pytest.raises(MediaReadError, match="folder"):
@@ -212,7 +212,7 @@ def test_truncated_files(format):
         (np.zeros((20, 30, 3), "U1"), "0 to 255"),
     ],
 )
-def test_arrays_that_are_no_photos(array, message):
+def test_arrays_that_are_not_photos(array, message):
     with pytest.raises(InvalidImageError, match=message):
         open_photo(array)
 

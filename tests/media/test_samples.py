@@ -97,6 +97,6 @@ def test_collections_of_samples(X):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_no_collection_of_samples(X, message):
+def test_what_is_not_a_collection_of_samples(X, message):
     with pytest.raises(InvalidImageError, match=message):
         list_samples(X)

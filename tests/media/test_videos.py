@@ -150,7 +150,7 @@ def test_audio_without_video(tmp_path):
         open_clip(path)
 
 
-def test_cover_pictures_are_no_videos(tmp_path):
+def test_cover_pictures_are_not_videos(tmp_path):
     path = tmp_path / "music.m4a"
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("mjpeg", rate=1)
@@ -199,7 +199,7 @@ def test_limits(video):
         (np.zeros((20, 30, 3), np.uint8), "3 dimensions"),
     ],
 )
-def test_arrays_that_are_no_clips(array, message):
+def test_arrays_that_are_not_clips(array, message):
     with pytest.raises(InvalidImageError, match=message):
         open_clip(array)
 

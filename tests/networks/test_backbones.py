@@ -163,7 +163,7 @@ class TestContract:
         loaded = load_model(tmp_path / "model")
         np.testing.assert_array_equal(loaded.predict(faces), model.predict(faces))
 
-    def test_weights_that_are_no_numbers_are_refused(self, name, network, tmp_path, monkeypatch):
+    def test_weights_that_are_not_numbers_are_refused(self, name, network, tmp_path, monkeypatch):
         spec = get_backbone_spec(name)
 
         def load(network, path=None):

@@ -94,7 +94,7 @@ def test_a_damaged_cache_is_replaced(release, cache):
 # pooch leaves the answer "404" open, for the garbage collector to close.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("file_name", ["absent.pth", "nowhere.pth"])
-def test_a_failed_download_tells_the_manual_way(server, release, cache, file_name):
+def test_a_failed_download_says_how_to_do_it_by_hand(server, release, cache, file_name):
     # Port 9 of this machine refuses connections, as all do without a network.
     url = "http://127.0.0.1:9/nowhere.pth" if file_name == "nowhere.pth" else None
     release(file_name, url=url)

@@ -51,7 +51,7 @@ def test_missing_labels_pass_no_gradient(loss, labels):
 
 
 @pytest.mark.parametrize("loss", [masked_half_squared_error, masked_smooth_l1])
-def test_a_batch_that_nobody_rated_costs_nothing(loss):
+def test_a_batch_without_ratings_has_zero_loss(loss):
     y_pred = torch.ones(3, 2, requires_grad=True)
     value = loss(y_pred, torch.full((3, 2), torch.nan))
     value.backward()

@@ -69,7 +69,7 @@ def test_groups_stay_together_and_parts_do_not_depend_on_what_is_missing():
     assert (again == parts[kept]).all()
 
 
-def test_the_official_validation_part_is_the_test_where_there_is_no_other():
+def test_the_official_validation_part_is_the_test_part_if_there_is_no_other():
     groups = np.array([f"video{i}" for i in range(200)])
     split = np.repeat(["train", "val"], [150, 50])
     parts = assign_parts(data_of(split, groups))
