@@ -147,7 +147,8 @@ def test_errors_about_other_files_pass(tmp_path):
 
 def test_a_model_that_does_not_fit_leaves_the_one_before(tmp_path):
     path = tmp_path / "model.safetensors"
-    model = RAMRegressor(max_epochs=1, random_state=0).fit(np.eye(2), np.eye(2))
+    emotion, traits = np.eye(3, 2), np.eye(3)
+    model = RAMRegressor(max_epochs=1, random_state=0).fit(emotion, traits)
     save_model(model, path)
     before = path.read_bytes()
     with limited_files(100), pytest.raises(OutputError, match=f"{path} cannot be written"):
@@ -155,7 +156,7 @@ def test_a_model_that_does_not_fit_leaves_the_one_before(tmp_path):
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["model.safetensors"]
     save_model(model, path)
-    assert load_model(path).predict(np.eye(2)).shape == (2, 2)
+    assert load_model(path).predict(emotion).shape == (3, 3)
 
 
 def test_models_and_videos_do_not_replace_what_they_are_made_of(tmp_path):

@@ -126,7 +126,7 @@ def save_model(
     >>> import numpy as np, tempfile
     >>> from pathlib import Path
     >>> from persona_affect import RAMRegressor, load_model, save_model
-    >>> emotion, traits = np.eye(2), np.array([[0.4], [0.6]])
+    >>> emotion, traits = np.eye(3, 2), np.array([[0.4], [0.6], [0.5]])
     >>> model = RAMRegressor(max_epochs=5, random_state=0).fit(emotion, traits)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_model(model, Path(folder, "ram.safetensors"))
