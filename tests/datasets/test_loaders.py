@@ -213,11 +213,20 @@ def test_csv_files_of_ones_own(miniatures, tmp_path):
             load_csv(tmp_path / "own.csv")
 
 
+def test_spaces_and_the_index_of_pandas_are_no_targets(tmp_path):
+    table = pd.DataFrame({"path": ["a.jpg", "b.jpg"], " arousal": [0.1, 0.2]}, index=[7, 8])
+    table.to_csv(tmp_path / "own.csv")
+    data = load_csv(tmp_path / "own.csv", emotion=["arousal"], check=None)
+    assert data.target.to_dict("list") == {"arousal": [0.1, 0.2]}
+
+
 @pytest.mark.parametrize(
     ("head", "message"),
     [
         ("path,warmth,warmth", "more than one column warmth"),
         ("path,a,path,a", "more than one column a, path"),
+        ("path,warmth, warmth ", "more than one column warmth"),
+        (",path,warmth", "column without a name, number 1"),
         ("\n\npath,'x',warmth,warmth", "more than one column warmth"),
         (",".join(["path", *map(str, range(40_000))]), "more than 1,000 columns"),
         ("path," + "," * 2_000_000, "more than 1,000 columns"),

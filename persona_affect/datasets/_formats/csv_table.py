@@ -89,6 +89,12 @@ def load_csv(
     if personality is None and emotion is None:
         emotion = [name for name in EMOTION_NAMES if name in columns]
         own = [name for name in columns if name not in (*EMOTION_NAMES, *PERSONALITY_NAMES)]
+        if "" in own:
+            raise DatasetFormatError(
+                f"{path} has a column without a name, number {list(table.columns).index('') + 1}: "
+                "name it, write the file with to_csv(index=False), or say which "
+                "columns are targets with personality= and emotion=."
+            )
         personality = [*(name for name in PERSONALITY_NAMES if name in columns), *own]
     personality, emotion = list(personality or ()), list(emotion or ())
     names = [*personality, *emotion]
@@ -129,7 +135,7 @@ def load_csv(
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV file as strings.
+    """Read a CSV file as strings; spaces around the names of columns are ignored.
 
     Raises
     ------
@@ -145,6 +151,8 @@ def read_table(path: Path) -> pd.DataFrame:
         if twice:
             raise DatasetFormatError(f"{path} has more than one column {', '.join(twice)}.")
         table = pd.read_csv(path, dtype=str)
+        if len(names) == len(table.columns):
+            table.columns = pd.Index(names)
     except DatasetFormatError:
         raise
     except (OSError, ValueError, csv.Error, pd.errors.ParserError) as error:
@@ -160,7 +168,7 @@ def _read_names(path: Path) -> list[str]:
         head = file.read(_MAX_HEADER_BYTES)
         is_cut = bool(file.read(1))
     lines = io.StringIO(head, newline="")
-    names = next(filter(None, csv.reader(lines)), [])
+    names = [name.strip() for name in next(filter(None, csv.reader(lines)), [])]
     if len(names) > _MAX_COLUMNS or (is_cut and lines.tell() == len(head)):
         raise DatasetFormatError(f"{path} has more than {_MAX_COLUMNS:,} columns.")
     return names
