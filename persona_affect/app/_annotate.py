@@ -78,7 +78,14 @@ def annotate(
     """
     from persona_affect._files import check_output
     from persona_affect.annotation import CAVEAT, CsvTable, FrameAnnotator, check_table_path
-    from persona_affect.exceptions import OutputError, OutputPathError
+    from persona_affect.exceptions import (
+        InvalidImageError,
+        MediaLimitError,
+        MediaReadError,
+        OutputError,
+        OutputPathError,
+    )
+    from persona_affect.media import describe
 
     if resume and not output:
         raise ValueError("--resume needs --output: rows are kept beside that file.")
@@ -103,6 +110,10 @@ def annotate(
             table = CsvTable(sys.stdout, dict.fromkeys(annotator.columns, float))
             for _, rows in annotator.annotate_frames(clip):
                 table.write(rows)
+    except (InvalidImageError, MediaLimitError, MediaReadError) as error:
+        if str(clip) in str(error):
+            raise
+        raise type(error)(f"{describe(clip)}: {error}") from error
     except (KeyboardInterrupt, OutputError) as error:
         if output and not isinstance(error, OutputPathError):
             error.add_note("The same call with --resume continues.")

@@ -117,6 +117,7 @@ def test_a_clip_that_cannot_be_read(folder, tmp_path):
     result = CliRunner().invoke(app, [*map(str, call)])
     assert result.exit_code == 1
     assert "not a video" in result.stderr
+    assert "bad.mp4: " in result.stderr
     # Not even the names of the columns.
     assert result.stdout == ""
 
