@@ -27,7 +27,8 @@ def holds_faces(X: Any) -> bool:
     InvalidImageError
         If it holds paths of files.
     """
-    first = next(iter(np.ravel(X)), None) if isinstance(X, pd.Series | pd.DataFrame) else None
+    X = _without_index(X)
+    first = next(iter(np.ravel(X)), None) if isinstance(X, pd.DataFrame) else None
     if isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.ndim == 1):
         first = next(iter(X), None)
     if isinstance(X, str | PathLike) or isinstance(first, str | bytes | PathLike):
@@ -44,7 +45,14 @@ def holds_faces(X: Any) -> bool:
 
 def has_no_samples(X: Any) -> bool:
     """Return whether `X` is a list, or an array of one dimension, without samples of any kind."""
-    return isinstance(X, list | tuple | np.ndarray) and len(X) == 0 and np.ndim(X) == 1
+    return isinstance(X, list | tuple | np.ndarray | pd.Series) and len(X) == 0 and np.ndim(X) == 1
+
+
+def _without_index(X: Any) -> Any:
+    """Return the items of a Series, or of a table of one column of objects, as an array."""
+    if isinstance(X, pd.DataFrame) and X.shape[1] == 1 and X.dtypes.iloc[0].kind == "O":
+        X = X.iloc[:, 0]
+    return X.to_numpy() if isinstance(X, pd.Series) else X
 
 
 def check_matrix(
@@ -84,7 +92,8 @@ def check_face_clips(X: Any, input_size: tuple[int, int] | None) -> Sequence[NDA
     Parameters
     ----------
     X : array-like
-        1-D array or list of clips (T, H, W, 3), a 4-D array of photos or a 5-D array of clips.
+        1-D array, list or Series of clips (T, H, W, 3), a 4-D array of photos or a 5-D array of
+        clips.
     input_size : tuple of (H, W) or None
         Size that the backbone takes.
 
@@ -98,6 +107,7 @@ def check_face_clips(X: Any, input_size: tuple[int, int] | None) -> Sequence[NDA
     InvalidImageError
         If a sample is not a clip of the right size and type; the message names the first.
     """
+    X = _without_index(X)
     if isinstance(X, np.ndarray) and X.ndim == 4:
         X = X[:, None]
     clips = list(X)

@@ -10,10 +10,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from .._device import resolve_device
-from .._sklearn import Interval, StrOptions, check_params
+from .._sklearn import Interval, StrOptions, check_params, output_container
 from ..media import MAX_SAMPLED_FRAMES, list_samples
 from ._batches import (
     Outcome,
@@ -172,7 +174,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         self._settings()
         return self
 
-    def transform(self, X: Any) -> npt.NDArray[np.object_]:
+    def transform(self, X: Any) -> Any:
         """Cut the aligned face out of every sample.
 
         Parameters
@@ -186,10 +188,11 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
 
         Returns
         -------
-        ndarray of object, shape (n_samples,)
+        ndarray or Series of object, shape (n_samples,)
             Face clips: uint8 RGB arrays of shape (n_frames, height, width, 3). A photo has one
             frame. Frames without a face, or without the person chosen, are left out, so that
-            a sample without a face has zero frames.
+            a sample without a face has zero frames. With pandas output, a table's column becomes a
+            Series with the same index.
 
         Raises
         ------
@@ -217,6 +220,9 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         for index, outcome in enumerate(outcomes):
             clips[index] = outcome.found
         warn_of_remarks(samples, outcomes)
+        container = output_container(self) or get_config()["transform_output"]
+        if container == "pandas" and isinstance(X, pd.Series | pd.DataFrame):
+            return pd.Series(clips, X.index, name="face")
         return clips
 
     def detect(self, X: Any) -> list[Detections]:
@@ -373,15 +379,18 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         return tags
 
     def set_output(self, *, transform: str | None = None) -> Self:
-        """Accept any output container and change nothing: face clips are not a table.
+        """Set the output container.
 
         Parameters
         ----------
         transform : {"default", "pandas", "polars"} or None, default=None
-            Ignored, so that a pipeline can set the output of its other steps.
+            With ``"pandas"`` the index of a table's column is kept. None changes nothing, and the
+            others give arrays: face clips are not a table.
 
         Returns
         -------
         self
         """
+        if transform is not None:
+            self._sklearn_output_config = {"transform": transform}
         return self

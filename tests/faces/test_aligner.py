@@ -13,7 +13,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from persona_affect import FaceAligner
+from persona_affect import FaceAligner, FaceEmbedder
 from persona_affect.exceptions import (
     InvalidImageError,
     MediaReadError,
@@ -246,6 +246,26 @@ def test_a_column_of_paths_in_a_column_transformer(tmp_path, drawn_faces):
         assert np.isfinite(features[:, 0]).all()
     with pytest.raises(InvalidImageError, match="table of 2 columns"):
         FaceAligner().transform(table)
+
+
+def test_pandas_output_keeps_the_index_of_a_column(drawn_faces):
+    column = pd.Series(list(drawn_faces[:2]), index=[7, 3], name="photo")
+    expected = FaceAligner().transform(column)
+    assert isinstance(expected, np.ndarray)
+    faces = clone(FaceAligner().set_output(transform="pandas")).transform(column)
+    assert faces.index.tolist() == [7, 3]
+    assert all(map(np.array_equal, faces, expected))
+    with sklearn.config_context(transform_output="pandas"):
+        assert FaceAligner().transform(column).index.tolist() == [7, 3]
+    embed = make_pipeline(FaceAligner(template="resnet29"), FaceEmbedder("faceapi_expression"))
+    table = column.to_frame().assign(age=[30, 40])
+    features = (
+        ColumnTransformer([("faces", embed, ["photo"])], remainder="passthrough")
+        .set_output(transform="pandas")
+        .fit_transform(table)
+    )
+    assert features.index.tolist() == [7, 3]
+    np.testing.assert_array_equal(features.iloc[:, :-1], embed.fit_transform(column.tolist()))
 
 
 def test_too_many_frames_are_refused_at_once():
