@@ -68,6 +68,8 @@ def read_labels(y: Any, name: str = "y") -> NDArray[np.float64]:
     except (TypeError, ValueError, RuntimeError) as error:
         # Rows of several lengths, tensors that record gradients.
         raise ValueError(f"{name}, a {type(y).__name__}, is no array: {error}") from error
+    if values.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} is of {values.dtype}.")
     if values.ndim == 0 or values.dtype.kind not in "biufOUST":
         what = "not an array" if values.ndim == 0 else f"of {values.dtype}"
         raise ValueError(

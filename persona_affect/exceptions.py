@@ -6,6 +6,7 @@ Every message says which sample (its index and its path or kind), what is wrong,
 __all__ = [
     "DatasetFormatError",
     "FaceStoreError",
+    "FewLabelsWarning",
     "InvalidImageError",
     "MediaLimitError",
     "MediaReadError",
