@@ -144,7 +144,7 @@ def test_without_trackers_the_error_names_the_extra(folder, monkeypatch):
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process")
 def test_an_interrupted_process_is_resumed(folder, tmp_path):
     with VideoWriter(tmp_path / "long.mp4", rate=25, size=(160, 144)) as video:
-        for frame in open_clip(folder / "clip.mp4").repeat(50, axis=0):
+        for frame in open_clip(folder / "clip.mp4").repeat(100, axis=0):
             video.write(frame)
     rows = tmp_path / "rows.csv"
     command = [sys.executable, "-m", "persona_affect", "annotate", tmp_path / "long.mp4"]
@@ -158,7 +158,7 @@ def test_an_interrupted_process_is_resumed(folder, tmp_path):
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "--resume goes on" in stderr
+    assert "The same call with --resume continues" in stderr
     assert not rows.exists()
     subprocess.run([*command, "--resume"], check=True, env=environment)
-    assert pd.read_csv(rows)["frame"].tolist() == list(range(1000))
+    assert pd.read_csv(rows)["frame"].tolist() == list(range(2000))
