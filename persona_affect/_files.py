@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -123,9 +123,9 @@ def check_output(
     if suffixes and path.suffix.lower() not in suffixes:
         raise OutputPathError(f"{path} must end in {' or '.join(suffixes)}.")
     try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
+        # A name that is too long or holds a zero byte; that nothing has the name yet is usual.
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.lstat()
     except (OSError, ValueError) as error:
         raise OutputPathError(f"{str(path)!r} cannot be a file: {error}.") from error
     if not path.parent.is_dir():

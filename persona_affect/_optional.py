@@ -1,4 +1,4 @@
-"""What a missing package is called, and what to do about it."""
+"""Packages that bring a part: those of extras, and those that register one."""
 
 import importlib
 from typing import Any
@@ -59,3 +59,28 @@ def missing_registration(kind: str, name: str, package: str) -> MissingDependenc
         f"The model uses the {kind} {name!r}, which the module {package} registers: "
         f"import {package}, then load the model again."
     )
+
+
+def check_name_is_free(kind: str, name: str, owner: str | None, package: str) -> None:
+    """Check that no other package registered a part of this name.
+
+    The same package may replace its own part, as when a cell of a notebook runs again.
+
+    Parameters
+    ----------
+    kind : str
+        What is registered: "backbone", "term".
+    name : str
+        Its name.
+    owner : str or None
+        The package that registered the name before; None if none did.
+    package : str
+        The package that registers it now.
+
+    Raises
+    ------
+    ValueError
+        If these are two packages.
+    """
+    if owner not in (None, package):
+        raise ValueError(f"{kind} {name!r} is registered by {owner} already: choose another name.")

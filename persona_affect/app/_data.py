@@ -1,6 +1,6 @@
 """Shared by `train` and `evaluate`: loading data sets, and help on registered names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,15 +50,18 @@ def load_sets(
     personality_format: str | None,
     emotion_format: str | None,
     *,
-    options: Mapping[str, Any],
+    every: int | None = None,
+    n_frames: int | None = None,
+    flip_neuroticism: bool = False,
     texts: Sequence[str] = (),
 ) -> "Bunch":
     """Load one data set, or a personality and an emotion set joined.
 
     Parameters
     ----------
-    options : mapping of str to object
-        Options of formats; each is passed to the sets whose format has it. None leaves one out.
+    every, n_frames, flip_neuroticism
+        Options of formats, each passed to the sets whose format has it. None or False leaves one
+        out.
     texts : sequence of str
         Further options, as ``name=value``.
     """
@@ -73,7 +76,8 @@ def load_sets(
         )
     specs = [get_format(name) if name else recognise_format(path) for path, name in named]
     known = {option.name: option for spec in specs for option in spec.options}
-    values = {name: value for name, value in options.items() if value is not None}
+    given = {"every": every, "n_frames": n_frames, "flip_neuroticism": flip_neuroticism or None}
+    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:

@@ -103,11 +103,9 @@ def evaluate(
         emotion,
         personality_format,
         emotion_format,
-        options={
-            "every": every,
-            "n_frames": frames_per_clip,
-            "flip_neuroticism": flip_neuroticism or None,
-        },
+        every=every,
+        n_frames=frames_per_clip,
+        flip_neuroticism=flip_neuroticism,
         texts=option or [],
     )
     if protocol:

@@ -215,9 +215,9 @@ def hold_out(
 
 
 def make_network(
-    backbone: Backbone, targets: Targets, lambdas: Mapping[str, float], *, heads: str, loss: str
-) -> tuple[PersEmoN, PersEmoNLoss]:
-    """Build the network, with the heads that the losses train, and the losses.
+    backbone: Backbone, targets: Targets, lambdas: Mapping[str, float], heads: str
+) -> PersEmoN:
+    """Build the network, with the heads that the losses train.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def make_network(
         Only its groups and names are used.
     lambdas : mapping of str to float
         The weight of each term; a head whose term has none is not built.
-    heads, loss : str
+    heads : str
         As in :class:`JointAffectEstimator`.
     """
     taught = [get_term(name) for name, weight in lambdas.items() if weight > 0]
@@ -244,9 +244,14 @@ def make_network(
     )
     if backbone.input_size is not None:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def make_losses(lambdas: Mapping[str, float], regression: str) -> PersEmoNLoss:
+    """Build the losses from the weight of each term and the name of the regression loss."""
     four = {f"lambda_{name}": lambdas[name] for name in PAPER_TERMS}
     extra = {name: weight for name, weight in lambdas.items() if name not in PAPER_TERMS}
-    return network, PersEmoNLoss(**four, regression=loss, extra_lambdas=extra)
+    return PersEmoNLoss(**four, regression=regression, extra_lambdas=extra)
 
 
 def make_net(

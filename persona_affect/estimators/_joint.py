@@ -24,6 +24,7 @@ from ._assembly import (
     find_present,
     hold_out,
     label_clips,
+    make_losses,
     make_net,
     make_network,
     make_scaler,
@@ -372,9 +373,8 @@ class JointAffectEstimator(JointPrediction, JointState):
                 common=self.embedding_scale == "common",
             )
         with randomness:
-            network, losses = make_network(
-                backbone, targets, lambdas, heads=self.heads, loss=self.loss
-            )
+            network = make_network(backbone, targets, lambdas, self.heads)
+        losses = make_losses(lambdas, self.loss)
         settings = TrainingSettings.from_params(params)
         net = make_net(network, losses, data, held_out, settings, rng, randomness, device)
         train(net, data, held_out)

@@ -11,10 +11,10 @@ from torch import nn
 from persona_affect._arrays import check_names
 from persona_affect._device import resolve_device
 from persona_affect._optional import missing_registration
-from persona_affect.networks import Backbone, EmbeddingAdapter, PersEmoN
-from persona_affect.objectives import PAPER_TERMS, TERMS, PersEmoNLoss
+from persona_affect.networks import EmbeddingAdapter
+from persona_affect.objectives import PAPER_TERMS, TERMS
 
-from ._assembly import make_network
+from ._assembly import make_losses, make_network
 from ._backbone_params import BackboneParams
 from ._state import (
     Facts,
@@ -122,9 +122,6 @@ class JointState(BackboneParams):
         lambdas |= {name: float(term["weight"]) for name, term in further.items()}
         width = facts["n_features"]
 
-        def assemble(backbone: Backbone) -> tuple[PersEmoN, PersEmoNLoss]:
-            return make_network(backbone, targets, lambdas, heads=self.heads, loss=self.loss)
-
         def build() -> nn.Module:
             on_faces = width is None
             backbone = (
@@ -132,11 +129,11 @@ class JointState(BackboneParams):
                 if on_faces
                 else EmbeddingAdapter(width, self.adapter_rank)
             )
-            return assemble(backbone)[0]
+            return make_network(backbone, targets, lambdas, self.heads)
 
         net = AffectNet(
             fill_network(build, take("network", tensors)),
-            assemble(EmbeddingAdapter(1, 0))[1],
+            make_losses(lambdas, self.loss),
             batch_size=self.batch_size,
             precision=self.precision,
             device=resolve_device(self.device),

@@ -8,6 +8,7 @@ from os import PathLike
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from persona_affect._optional import check_name_is_free
 from persona_affect.exceptions import WeightsError
 
 from ._backbone import Backbone
@@ -103,12 +104,8 @@ def register_backbone(spec: BackboneSpec) -> None:
     >>> JointAffectEstimator("mean_colour").backbone
     'mean_colour'
     """
-    known = _specs.get(spec.name)
-    # The same package may replace its own backbone, as when a cell of a notebook runs again.
-    if known is not None and known.package != spec.package:
-        raise ValueError(
-            f"backbone {spec.name!r} is registered by {known.package} already: choose another name."
-        )
+    owner = _specs[spec.name].package if spec.name in _specs else None
+    check_name_is_free("backbone", spec.name, owner, spec.package)
     _specs[spec.name] = spec
     if spec.release is not None:
         RELEASES[spec.name] = spec.release

@@ -8,6 +8,8 @@ from typing import Final, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from persona_affect._optional import check_name_is_free
+
 from ._coherence import coherence_loss
 
 Regression: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -192,12 +194,8 @@ def register_term(term: LossTerm) -> None:
     >>> register_term(LossTerm("size", mean_square))
     >>> model = JointAffectEstimator(extra_lambdas={"size": 0.1})
     """
-    known = _terms.get(term.name)
-    # The same package may replace its own term, as when a cell of a notebook runs again.
-    if known is not None and known.package != term.package:
-        raise ValueError(
-            f"term {term.name!r} is registered by {known.package} already: choose another name."
-        )
+    owner = _terms[term.name].package if term.name in _terms else None
+    check_name_is_free("term", term.name, owner, term.package)
     _terms[term.name] = term
 
 

@@ -27,13 +27,7 @@ from persona_affect.exceptions import InvalidImageError, NoFaceWarning, Training
 from persona_affect.networks import UNET_LEVELS, DynamicsUNet
 from persona_affect.objectives import rank_loss, window_scores
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@ import pickle
 
 import numpy as np
 import pytest
-import torch
 from sklearn.exceptions import NotFittedError
 
 from persona_affect import PersonDynamicsEncoder
@@ -10,13 +9,7 @@ from persona_affect.datasets import make_dynamic_clips
 from persona_affect.estimators import _dynamics_adaptation
 from persona_affect.exceptions import InvalidImageError
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
