@@ -4,15 +4,27 @@ What they show are *apparent* traits and emotions: impressions that faces make o
 """
 
 from ._circumplex import CircumplexDisplay, find_circumplex_names
+from ._disturbances import (
+    DISTURBANCE_KINDS,
+    DISTURBANCES,
+    Disturbance,
+    disturb_faces,
+    draw_regions,
+)
 from ._reference import RatingDistribution
 from ._timeline import AffectTimelineDisplay, iter_face_tracks
 from ._traits import TraitDisplay
 
 __all__ = [
+    "DISTURBANCES",
+    "DISTURBANCE_KINDS",
     "AffectTimelineDisplay",
     "CircumplexDisplay",
+    "Disturbance",
     "RatingDistribution",
     "TraitDisplay",
+    "disturb_faces",
+    "draw_regions",
     "find_circumplex_names",
     "iter_face_tracks",
 ]
