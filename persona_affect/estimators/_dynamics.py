@@ -54,10 +54,11 @@ class PersonDynamicsEncoder(DynamicsTransform):
     context : int, default=3
         Number of input frames of the network, odd. 1, as published, is a single frame; 3 adds its
         neighbours, and with them the direction of motion, which a single frame rarely shows.
-    spacing : int or "scale", default=1
+    spacing : int or "scale", default="scale"
         Distance between the input frames. ``"scale"``: as far as the window of each scale reaches,
         as in dilated convolutions, with one pass for each scale. This is not in the paper. It ranks
-        frames much better at large scales, describes persons about as well, and takes longer.
+        frames much better at large scales, and tells real persons apart better. 1, neighbours, is
+        faster: one pass serves all scales.
     image_size : tuple of (height, width), default=(28, 24)
         Faces are shrunk to this size, and the clip's mean face is subtracted.
     widths : tuple of three int, default=(8, 16, 32)
@@ -175,7 +176,7 @@ class PersonDynamicsEncoder(DynamicsTransform):
         *,
         scales: Sequence[int] = (1, 2, 4, 8),
         context: int = 3,
-        spacing: str | int = 1,
+        spacing: str | int = "scale",
         image_size: tuple[int, int] = (28, 24),
         widths: tuple[int, int, int] = (8, 16, 32),
         filter_levels: Sequence[str] = UNET_LEVELS,

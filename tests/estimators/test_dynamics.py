@@ -124,10 +124,15 @@ def dilated(clips):
     return _small(spacing="scale", early_stopping=False).fit(clips.data)
 
 
+@pytest.fixture(scope="module")
+def neighbours(clips):
+    return _small(spacing=1, max_epochs=15, early_stopping=False).fit(clips.data)
+
+
 @pytest.mark.parametrize("spacing", [1, "scale"])
 @pytest.mark.parametrize("n_steps", [1, 3])
-def test_many_persons_at_once_are_as_one_at_a_time(encoder, dilated, clips, spacing, n_steps):
-    model = pickle.loads(pickle.dumps(encoder if spacing == 1 else dilated))
+def test_many_persons_at_once_are_as_one_at_a_time(neighbours, dilated, clips, spacing, n_steps):
+    model = pickle.loads(pickle.dumps(neighbours if spacing == 1 else dilated))
     model.set_params(n_steps=n_steps, step_size=1e-4)
     together = model.set_params(batch_persons=3).transform(clips.data[:5])
     alone = model.set_params(batch_persons=1).transform(clips.data[:5])
@@ -180,8 +185,8 @@ def test_same_seed_same_bits_and_no_global_generator_touched(clips):
     assert not np.array_equal(first, other)
 
 
-def test_whitening_of_a_scale_is_that_of_its_own_frames(encoder, dilated):
-    before = encoder.whitening_.before["encoder1"]
+def test_whitening_of_a_scale_is_that_of_its_own_frames(neighbours, dilated):
+    before = neighbours.whitening_.before["encoder1"]
     torch.testing.assert_close(before[0], before[1])
     before = dilated.whitening_.before["encoder1"]
     assert not torch.allclose(before[0], before[1], rtol=0.1)
@@ -207,6 +212,10 @@ def test_names_and_pickle(encoder, clips):
     assert all(not parameter.is_cuda for parameter in restored.net_.parameters())
     frame = pickle.loads(pickle.dumps(encoder)).set_output(transform="pandas")
     assert frame.transform(clips.data[:2]).columns.tolist() == names.tolist()
+
+
+def test_each_scale_sees_as_far_as_it_reaches_by_default(encoder, dilated):
+    assert encoder.net_.spacings == dilated.net_.spacings == (1, 3)
 
 
 def test_where_filters_sit(clips):

@@ -19,7 +19,7 @@ def clips():
 
 @pytest.fixture(scope="module")
 def encoder(clips):
-    return _encoder().fit(clips)
+    return _encoder(spacing=1).fit(clips)
 
 
 @pytest.fixture(scope="module")
