@@ -2,6 +2,7 @@
 
 from ._dynamics import PersonDynamicsEncoder
 from ._embedder import FaceEmbedder
+from ._face_network import make_face_network
 from ._fusion import TaskFusion
 from ._joint import JointAffectEstimator
 from ._kernel_features import KernelFeatures
@@ -15,5 +16,6 @@ __all__ = [
     "PersonDynamicsEncoder",
     "RAMRegressor",
     "TaskFusion",
+    "make_face_network",
     "persemon_params",
 ]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from persona_affect._device import network_on, resolve_device
 from persona_affect._random import OwnRandomness
@@ -19,7 +20,8 @@ from persona_affect.networks import Backbone
 
 from ._backbone_params import BACKBONE_CONSTRAINT, BackboneParams
 from ._clips import check_face_clips
-from ._inference import pass_size, pool_frames, run_frames
+from ._inference import average_mirrors, pass_size, pool_frames, run_frames
+from ._modules import MirrorAverage
 from ._state import Facts, Tensors, add_prefix, fill_network, take
 
 
@@ -163,14 +165,16 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackbonePa
             if not self.mirror:
                 embedding: torch.Tensor = network(frames)
                 return embedding
-            # Faces and their mirror images pass together, which is faster than one by one.
-            both = torch.cat([frames, frames.flip(2)]).split(size)
-            return torch.cat([network(part) for part in both]).unflatten(0, (2, -1)).mean(0)
+            return average_mirrors(network, frames, size)
 
         frames = run_frames(
             embed, clips, size=size, n_segments=self.n_segments, verbose=bool(self.verbose)
         )
         return pool_frames(frames, self._n_features_out).astype(np.float32)
+
+    def _as_module(self) -> nn.Module:
+        check_is_fitted(self)
+        return MirrorAverage(self.network_) if self.mirror else self.network_
 
     def _get_state(self) -> tuple[Facts, Tensors]:
         return {}, add_prefix("network", self.network_.state_dict())

@@ -73,6 +73,29 @@ def run_frames(
     return np.split(values, np.cumsum([len(frames) for frames in picked])[:-1])
 
 
+def average_mirrors(
+    embed: Callable[[torch.Tensor], torch.Tensor], frames: torch.Tensor, size: int | None = None
+) -> torch.Tensor:
+    """Run a network on faces and on their mirror images, and average.
+
+    Parameters
+    ----------
+    embed : callable
+        Maps (n, height, width, 3) to a tensor (n, d).
+    frames : torch.Tensor of shape (n_frames, height, width, 3)
+    size : int, optional
+        How many images pass together. Default: all faces with all mirror images, which is faster
+        than one after the other.
+
+    Returns
+    -------
+    torch.Tensor of shape (n_frames, d)
+    """
+    both = torch.cat([frames, frames.flip(2)])
+    parts = [both] if size is None else both.split(size)
+    return torch.cat([embed(part) for part in parts]).unflatten(0, (2, -1)).mean(0)
+
+
 def pool_frames(frames: Sequence[NDArray[np.float32]], width: int) -> NDArray[np.float64]:
     """Average the frames of each clip; clips without frames become NaN rows, with one warning.
 

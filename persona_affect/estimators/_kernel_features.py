@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -15,10 +15,12 @@ from sklearn.decomposition import PCA
 from sklearn.kernel_approximation import Nystroem
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from persona_affect._sklearn import Interval, fit_context
 
 from ._clips import check_embeddings, check_matrix
+from ._modules import AppendedKernel
 from ._state import Facts, Tensors, check_finite, copy_array, pack_inputs, unpack_inputs
 
 #: Fitted attributes that are arrays.
@@ -160,25 +162,17 @@ class KernelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         result = np.full((len(X), self._n_features_out), np.nan, dtype=X.dtype)
         present = ~np.isnan(X).any(1)
         if present.any():
-            result[present] = np.hstack([X[present], self._append(X[present])])
+            # With torch: the threads of NumPy and those of torch, which the networks use, would
+            # wait for each other; on two cores this takes twice as long.
+            with torch.inference_mode():
+                appended = self._as_module(X.dtype)(torch.from_numpy(X[present])).numpy()
+            result[present] = appended
         return result
 
-    def _append(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Evaluate the kernel with torch.
-
-        The threads of NumPy and those of torch, which the networks use, would wait for each other:
-        on two cores this takes twice as long.
-        """
-        mean, components, centres, normalization = (
-            torch.from_numpy(array.astype(X.dtype, copy=False))
-            for array in (self.mean_, self.components_, self.centres_, self.normalization_)
-        )
-        seen = (torch.from_numpy(X) - mean) @ components.T
-        distances = torch.cdist(seen, centres, compute_mode="donot_use_mm_for_euclid_dist")
-        features: NDArray[np.floating] = (
-            torch.exp(-self.gamma_ * distances**2) @ normalization.T
-        ).numpy()
-        return features
+    def _as_module(self, dtype: DTypeLike = np.float32) -> nn.Module:
+        check_is_fitted(self)
+        arrays = (getattr(self, name).astype(dtype, copy=False) for name in _ARRAYS)
+        return AppendedKernel(*map(torch.from_numpy, arrays), gamma=self.gamma_)
 
     def _check(self, X: Any, *, reset: bool) -> NDArray[np.floating]:
         X = check_matrix(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from persona_affect._arrays import read_labels
 from persona_affect.metrics import SCORERS, affect_report
@@ -23,7 +24,8 @@ from ._clips import (
     has_no_samples,
     holds_faces,
 )
-from ._inference import pass_size, pool_frames, run_frames
+from ._inference import average_mirrors, pass_size, pool_frames, run_frames
+from ._modules import Affine, JoinedHeads, MirrorAverage, Pick
 from ._targets import Targets, TargetScaler
 from ._training import AffectNet
 
@@ -216,10 +218,11 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
             clips = check_embeddings(X)
 
         def run(frames: torch.Tensor) -> torch.Tensor:
-            values = read(self.net_.infer(frames))
-            if takes_faces and self.mirror:
-                values = (values + read(self.net_.infer(frames.flip(2)))) / 2
-            return values
+            def infer(part: torch.Tensor) -> torch.Tensor:
+                return read(self.net_.infer(part))
+
+            mirrored = takes_faces and self.mirror
+            return average_mirrors(infer, frames, len(frames)) if mirrored else infer(frames)
 
         return run_frames(
             run,
@@ -230,18 +233,35 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         )
 
     def _read_targets(self, output: PersEmoNOutput) -> torch.Tensor:
-        """Join the heads; targets without a loss get their mean label, or NaN without labels."""
-        scaler, weights = self._scaler, self.net_.criterion_.weights
-        rest = torch.from_numpy(scaler.transform(scaler.mean)).to(output.embedding)
-        rest = rest.expand(len(output.embedding), -1)
-        found = {"pam": output.personality, "eam": output.emotion, **output.extra}
-        parts = []
-        for name in ("per", "emo", *self._groups.extra):
-            term = TERMS[name]
-            values = found.get(term.head) if weights[name] else None
-            mean = rest[:, self._groups.columns(str(term.labels))]
-            parts.append(mean if values is None else values)
-        return torch.where(rest.isnan(), rest, torch.cat(parts, dim=1))
+        return self._target_reader()(output)
+
+    def _target_reader(self) -> Callable[[PersEmoNOutput], torch.Tensor]:
+        """Make the function that joins the heads; it keeps neither the network nor the net."""
+        scaled_mean = torch.from_numpy(self._scaler.transform(self._scaler.mean))
+        groups, weights = self._groups, self.net_.criterion_.weights
+        terms = [(TERMS[name], weights[name]) for name in ("per", "emo", *groups.extra)]
+        columns = [groups.columns(str(term.labels)) for term, _ in terms]
+
+        def read(output: PersEmoNOutput) -> torch.Tensor:
+            # Targets without a loss get their mean label, or NaN without labels.
+            rest = scaled_mean.to(output.embedding).expand(len(output.embedding), -1)
+            found = {"pam": output.personality, "eam": output.emotion, **output.extra}
+            parts = []
+            for (term, weight), own in zip(terms, columns, strict=True):
+                values = found.get(term.head) if weight else None
+                parts.append(rest[:, own] if values is None else values)
+            return torch.where(rest.isnan(), rest, torch.cat(parts, dim=1))
+
+        return read
+
+    def _as_module(self) -> nn.Module:
+        check_is_fitted(self)
+        takes_faces = self.net_.module_.fem.input_size is not None
+        heads: nn.Module = JoinedHeads(self.net_.module_, self._target_reader())
+        scaler, order = self._scaler, self._order
+        units = Affine(scaler.scale[order], scaler.shift[order])
+        heads = MirrorAverage(heads) if takes_faces and self.mirror else heads
+        return nn.Sequential(heads, Pick(order), units)
 
     def _in_callers_units(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._scaler.inverse_transform(values)[:, self._order]
