@@ -4,7 +4,7 @@ from ._annotator import FrameAnnotator
 from ._models import check_photo_model
 from ._overlay import draw_faces
 from ._ranges import REACH, format_value, rating_range, target_ranges
-from ._session import Session
+from ._session import Seen, Session
 from ._sources import open_camera, read_frames
 from ._tables import CAVEAT, CsvTable, check_table_path, open_table
 
@@ -13,6 +13,7 @@ __all__ = [
     "REACH",
     "CsvTable",
     "FrameAnnotator",
+    "Seen",
     "Session",
     "check_photo_model",
     "check_table_path",

@@ -12,14 +12,17 @@ from sklearn.pipeline import Pipeline
 from tqdm.auto import tqdm
 
 from persona_affect._files import check_different, check_output
+from persona_affect._warnings import warn_user
+from persona_affect.exceptions import MediaWarning
 from persona_affect.media import Frame, VideoWriter
 
 from ._journal import Journal, identify, partial_path
 from ._models import check_photo_model
+from ._overlapping import annotate_overlapping
 from ._overlay import draw_faces
 from ._ranges import target_ranges
 from ._session import PLACE, Row, Session
-from ._sources import is_file, rate_of, read_files, read_frames
+from ._sources import is_at_rest, is_file, rate_of, read_files, read_frames
 from ._tables import check_table_path, open_table
 
 __all__ = ["FrameAnnotator"]
@@ -49,8 +52,12 @@ class FrameAnnotator:
     max_faces : int, optional
         The most faces in a frame; more raise MediaLimitError before they are predicted. By default
         there is no limit.
-    batch_size : int, default=16
-        Frames in memory that are predicted together; 1 for a live stream.
+    batch_size : int, default=8
+        Frames that are predicted together; 1 for a live stream.
+    overlap : bool, default=True
+        Read, detect and predict the next frames of a file or an array in other threads, up to six
+        batches of them. Rows are the same, to the bit, if False. Cameras and generators are always
+        read in the caller's thread, one batch after the other.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -77,7 +84,8 @@ class FrameAnnotator:
         track: bool = True,
         smooth: float | None = None,
         max_faces: int | None = None,
-        batch_size: int = 16,
+        batch_size: int = 8,
+        overlap: bool = True,
         verbose: int = 0,
     ) -> None:
         counts = {"detect_every": detect_every, "max_faces": max_faces, "batch_size": batch_size}
@@ -92,6 +100,7 @@ class FrameAnnotator:
         self.smooth = smooth
         self.max_faces = max_faces
         self.batch_size = batch_size
+        self.overlap = overlap
         self.verbose = verbose
 
     @property
@@ -138,7 +147,7 @@ class FrameAnnotator:
         dict
             ``frame``, ``time`` (seconds), ``face``, ``x``, ``y``, ``width``, ``height`` (pixels),
             ``confidence``, then one key for each target. A frame without a face has one row, its
-            face and targets NaN. At most `batch_size` frames are held in memory.
+            face and targets NaN. At most six batches are held in memory, or one without `overlap`.
 
         Raises
         ------
@@ -204,7 +213,7 @@ class FrameAnnotator:
         Returns
         -------
         pandas.DataFrame
-            A row per frame and face. Frames are in memory only for one batch.
+            A row per frame and face. Frames are in memory only until they are written.
 
         Raises
         ------
@@ -299,25 +308,25 @@ class FrameAnnotator:
         self, source: Any, rate: float | None, earlier: Iterable[list[Row]]
     ) -> Iterator[tuple[Frame, list[Row]]]:
         """Annotate a source; the rows of its first frames may be known."""
+        notes: list[str] = []
+        frames = read_frames(source, rate, notes)
         session = self.session()
-        frames = iter(
-            tqdm(
-                read_frames(source, rate),
-                desc="Annotating",
-                unit="frame",
-                disable=not self.verbose,
-            )
-        )
 
         def run() -> Iterator[tuple[Frame, list[Row]]]:
             for rows in earlier:
                 frame = next(frames)
                 session.resume(frame.time, rows)
                 yield frame, rows
+            if is_at_rest(source):
+                yield from annotate_overlapping(
+                    frames, session, self.batch_size, ahead=self.overlap
+                )
             while batch := list(islice(frames, self.batch_size)):
                 yield from zip(batch, session.annotate(batch), strict=True)
+            for note in notes:
+                warn_user(note, MediaWarning)
 
-        return run()
+        return iter(tqdm(run(), desc="Annotating", unit="frame")) if self.verbose else run()
 
     def _write_video(
         self,

@@ -1,6 +1,7 @@
 """The annotation of one clip or stream, and its state from frame to frame."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,22 @@ MEMORY: Final = 2.0
 PLACE: Final = ("frame", "time", "face", "x", "y", "width", "height", "confidence")
 
 Row = dict[str, Any]
+Boxes = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The faces of a batch of frames, and their predictions.
+
+    Attributes
+    ----------
+    faces : list of Detections
+        Of each frame.
+    values : list of ndarray of shape (n_faces, n_targets)
+    """
+
+    faces: list[Detections]
+    values: list[NDArray[np.float64]]
 
 
 class Session:
@@ -33,6 +50,13 @@ class Session:
     smooth : float or None
     max_faces : int, optional
         As for :class:`persona_affect.FrameAnnotator`.
+
+    Attributes
+    ----------
+    n_seen : int
+        Number of frames before the next one.
+    boxes : ndarray of shape (n_faces, 4)
+        Places of the faces in the latest frame.
     """
 
     def __init__(
@@ -49,8 +73,8 @@ class Session:
         self._detect_every, self._smooth = detect_every, smooth
         self._tracker = FaceTracker(MEMORY) if track else None
         self._max_faces = max_faces
-        self._n_seen = 0
-        self._boxes = np.empty((0, 4), np.float32)
+        self.n_seen = 0
+        self.boxes: Boxes = np.empty((0, 4), np.float32)
         self._latest: dict[int, tuple[float, NDArray[np.float64]]] = {}
 
     def annotate(self, frames: Sequence[Frame]) -> list[list[Row]]:
@@ -72,7 +96,37 @@ class Session:
         MediaLimitError
             If a frame has more than `max_faces` faces; none is predicted.
         """
-        seen = self._look(frames)
+        return self.make_rows(frames, self.examine(frames, self.n_seen, lambda: self.boxes))
+
+    def examine(
+        self,
+        frames: Sequence[Frame],
+        place: int,
+        before: Callable[[], Boxes],
+        found: Callable[[Boxes], object] = lambda boxes: None,
+    ) -> Seen:
+        """Find and predict the faces of some frames; nothing is kept from call to call.
+
+        Several threads may examine batches of one stream at once.
+
+        Parameters
+        ----------
+        frames : sequence of Frame
+        place : int
+            Number of frames before, since the stream began.
+        before : callable
+            Returns the boxes of the frame before. It is called only if the first frame follows
+            them.
+        found : callable, optional
+            Is called with the boxes of the last frame, as soon as they are known.
+
+        Raises
+        ------
+        MediaLimitError
+            As for :meth:`annotate`.
+        """
+        seen = self._look(frames, place, before)
+        found(seen[-1].boxes)
         clips = np.empty(sum(map(len, seen)), dtype=object)
         clips[:] = [
             face[None]
@@ -80,8 +134,19 @@ class Session:
             for face in self._aligner.align_faces(frame.image, faces.landmarks)
         ]
         ends = np.cumsum([len(faces) for faces in seen])
-        values = np.split(self._predict(clips), ends[:-1])
-        return [self._rows(*found) for found in zip(frames, seen, values, strict=True)]
+        return Seen(seen, np.split(self._predict(clips), ends[:-1]))
+
+    def make_rows(self, frames: Sequence[Frame], seen: Seen) -> list[list[Row]]:
+        """Make the rows of the next frames: number their faces, and smooth the predictions.
+
+        Returns
+        -------
+        list of list of dict
+            As of :meth:`annotate`.
+        """
+        self.n_seen += len(frames)
+        self.boxes = seen.faces[-1].boxes
+        return [self._rows(*found) for found in zip(frames, seen.faces, seen.values, strict=True)]
 
     def resume(self, time: float, rows: Sequence[Row]) -> None:
         """Use the rows of an earlier session for the next frame, instead of detecting.
@@ -107,30 +172,31 @@ class Session:
             values = np.array([row[name] for name in self.columns[len(PLACE) :]])
             self._remember(row["face"], time, values)
         self._forget(time)
-        self._boxes = faces.boxes
-        self._n_seen += 1
+        self.boxes = faces.boxes
+        self.n_seen += 1
 
-    def _look(self, frames: Sequence[Frame]) -> list[Detections]:
+    def _look(
+        self, frames: Sequence[Frame], place: int, before: Callable[[], Boxes]
+    ) -> list[Detections]:
         """Detect the faces of every k-th frame, together; follow them in the others."""
-        keys = [i for i in range(len(frames)) if (self._n_seen + i) % self._detect_every == 0]
+        keys = [i for i in range(len(frames)) if (place + i) % self._detect_every == 0]
         found = self._aligner.detect_frames([frames[i].image for i in keys])
         detected = dict(zip(keys, found, strict=True))
-        seen = []
+        seen: list[Detections] = []
         for i, frame in enumerate(frames):
             if i in detected:
                 faces = detected[i]
             else:
+                boxes = seen[-1].boxes if seen else before()
                 # In an order that rows determine, so that a resumed session does the same.
-                boxes = self._boxes[np.lexsort(self._boxes.T)]
+                boxes = boxes[np.lexsort(boxes.T)]
                 (faces,) = self._aligner.follow_frames([frame.image], [boxes])
-            self._boxes = faces.boxes
             seen.append(faces)
             if self._max_faces is not None and len(faces) > self._max_faces:
                 raise MediaLimitError(
                     f"the picture at {frame.time:.2f} s has {len(faces)} faces, more than "
                     f"max_faces={self._max_faces}."
                 )
-        self._n_seen += len(frames)
         return seen
 
     def _predict(self, clips: NDArray[np.object_]) -> NDArray[np.float64]:

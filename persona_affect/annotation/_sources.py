@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persona_affect.exceptions import InvalidImageError, MediaReadError
-from persona_affect.media import Frame, FrameSequence, frame_rate, iter_frames, open_photo
+from persona_affect.media import Frame, FrameSequence, frame_rate, open_photo, sample_frames
 
 #: Frames a second of a source without times, if `rate` is not given.
 DEFAULT_RATE: Final = 25.0
@@ -20,7 +20,9 @@ DEFAULT_RATE: Final = 25.0
 _SHORTEST: Final = 1e-3
 
 
-def read_frames(source: Any, rate: float | None = None) -> Iterator[Frame]:
+def read_frames(
+    source: Any, rate: float | None = None, notes: list[str] | None = None
+) -> Iterator[Frame]:
     """Read frames one by one, with increasing times.
 
     Parameters
@@ -29,6 +31,8 @@ def read_frames(source: Any, rate: float | None = None) -> Iterator[Frame]:
         As for :meth:`persona_affect.FrameAnnotator.annotate`.
     rate : float, optional
         Frames a second of a source that has no times; 25 by default.
+    notes : list of str, optional
+        Problems after which there still are frames are appended to it.
 
     Yields
     ------
@@ -41,6 +45,7 @@ def read_frames(source: Any, rate: float | None = None) -> Iterator[Frame]:
     ValueError
         If `rate` is not positive, or the source has times of its own.
     """
+    notes = [] if notes is None else notes
     if rate is not None and not 0 < rate < math.inf:
         raise ValueError(f"rate={rate!r} must be positive: frames a second.")
     camera = _camera_index(source)
@@ -50,9 +55,9 @@ def read_frames(source: Any, rate: float | None = None) -> Iterator[Frame]:
     if camera is not None:
         return _timed_by_arrival(open_camera(camera))
     if is_file(source):
-        return iter_frames(source)
+        return sample_frames(source, None, notes)
     if isinstance(source, np.ndarray | FrameSequence):
-        clip = iter_frames(source)
+        clip = sample_frames(source, None, notes)
         return (Frame(f.index, f.index / (rate or DEFAULT_RATE), f.image) for f in clip)
     if not isinstance(source, Iterable):
         raise InvalidImageError(
@@ -60,6 +65,11 @@ def read_frames(source: Any, rate: float | None = None) -> Iterator[Frame]:
             "(T, H, W, 3), the index of a camera, or an iterable of frames."
         )
     return _checked(_handed_over(source, rate))
+
+
+def is_at_rest(source: Any) -> bool:
+    """Return whether all frames of a source are there, so that they can be read ahead."""
+    return is_file(source) or isinstance(source, np.ndarray | FrameSequence | list | tuple)
 
 
 def is_file(source: Any) -> bool:

@@ -8,7 +8,7 @@ import gradio as gr
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from persona_affect.annotation import FrameAnnotator, Session
+from persona_affect.annotation import FrameAnnotator, Seen, Session
 from persona_affect.exceptions import MediaLimitError
 from persona_affect.media import Frame
 
@@ -30,19 +30,19 @@ class VisitorAnnotator(FrameAnnotator):
         self._limits, self._visitors, self._visitor = limits, visitors, visitor
 
     def session(self) -> Session:
-        """Start a session that checks before each batch of frames."""
+        """Start a session that checks before it takes each batch of frames."""
         session, until = super().session(), time.monotonic() + self._limits.work_seconds
-        annotate = session.annotate
+        make_rows = session.make_rows
 
-        def checked(frames: Sequence[Frame]) -> list[list[dict[str, object]]]:
+        def checked(frames: Sequence[Frame], seen: Seen) -> list[list[dict[str, object]]]:
             self._visitors.check(self._visitor)
             if time.monotonic() > until:
                 raise MediaLimitError(
                     f"it takes more than {self._limits.work_seconds:g} seconds. Please cut it."
                 )
-            return annotate(frames)
+            return make_rows(frames, seen)
 
-        session.annotate = checked  # type: ignore[method-assign]
+        session.make_rows = checked  # type: ignore[method-assign]
         return session
 
 

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from .._threads import Share, workers
 from ._boxes import FloatArray, make_square, refine, suppress
 from ._detections import Detections
 from ._mtcnn_networks import FusedPNet, ONet, RNet, load_networks
 from ._pooling import IntegralImage
-from ._workers import Share, workers
 
 #: Ratio of successive pyramid levels: the area halves.
 PYRAMID_FACTOR = 0.709

@@ -55,16 +55,16 @@ def stop_after(monkeypatch):
     """Interrupt an annotation after so many batches."""
 
     def arrange(n_batches):
-        whole, done = Session.annotate, []
+        whole, done = Session.make_rows, []
 
-        def annotate(self, frames):
+        def make_rows(self, frames, seen):
             if len(done) == n_batches:
                 raise StoppedError
             done.append(len(frames))
-            return whole(self, frames)
+            return whole(self, frames, seen)
 
-        monkeypatch.setattr(Session, "annotate", annotate)
-        return lambda: (monkeypatch.setattr(Session, "annotate", whole), done)[1]
+        monkeypatch.setattr(Session, "make_rows", make_rows)
+        return lambda: (monkeypatch.setattr(Session, "make_rows", whole), done)[1]
 
     return arrange
 
@@ -233,17 +233,17 @@ def test_two_calls_do_not_mix_their_rows(model, clip, tmp_path, monkeypatch):
     alone = path.read_bytes()
     path.unlink()
     refused = []
-    annotate = Session.annotate
+    make_rows = Session.make_rows
 
-    def meanwhile(self, frames):
+    def meanwhile(self, frames, seen):
         if not refused:
             for resume in (False, True):
                 with pytest.raises(OutputError, match="in use by another run") as caught:
                     annotator(model).to_file(clip, path, resume=resume)
                 refused.append(str(caught.value))
-        return annotate(self, frames)
+        return make_rows(self, frames, seen)
 
-    monkeypatch.setattr(Session, "annotate", meanwhile)
+    monkeypatch.setattr(Session, "make_rows", meanwhile)
     annotator(model).to_file(clip, path)
     assert len(refused) == 2
     assert path.read_bytes() == alone
@@ -371,12 +371,12 @@ def test_a_killed_process_is_resumed(model, clip, tmp_path):
         import os, signal, sys
         from persona_affect import FrameAnnotator, load_model
         from persona_affect.annotation import Session
-        annotate = Session.annotate
-        def dying(self, frames):
-            if self._n_seen == 12 and sys.argv[4] == "die":
+        make_rows = Session.make_rows
+        def dying(self, frames, seen):
+            if self.n_seen == 12 and sys.argv[4] == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
-            return annotate(self, frames)
-        Session.annotate = dying
+            return make_rows(self, frames, seen)
+        Session.make_rows = dying
         annotator = FrameAnnotator(
             load_model(sys.argv[1]), detect_every=3, smooth=0.5, batch_size=4
         )

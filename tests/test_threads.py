@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from persona_affect.faces._workers import workers
+from persona_affect._threads import workers
 
 
 @pytest.fixture

@@ -45,14 +45,14 @@ def workers(device: str) -> Iterator[Share]:
     if n_threads == 1 or torch.device(device).type != "cpu":
         yield map
         return
-    pool = ThreadPoolExecutor(n_threads, initializer=_make_torch_serial)
+    pool = ThreadPoolExecutor(n_threads, initializer=make_torch_serial)
     try:
         yield pool.map
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _make_torch_serial() -> None:
+def make_torch_serial() -> None:
     """Make torch use one thread inside the calling thread, and nowhere else."""
     with _setting_up:
         # A thread reads the default once: later changes have no effect on this thread.
