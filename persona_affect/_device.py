@@ -49,7 +49,7 @@ def resolve_device(device: str) -> str:
         If torch does not know the device, or this machine does not have it.
     """
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return _own_gpu() if torch.cuda.is_available() else "cpu"
     try:
         asked = torch.device(device)
     except (RuntimeError, TypeError) as error:
@@ -63,6 +63,12 @@ def resolve_device(device: str) -> str:
     if asked.type == "mps" and torch.backends.mps.is_available():
         return device
     raise ValueError(f'device={device!r} is not on this machine: give "auto" or "cpu".')
+
+
+def _own_gpu() -> str:
+    """Return the GPU of this process: its own, where several processes train together."""
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if together else "cuda"
 
 
 def resolve_loaded_device(device: str) -> str:

@@ -3,6 +3,7 @@
 Searches do not need this module: ``joblib.parallel_config("dask")`` distributes scikit-learn's own.
 """
 
+import atexit
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from persona_affect._arrays import Digest, add_to_digest
 from persona_affect._files import atomic_write, check_output_folder
 
-__all__ = ["transform_in_chunks"]
+__all__ = ["join_processes", "transform_in_chunks"]
 
 #: Parameters that do not change the result.
 _WORKING = {"batch_size", "cache", "device", "memory", "n_jobs", "verbose"}
@@ -112,6 +113,51 @@ def transform_in_chunks(
         if not path.exists()
     )
     return np.concatenate([_load_chunk(path) for path in chunks])
+
+
+def join_processes() -> int:
+    """Make the processes that one launcher started train together.
+
+    Call it at the start of a script, and run the script with ``torchrun --nproc-per-node N`` or
+    ``accelerate launch``. :class:`persona_affect.JointAffectEstimator` then shares each batch out:
+    ``batch_size`` is that of all processes together, and the model is that of one process. Only the
+    first process (rank 0) writes checkpoints and shows progress. Processes use NCCL where each has
+    a GPU, else Gloo. Without a launcher, or after
+    :func:`torch.distributed.init_process_group`, nothing is done.
+
+    Returns
+    -------
+    int
+        The number of this process, from 0. Let only 0 write files.
+
+    Raises
+    ------
+    RuntimeError
+        If the other processes cannot be reached.
+
+    Notes
+    -----
+    Processes that a search starts by itself (``n_jobs=``) do not join: they fit alone.
+
+    Examples
+    --------
+    >>> from persona_affect.distributed import join_processes
+    >>> join_processes()
+    0
+    """
+    import torch
+    import torch.distributed as dist
+
+    if not dist.is_available():
+        return 0
+    if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        own_gpu = int(os.environ.get("LOCAL_RANK", "0"))
+        on_gpus = own_gpu < torch.cuda.device_count()
+        if on_gpus:
+            torch.cuda.set_device(own_gpu)
+        dist.init_process_group("nccl" if on_gpus else "gloo")
+        atexit.register(dist.destroy_process_group)
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 def _transform_chunk(stored: Path, digest: str, samples: list[Any], path: Path, start: int) -> None:

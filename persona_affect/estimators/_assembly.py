@@ -1,5 +1,6 @@
 """Assembles a net that is ready to train, from face clips and partly missing labels."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -23,6 +24,7 @@ from ._checkpoint import Checkpoint, fingerprint
 from ._head_start import start_heads
 from ._inference import name_samples
 from ._presets import HEAD_STYLES
+from ._ranks import check_equal, check_layers
 from ._targets import Targets, TargetScaler, leave_to_mean
 from ._training import OPTIMIZERS, AffectNet, standard_callbacks
 
@@ -265,6 +267,10 @@ def make_net(
     device: str,
 ) -> AffectNet:
     """Assemble a network, its loss and its training, and initialise them."""
+    check_layers(network)
+    frames = [len(clip) for clip in data.clips]
+    labels = {name: values.tobytes() for name, values in data.labels.items()}
+    check_equal("Samples and labels", hashlib.sha256(f"{frames}{labels}".encode()).hexdigest())
     on_faces = network.fem.input_size is not None
     penalties = None
     if not on_faces and settings.heads == "linear":

@@ -13,10 +13,32 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from persona_affect._mapping import release
 
 from ._clips import centre_frames, random_frames
+from ._ranks import own_part
 
 #: Samples of a batch, with the chosen frames of each.
 Plan: TypeAlias = list[tuple[int, NDArray[np.intp]]]
-Batch: TypeAlias = tuple[Tensor, dict[str, Tensor]]
+
+
+@dataclass
+class BatchFrames:
+    """The frames of a batch that this process computes; its length is that of the whole batch.
+
+    Attributes
+    ----------
+    frames : torch.Tensor of shape (n_own, ...)
+        All frames of the batch, or those of this rank; see `_ranks`.
+    clip : torch.Tensor of shape (n_frames,), int64
+        For each frame of the whole batch, the position of its sample in the batch.
+    """
+
+    frames: Tensor
+    clip: Tensor
+
+    def __len__(self) -> int:
+        return len(self.clip)
+
+
+Batch: TypeAlias = tuple[BatchFrames, dict[str, Tensor]]
 
 
 @dataclass
@@ -41,12 +63,15 @@ class LabelledClips(Dataset[Batch]):
         return len(self.clips)
 
     def __getitem__(self, plan: Plan) -> Batch:
+        own = [self.clips[sample][picked] for sample, picked in own_part(plan)]
+        frames = np.concatenate(own or [self.clips[plan[0][0]][:0]])
+        release(self.clips[sample] for sample, _ in own_part(plan))
+        clip = torch.from_numpy(
+            np.repeat(np.arange(len(plan)), [len(picked) for _, picked in plan])
+        )
         samples = [sample for sample, _ in plan]
-        frames = np.concatenate([self.clips[sample][picked] for sample, picked in plan])
-        release(self.clips[sample] for sample in samples)
-        clip = np.repeat(np.arange(len(plan)), [len(picked) for _, picked in plan])
         labels = {name: torch.from_numpy(values[samples]) for name, values in self.labels.items()}
-        return torch.from_numpy(frames), {**labels, "clip": torch.from_numpy(clip)}
+        return BatchFrames(torch.from_numpy(frames), clip), {**labels, "clip": clip}
 
     def subset(self, samples: NDArray[np.intp]) -> "LabelledClips":
         """Return some of the samples."""

@@ -22,6 +22,7 @@ from persona_affect._random import OwnRandomness
 from persona_affect.exceptions import ModelFormatError
 
 from ._batches import LabelledClips
+from ._ranks import check_equal, rank
 
 
 class Checkpoint(Callback):
@@ -58,9 +59,12 @@ class Checkpoint(Callback):
         """Resume if the file exists; the other callbacks have begun already."""
         if Path(self.path).exists():
             self._restore(net, self._read())
+        check_equal(f"The epochs in checkpoint={str(self.path)!r}", len(net.history))
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Write the state that the next epochs depend on."""
+        """Write the state that the next epochs depend on; it is the same on all ranks."""
+        if rank():
+            return
         callbacks = dict(net.callbacks_)
         stop, schedule = callbacks.get("stop"), callbacks.get("schedule")
         name, keys, *rest = self.rng.get_state()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import Tags, check_consistent_length, check_random_state
+from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import validate_data
 
 from persona_affect._device import resolve_device
@@ -36,6 +36,7 @@ from ._clips import check_embeddings, check_face_clips, holds_faces
 from ._joint_state import JointState
 from ._prediction import JointPrediction
 from ._presets import HEAD_STYLES
+from ._ranks import check_random_state
 from ._targets import read_targets
 from ._training import OPTIMIZERS, PRECISIONS, history_table, train
 

@@ -22,14 +22,15 @@ from persona_affect.exceptions import TrainingDivergedError
 from persona_affect.networks import parameter_groups
 from persona_affect.objectives import PAPER_TERMS, TERMS
 
-from ._augmentation import AUGMENTATIONS
-from ._batches import Batch, LabelledClips
+from ._augmentation import augment
+from ._batches import Batch, BatchFrames, LabelledClips
+from ._ranks import AverageGradients, gather_output, n_ranks, rank
 
 OPTIMIZERS: Final[dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]]] = {
     "adamw": (torch.optim.AdamW, {}),
     "sgd": (torch.optim.SGD, {"momentum": 0.9}),
 }
-_OWN_CALLBACKS: Final = {"schedule", "clip", "stop", "checkpoint", "bar"}
+_OWN_CALLBACKS: Final = {"schedule", "ranks", "clip", "stop", "checkpoint", "bar"}
 PRECISIONS: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -116,15 +117,17 @@ class AffectNet(NeuralNet):
         return self.randomness if draws and self.randomness is not None else nullcontext()
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
-        """Run the network on a batch of frames."""
-        frames = to_tensor(x, device=self.device)
+        """Run the network on frames, or on this rank's part of a batch; return the whole output."""
+        batch = x if isinstance(x, BatchFrames) else None
+        frames = to_tensor(x if batch is None else batch.frames, device=self.device)
         dtype = PRECISIONS[self.precision]
         device_type = torch.device(self.device).type
         with self._own_randomness(self.module_.training):
-            if self.module_.training and self.augmentation is not None:
-                frames = AUGMENTATIONS[self.augmentation](frames)
+            if batch is not None and self.module_.training and self.augmentation is not None:
+                frames = augment(self.augmentation, frames, batch.clip)
             with torch.autocast(device_type, dtype, enabled=dtype != torch.float32):
-                return self.module_(frames)
+                output = self.module_(frames)
+        return output if batch is None else gather_output(output, batch.clip)
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
         """Return the total loss, and record its terms."""
@@ -221,6 +224,8 @@ def standard_callbacks(
             event_name=None,
         )
         callbacks.append(("schedule", steps))
+    if n_ranks() > 1:
+        callbacks.append(("ranks", AverageGradients()))
     if max_grad_norm is not None:
         callbacks.append(("clip", GradientNormClipping(max_grad_norm)))
     if patience is not None:
@@ -230,7 +235,7 @@ def standard_callbacks(
     if checkpoint is not None:
         # After callbacks whose state it restores, before those that use the restored state.
         callbacks.append(("checkpoint", checkpoint))
-    if verbose:
+    if verbose and rank() == 0:
         callbacks.append(("bar", TrainingBar()))
     for name, callback in own:
         if name in _OWN_CALLBACKS or name in dict(callbacks):

@@ -1,0 +1,164 @@
+"""Training in several processes (ranks): each computes a part of every batch.
+
+Each rank runs the network on its own part of a batch. The outputs, which are small, are then
+gathered, and every rank computes the whole loss. So a loss may depend on the whole batch, as
+coherence does, and the result is that of one process. `torch.nn.parallel.DistributedDataParallel`
+cannot be used: it expects the loss to use no parameters that its `forward` does not use, and the
+coherence loss trains a head of its own.
+"""
+
+from typing import Any, TypeVar
+
+import numpy as np
+import sklearn.utils
+import torch
+import torch.distributed as dist
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from torch import Tensor, nn
+
+from persona_affect.networks import PersEmoNOutput
+
+Item = TypeVar("Item")
+
+
+def n_ranks() -> int:
+    """Return the number of processes that train together; 1 without a process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return the number of this process among them, from 0."""
+    return dist.get_rank() if n_ranks() > 1 else 0
+
+
+def check_random_state(seed: int | np.random.RandomState | None) -> np.random.RandomState:
+    """Make a generator as scikit-learn does; on every rank in the state that it has on rank 0."""
+    rng = sklearn.utils.check_random_state(seed)
+    if n_ranks() > 1:
+        states = [rng.get_state()]
+        dist.broadcast_object_list(states)
+        rng.set_state(states[0])
+    return rng
+
+
+def check_equal(what: str, value: Any) -> None:
+    """Check that all ranks have the same value, such as a checksum of their data.
+
+    Raises
+    ------
+    ValueError
+        On every rank, if a value differs.
+    """
+    if n_ranks() > 1:
+        values: list[Any] = [None] * n_ranks()
+        dist.all_gather_object(values, value)
+        if any(other != values[0] for other in values):
+            raise ValueError(
+                f"{what} differ between the processes that train together. Call fit with the same "
+                "parameters and data in each."
+            )
+
+
+def check_layers(network: nn.Module) -> None:
+    """Check that a network treats each frame by itself, if there are several ranks.
+
+    Raises
+    ------
+    ValueError
+        If a layer draws random numbers or uses statistics of the batch, of which a rank has a part.
+    """
+    mixing = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+    for name, layer in network.named_modules():
+        if n_ranks() > 1 and isinstance(layer, mixing):
+            raise ValueError(
+                f"{name} of the network is a {type(layer).__name__}: with several processes it "
+                "would not compute what it computes with one. Train in one process."
+            )
+
+
+def own_part(batch: list[Item]) -> list[Item]:
+    """Return the samples of a batch that this rank computes: every `n_ranks()`-th.
+
+    A batch begins with one domain and ends with the other, so that every rank has both.
+    """
+    return batch[rank() :: n_ranks()]
+
+
+def own_rows(clip: Tensor) -> Tensor:
+    """Return the rows of a batch that are frames of this rank.
+
+    Parameters
+    ----------
+    clip : torch.Tensor of shape (n_frames,), int64
+        For each frame of the batch, the position of its sample in the batch.
+    """
+    return torch.nonzero(clip % n_ranks() == rank())[:, 0]
+
+
+def gather_output(output: PersEmoNOutput, clip: Tensor) -> PersEmoNOutput:
+    """Gather the network's output for all frames of a batch, from all ranks.
+
+    Parameters
+    ----------
+    output : PersEmoNOutput
+        For the frames of this rank.
+    clip : torch.Tensor of shape (n_frames,), int64
+        The clip of each frame of the whole batch.
+
+    Returns
+    -------
+    PersEmoNOutput
+        For all frames, in the order of the batch, float32. `average_gradients` must follow
+        the backward pass.
+    """
+    if n_ranks() == 1:
+        return output
+    named = {name: value for name, value in output._asdict().items() if name != "extra"}
+    parts = {name: value for name, value in {**named, **output.extra}.items() if value is not None}
+    whole: Tensor = _Gather.apply(torch.cat([part.float() for part in parts.values()], 1), clip)
+    widths = [part.shape[1] for part in parts.values()]
+    found = dict(zip(parts, whole.split(widths, dim=1), strict=True))
+    extra = {name: found[name] for name in output.extra}
+    return output._replace(**{name: found.get(name) for name in named}, extra=extra)
+
+
+class _Gather(torch.autograd.Function):
+    """All rows of a batch from the rows of each rank."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, clip: Tensor) -> Tensor:
+        ranks = (clip % n_ranks()).cpu()
+        sizes = torch.bincount(ranks, minlength=n_ranks()).tolist()
+        # Some backends gather only tensors of one size.
+        padded = own.new_zeros(max(sizes), own.shape[1])
+        padded[: len(own)] = own
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        whole = own.new_empty(len(clip), own.shape[1])
+        for i, (part, size) in enumerate(zip(parts, sizes, strict=True)):
+            whole[ranks == i] = part[:size]
+        ctx.save_for_backward(own_rows(clip))
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        # Every rank computes the same gradient here. Gradients of weights before this point are
+        # summed over ranks, those of weights after it are equal; the factor makes the mean right
+        # for both.
+        (rows,) = ctx.saved_tensors
+        return grads[0][rows] * n_ranks(), None
+
+
+class AverageGradients(Callback):
+    """Averages the gradients over the ranks, before anything uses them."""
+
+    def on_grad_computed(self, net: NeuralNet, named_parameters: Any, **kwargs: Any) -> None:
+        """Average in one message."""
+        # A weight that the loss does not use has none, on every rank alike.
+        grads = [parameter.grad for _, parameter in named_parameters if parameter.grad is not None]
+        flat = torch.cat([grad.reshape(-1) for grad in grads])
+        dist.all_reduce(flat)
+        flat /= n_ranks()
+        for grad, mean in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+            grad.copy_(mean.view(grad.shape))

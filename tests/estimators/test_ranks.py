@@ -1,0 +1,122 @@
+"""Training in several processes against one; the processes are started as a user would start them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+FIT = """
+import sys, json
+import numpy as np
+from persona_affect import JointAffectEstimator
+from persona_affect.datasets import make_affect_faces
+from persona_affect.distributed import join_processes
+
+rank = join_processes()
+faces = make_affect_faces(18, aligned=True, random_state=0)
+y = faces.target.to_numpy().copy()
+y[:9, 5:] = np.nan
+y[9:, :5] = np.nan
+options = json.loads(sys.argv[2])
+if options.pop("differ", False):
+    y[0, 0] += rank
+if options.pop("die", False):
+    from skorch.callbacks import Callback
+
+    class Die(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if rank == 1 and len(net.history) == 2:
+                raise RuntimeError("the disk of rank 1 is gone")
+
+    options["callbacks"] = [Die]
+model = JointAffectEstimator(
+    small_backbone, max_epochs=3, batch_size=8, lambda_coh=0.5, n_segments=1, mirror=False,
+    device="cpu", **{"random_state": 0, **options},
+)
+model.fit(faces.data, y)
+values = {"prediction": model.predict(faces.data).tolist(), "loss": model.history_.train_loss.tolist()}
+open(f"{sys.argv[1]}.{rank}", "w").write(json.dumps(values))
+"""
+BACKBONE = """
+import torch
+from torch import nn
+from persona_affect.networks import Backbone
+
+class Small(Backbone):
+    n_features = 6
+    input_size = (112, 96)
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 4, 7, 8), nn.PReLU(), nn.Flatten(), nn.Linear(4 * 14 * 12, 6)
+        )
+
+    def forward(self, frames):
+        return self.layers(frames.permute(0, 3, 1, 2).float() / 128 - 1)
+
+def small_backbone():
+    return Small()
+"""
+
+
+def run(tmp_path, n, timeout=120, **options):
+    """Fit under `n` processes, and return the exit status, what was printed, and the results."""
+    script = tmp_path / "fit.py"
+    script.write_text(BACKBONE + FIT)
+    out = tmp_path / f"result_{n}"
+    launcher = [] if n == 1 else ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}"]
+    done = subprocess.run(
+        [sys.executable, *launcher, str(script), str(out), json.dumps(options)],
+        capture_output=True, text=True, timeout=timeout, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    results = [json.loads(path.read_text()) for path in sorted(tmp_path.glob(f"result_{n}.*"))]
+    assert n > 1 or done.returncode == 0, done.stdout + done.stderr
+    return done.returncode, done.stdout + done.stderr, results
+
+
+@pytest.mark.parametrize("n_ranks", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_the_model_is_that_of_one_process(tmp_path, n_ranks):
+    status, printed, (alone,) = run(tmp_path, 1)
+    assert status == 0, printed
+    status, printed, together = run(tmp_path, n_ranks)
+    assert status == 0, printed
+    assert len(together) == n_ranks
+    for found in together:
+        np.testing.assert_allclose(found["prediction"], alone["prediction"], atol=1e-5)
+        np.testing.assert_allclose(found["loss"], alone["loss"], rtol=1e-5)
+        assert found == together[0]
+    spread = np.std(alone["prediction"], axis=0)
+    assert (spread > 1e-3).all()
+
+
+@pytest.mark.slow
+def test_early_stopping_and_no_seed_are_the_same_on_every_rank(tmp_path):
+    options = {"early_stopping": True, "validation_fraction": 0.3, "random_state": None}
+    status, printed, together = run(tmp_path, 2, **options)
+    assert status == 0, printed
+    assert together[0] == together[1]
+
+
+@pytest.mark.slow
+def test_other_labels_on_one_rank_are_an_error(tmp_path):
+    status, printed, together = run(tmp_path, 2, differ=True)
+    assert status != 0
+    assert not together
+    assert "Samples and labels differ between the processes that train together" in printed
+
+
+@pytest.mark.slow
+def test_a_rank_that_dies_ends_the_others_and_the_next_start_resumes(tmp_path):
+    _, _, (alone,) = run(tmp_path, 1)
+    checkpoint = str(tmp_path / "state")
+    status, printed, together = run(tmp_path, 2, die=True, checkpoint=checkpoint)
+    assert status != 0
+    assert not together
+    assert "the disk of rank 1 is gone" in printed
+    status, printed, together = run(tmp_path, 2, checkpoint=checkpoint)
+    assert status == 0, printed
+    np.testing.assert_allclose(together[0]["prediction"], alone["prediction"], atol=1e-5)
