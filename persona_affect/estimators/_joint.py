@@ -320,8 +320,7 @@ class JointAffectEstimator(JointPrediction, JointState):
         Raises
         ------
         ValueError
-            If names and columns do not match, if there is nothing to train on, or if `checkpoint`
-            is of another training.
+            If names and columns do not match, nothing can be learnt, or `checkpoint` is another's.
         InvalidImageError
             If a sample is not a face clip of the backbone's size.
         ModelFormatError

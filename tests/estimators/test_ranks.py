@@ -106,7 +106,7 @@ def test_other_labels_on_one_rank_are_an_error(tmp_path):
     status, printed, together = run(tmp_path, 2, differ=True)
     assert status != 0
     assert not together
-    assert "Samples and labels differ between the processes that train together" in printed
+    assert "ValueError: Samples and labels differ between the processes that train together" in printed
 
 
 @pytest.mark.slow
