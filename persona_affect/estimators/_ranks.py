@@ -120,7 +120,13 @@ def gather_output(output: PersEmoNOutput, clip: Tensor) -> PersEmoNOutput:
     widths = [part.shape[1] for part in parts.values()]
     found = dict(zip(parts, whole.split(widths, dim=1), strict=True))
     extra = {name: found[name] for name in output.extra}
-    return output._replace(**{name: found.get(name) for name in named}, extra=extra)
+    return PersEmoNOutput(
+        found["embedding"],
+        found.get("personality"),
+        found.get("emotion"),
+        found.get("personality_from_emotion"),
+        extra,
+    )
 
 
 class _Gather(torch.autograd.Function):
