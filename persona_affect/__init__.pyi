@@ -8,6 +8,7 @@ from .estimators import (
     RAMRegressor,
     TaskFusion,
     persemon_params,
+    song2021_params,
 )
 from .faces import FaceAligner
 from .persistence import load_model, save_model
@@ -32,4 +33,5 @@ __all__ = [
     "networks",
     "persemon_params",
     "save_model",
+    "song2021_params",
 ]

@@ -6,7 +6,7 @@ from ._face_network import make_face_network
 from ._fusion import TaskFusion
 from ._joint import JointAffectEstimator
 from ._kernel_features import KernelFeatures
-from ._presets import persemon_params
+from ._presets import persemon_params, song2021_params
 from ._ram import RAMRegressor
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "TaskFusion",
     "make_face_network",
     "persemon_params",
+    "song2021_params",
 ]

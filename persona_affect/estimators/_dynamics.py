@@ -45,12 +45,16 @@ class PersonDynamicsEncoder(DynamicsTransform):
     Where the paper trains the filters for many steps, the default takes one step of whitened
     gradient descent from zero: the descriptor is then a mean over the person's windows.
 
-    Each sample is one person: a clip, or a list of clips (of several tasks, for example).
+    Each sample is one person: a clip, or a list of clips (of several tasks, for example). The frames
+    of a clip follow each other at equal times, and those of all clips at the same rate:
+    ``FaceAligner(rate=25)`` makes such clips, and says where the face was lost, so that nothing is
+    learnt across a gap (:class:`persona_affect.faces.FaceClip`).
 
     Parameters
     ----------
     scales : sequence of int, default=(1, 2, 4, 8)
         Temporal scales k: a window holds the k frames before its centre frame and the k after it.
+        At 25 frames a second the defaults are 0.04, 0.08, 0.16 and 0.32 seconds to either side.
     context : int, default=3
         Number of input frames of the network, odd. 1, as published, is a single frame; 3 adds its
         neighbours, and with them the direction of motion, which a single frame rarely shows.
@@ -120,7 +124,8 @@ class PersonDynamicsEncoder(DynamicsTransform):
     -----
     The method follows Song et al.; sizes, scores, the form of the filters and their training rule
     are our reconstruction. The paper trains the filters on the person's videos for many steps. By
-    default we take one step only: the whitened gradient, from zero, over all windows. In our
+    default we take one step only: the whitened gradient, from zero, over all windows;
+    :func:`song2021_params` gives the recipe of the paper. In our
     measurements 24 and 100 steps of Adam or SGD on the hinge with margin 1 made descriptors worse.
 
     References
@@ -133,6 +138,7 @@ class PersonDynamicsEncoder(DynamicsTransform):
     --------
     TaskFusion : Descriptors of several tasks, fused early or late.
     persona_affect.FaceAligner : Makes face clips from videos.
+    song2021_params : The paper's recipe.
 
     Examples
     --------

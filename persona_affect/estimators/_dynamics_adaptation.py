@@ -15,7 +15,7 @@ from ._dynamics_windows import Windows
 
 _DAMPING: Final = 0.1
 #: Eight persons of 32 windows, which fit a CPU's caches.
-_WINDOWS_AT_ONCE: Final = 256
+WINDOWS_AT_ONCE: Final = 256
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def measure_first_step(
     for spacing, scales in net.scales_by_spacing.items():
         parts = (
             GradientSums.measure(net, part, spacing, scales, Probe(levels), margin)
-            for part in windows.split(_WINDOWS_AT_ONCE, net.margin)
+            for part in windows.split(WINDOWS_AT_ONCE, net.margin)
         )
         passes.append(reduce(GradientSums.merge, parts))
     return passes

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from persona_affect._warnings import warn_user
 from persona_affect.exceptions import InvalidImageError, NoFaceWarning
+from persona_affect.faces import split_pieces
 from persona_affect.media import list_samples
 from persona_affect.networks import UNET_LEVELS, DynamicsUNet
 
@@ -61,7 +62,8 @@ def read_persons(
     Parameters
     ----------
     X : array-like of n_samples persons
-        Each a clip or a list of clips; also a column of a table, or a table of one column.
+        Each a clip or a list of clips; also a column of a table, or a table of one column. The
+        pieces of a `FaceClip` are clips; those that are too short are left out.
     net : DynamicsUNet
         Its windows must fit into every clip.
     image_size : tuple of (height, width)
@@ -194,13 +196,16 @@ def _read_clips(
         check_faces(clip, f"Sample {index}", size)
         if not len(clip):
             continue
-        if len(clip) < needed:
+        pieces = split_pieces(clip)
+        longest = max(map(len, pieces))
+        if longest < needed:
+            lost = f" between losses of the face ({len(pieces)})" if len(pieces) > 1 else ""
             raise InvalidImageError(
-                f"Sample {index} has a clip of {len(clip)} frames; scales={net.scales}, "
+                f"Sample {index} has a clip of {longest} frames{lost}; scales={net.scales}, "
                 f"context={net.context} and spacing={net.spacing!r} need {needed} or more. "
                 "Give longer clips, or leave out the largest scale."
             )
-        yield clip
+        yield from (piece for piece in pieces if len(piece) >= needed)
 
 
 def _are_ints(values: Any, low: int) -> bool:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persona_affect._device import network_on
+from persona_affect.faces import split_pieces
 from persona_affect.networks import DynamicsUNet
 
 from ._dynamics_adaptation import Whitening, describe_first_step, measure_first_step
@@ -81,7 +82,8 @@ class DynamicsSession:
         Parameters
         ----------
         faces : ndarray of shape (T, H, W, 3), uint8
-            Aligned faces, as :class:`persona_affect.FaceAligner` returns them; T may be 0.
+            Aligned faces, as :class:`persona_affect.FaceAligner` returns them; T may be 0. The
+            gaps of a `FaceClip` end pieces.
 
         Returns
         -------
@@ -93,6 +95,13 @@ class DynamicsSession:
             If `faces` is no array of that kind, or smaller than the encoder's `image_size`.
         """
         check_faces(faces, "The array", self._settings.image_size)
+        for i, piece in enumerate(split_pieces(faces)):
+            if i:
+                self.end_piece()
+            self._add_piece(piece)
+        return self
+
+    def _add_piece(self, faces: NDArray[np.uint8]) -> None:
         start = 0
         while start < len(faces):
             stop = start + self._settings.piece - self.n_waiting
@@ -100,7 +109,6 @@ class DynamicsSession:
             start = stop
             if self.n_waiting == self._settings.piece:
                 self.end_piece()
-        return self
 
     def end_piece(self) -> Self:
         """End the piece in progress: the next frames do not follow the last ones.

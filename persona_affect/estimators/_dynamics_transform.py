@@ -15,6 +15,7 @@ from persona_affect._device import network_on, resolve_device
 from persona_affect.networks import DynamicsUNet
 
 from ._dynamics_adaptation import Whitening, adapt
+from ._dynamics_regions import map_projection
 from ._dynamics_samples import prepare_clip, read_persons
 from ._dynamics_session import DynamicsSession, SessionSettings
 from ._dynamics_windows import Windows, choose_centres, compute_maps, measure_ranking
@@ -209,6 +210,66 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
         centres = choose_centres(len(frames), self.net_.margin, self.n_windows)
         maps = compute_maps(self.net_, [frames], [centres])
         return maps.movedim(2, 4).numpy(), centres.numpy()
+
+    def map_difference(self, person: Any, others: Any) -> NDArray[np.float32]:
+        """Find which regions of the face, at which scales, set a person apart from others.
+
+        The descriptor of one step is a sum over pixels and scales, so that its squared distance
+        from the mean of others is shared among them exactly. The unit of a feature is its standard
+        deviation over the others, or the mean of all deviations if that is larger.
+
+        Parameters
+        ----------
+        person : a face clip, or a list of face clips
+        others : array-like of n_samples persons
+            As in `fit`, at least two; for example those of the training.
+
+        Returns
+        -------
+        ndarray of shape (n_scales, height, width), float32
+            In the layout of aligned faces of `image_size`. The sum is the squared distance;
+            negative where the person is nearer to the others than its descriptor as a whole.
+
+        Raises
+        ------
+        ValueError
+            If ``n_steps`` is not 1, if there are fewer than two others, or if someone has no face.
+        """
+        check_is_fitted(self)
+        if self.n_steps != 1:
+            raise ValueError(
+                f"map_difference needs n_steps=1, not {self.n_steps}: only the descriptor of one "
+                "step is a sum over pixels."
+            )
+        own, *rest = (
+            [prepare_clip(clip, self.image_size) for clip in clips]
+            for clips in read_persons([person, *others], self.net_, self.image_size, "not compared")
+        )
+        if len(rest) < 2 or not all([own, *rest]):
+            raise ValueError(
+                "map_difference needs a person and at least two others, all with a face."
+            )
+        levels, device = list(self.filter_levels), resolve_device(self.device)
+        net = network_on(self.net_, device)
+        windows = [Windows.choose(net, [clips], self.n_windows, device) for clips in [own, *rest]]
+        settings: dict[str, Any] = {
+            "learning_rate": self.step_size,
+            "margin": self.filter_margin,
+        }
+        descriptors = np.vstack(
+            [
+                adapt(net, one, self.whitening_, levels, n_steps=1, **settings).cpu().numpy()
+                for one in windows
+            ]
+        )
+        mean, deviation = descriptors[1:].mean(0), descriptors[1:].std(0)
+        # Features that are the same in all others would count without limit.
+        direction = (descriptors[0] - mean) / np.maximum(deviation, deviation.mean()) ** 2
+        maps = [
+            map_projection(net, one, self.whitening_, levels, direction, **settings).numpy()
+            for one in windows
+        ]
+        return np.asarray(maps[0] - np.mean(maps[1:], axis=0), np.float32)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -1,15 +1,23 @@
-"""Fusion of several tasks of one person, early or late."""
+"""Fusion of several tasks of one person: early, late, or stacked."""
 
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from persona_affect._arrays import object_array, read_labels
 from persona_affect._sklearn import HasMethods, StrOptions, fit_context
+
+#: By regressor: descriptors, and which samples have them.
+_Described = list[tuple[NDArray[np.float64], NDArray[np.bool_]]]
+
+#: Folds of the predictions from which stacked fusion learns its weights.
+_N_FOLDS = 5
 
 
 class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
@@ -17,7 +25,9 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
 
     Different tasks show different sides of a person. Early fusion concatenates the descriptors of
     all tasks before one regression. Late fusion averages the predictions of one regression for each
-    task, so that a person may lack the recording of a task.
+    task, so that a person may lack the recording of a task. Stacked fusion weights them in place
+    of averaging: a task that does not show a trait counts less for it, and weak predictions,
+    which are all near the mean, are scaled up again. A person may lack tasks there, too.
 
     Parameters
     ----------
@@ -26,13 +36,16 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         is fitted already in :class:`sklearn.frozen.FrozenEstimator`. None if `X` holds descriptors.
     regressor : regressor
         Copies of it predict the traits. For several targets it must support them.
-    fusion : {"early", "late"}, default="early"
+    fusion : {"early", "late", "stacked"}, default="early"
 
     Attributes
     ----------
     encoder_ : transformer or None
     regressors_ : list of regressors
-        One, or one for each task with late fusion.
+        One, or one for each task with late and stacked fusion.
+    task_weights_ : ndarray of shape (n_tasks, n_targets)
+        With stacked fusion: 0 or more, by least squares on predictions for persons that the
+        regression of the task was not fitted to, in five folds.
     n_tasks_ : int
 
     References
@@ -64,7 +77,7 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "encoder": [HasMethods(["fit", "transform"]), None],
         "regressor": [HasMethods(["fit", "predict"])],
-        "fusion": [StrOptions({"early", "late"})],
+        "fusion": [StrOptions({"early", "late", "stacked"})],
     }
 
     def __init__(self, encoder: Any, regressor: Any, *, fusion: str = "early") -> None:
@@ -92,7 +105,8 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If samples differ in their number of tasks, or a task has no descriptor at all.
+            If samples differ in their number of tasks, a task has no descriptor at all, or, with
+            stacked fusion, of fewer than two persons.
         """
         tasks = _columns(X)
         check_consistent_length(tasks[0], y)
@@ -105,11 +119,34 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
             cells = object_array([cell for task in tasks for cell in task])
             self.encoder_ = clone(self.encoder).fit(cells, None)
         self.regressors_ = []
-        for i, (descriptors, seen) in enumerate(self._describe(tasks)):
+        described = self._describe(tasks)
+        for i, (descriptors, seen) in enumerate(described):
             if not seen.any():
                 raise ValueError(f"Task {i} has no descriptor: nobody was recorded in it.")
             self.regressors_.append(clone(self.regressor).fit(descriptors[seen], y[seen]))
+        if self.fusion == "stacked":
+            self._fit_weights(described, y)
         return self
+
+    def _fit_weights(self, described: _Described, y: NDArray[np.float64]) -> None:
+        targets = y.reshape(len(y), -1)
+        predicted = np.full((len(described), *targets.shape), np.nan)
+        for i, (descriptors, seen) in enumerate(described):
+            if seen.sum() < 2:
+                raise ValueError(f"Task {i} has 1 descriptor; stacked fusion needs 2 or more.")
+            folds = KFold(min(_N_FOLDS, int(seen.sum())), shuffle=True, random_state=0)
+            others = cross_val_predict(self.regressor, descriptors[seen], y[seen], cv=folds)
+            predicted[i, seen] = others.reshape(-1, targets.shape[1])
+        means = np.nanmean(predicted, axis=1)
+        departures = np.nan_to_num(predicted - means[:, None])
+        known = np.isfinite(predicted).any(axis=(0, 2))
+        fits = [
+            LinearRegression(positive=True).fit(departures[:, known, j].T, target[known])
+            for j, target in enumerate(targets.T)
+        ]
+        self.task_weights_ = np.array([fit.coef_ for fit in fits]).T
+        self._offset = np.array([fit.intercept_ for fit in fits])
+        self._task_means = means
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Predict the targets.
@@ -122,8 +159,8 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_targets)
-            NaN for a sample without a descriptor: with early fusion in any task, with late fusion
-            in every task.
+            NaN for a sample without a descriptor: with early fusion in any task, with late and
+            stacked fusion in every task.
         """
         check_is_fitted(self)
         if len(X) == 0:
@@ -134,10 +171,13 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         predictions = []
         counts = np.zeros(len(tasks[0]))
         described = self._describe(tasks)
-        for regressor, (descriptors, seen) in zip(self.regressors_, described, strict=True):
+        is_stacked = self.fusion == "stacked"
+        for i, (descriptors, seen) in enumerate(described):
             if not seen.any():
                 continue
-            predicted = np.asarray(regressor.predict(descriptors[seen]), dtype=np.float64)
+            predicted = np.asarray(self.regressors_[i].predict(descriptors[seen]), dtype=np.float64)
+            if is_stacked:
+                predicted = self._weigh(predicted, i)
             filled = np.zeros((len(seen), *predicted.shape[1:]))
             filled[seen] = predicted
             predictions.append(filled)
@@ -145,9 +185,19 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         if not counts.any():
             raise ValueError("No sample has a descriptor: there is nothing to predict from.")
         counts[counts == 0] = np.nan
+        if is_stacked:
+            offset = self._offset.reshape(self._target_shape)
+            # NaN where there is no task, else 1.
+            counts, predictions = counts / counts, [*predictions, np.full_like(filled, offset)]
         return np.asarray((np.sum(predictions, axis=0).T / counts).T)
 
-    def _describe(self, tasks: list[Any]) -> list[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+    def _weigh(self, predicted: NDArray[np.float64], task: int) -> NDArray[np.float64]:
+        """Weight a task's predictions, as differences from their mean over the training."""
+        flat = predicted.reshape(len(predicted), -1)
+        weighted = (flat - self._task_means[task]) * self.task_weights_[task]
+        return np.asarray(weighted.reshape(predicted.shape))
+
+    def _describe(self, tasks: list[Any]) -> _Described:
         """Return the descriptors of each regressor, and which samples have them."""
         by_task = [
             np.stack([np.asarray(cell, np.float64) for cell in task])

@@ -70,6 +70,49 @@ _PRESETS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
+#: The paper's recipe for person-specific dynamics. What the source does not say is ours: the
+#: form of the filters, the number of steps, and their size.
+_SONG_2021: Final[dict[str, Any]] = {
+    "context": 1,
+    "spacing": 1,
+    "whiten": False,
+    "filter_margin": 1.0,
+    "n_steps": 100,
+    "step_size": 1.0,
+}
+
+
+def song2021_params() -> dict[str, Any]:
+    """Return parameters of :class:`PersonDynamicsEncoder` that follow the paper to the letter.
+
+    The network sees a single still. The inserted filters learn from the person's videos by many
+    steps of plain gradient descent on the rank loss, without whitening; the descriptor is the
+    weights of all filters, concatenated. Each step uses all windows of the person, so that the
+    order of the data is the same for all persons.
+
+    Returns
+    -------
+    dict
+
+    Notes
+    -----
+    The abstract says no more than this. Number and size of the steps, the sizes of the network, the
+    scores of frames and the form of the filters are ours, so that we claim no equal figures.
+
+    References
+    ----------
+    Song et al., "Self-supervised Learning of Person-specific Facial Dynamics for Automatic
+    Personality Recognition", IEEE TAC 2021.
+
+    Examples
+    --------
+    >>> from persona_affect import PersonDynamicsEncoder, song2021_params
+    >>> PersonDynamicsEncoder(**song2021_params()).context
+    1
+    """
+    return dict(_SONG_2021)
+
+
 def persemon_params(preset: Literal["demo", "authors", "deeppersonality"]) -> dict[str, Any]:
     """Return the parameters of :class:`JointAffectEstimator` for a published setting.
 

@@ -14,6 +14,7 @@ import pandas as pd
 from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from .._arrays import object_array
 from .._device import resolve_device
 from .._sklearn import Interval, StrOptions, check_params, output_container
 from ..media import MAX_SAMPLED_FRAMES, list_samples
@@ -46,6 +47,9 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
     n_frames : int or None, default=10
         Frames sampled from a clip: the centre frames of as many segments of equal duration. Ten is
         the number of segments in PersEmoN's released recipe. At most 10,000; None takes all frames.
+    rate : float or None, default=None
+        Frames a second, in place of `n_frames`: faces at equal times, mixed from those before and
+        after. Arrays and image files are taken to have this rate. See :class:`FaceClip` for gaps.
     select : {"largest", "confident", "centre"}, default="largest"
         Which face to take where a photo or clip shows several.
     select_over : {"clip", "frame"}, default="clip"
@@ -98,14 +102,14 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
     >>> import numpy as np
     >>> from persona_affect import FaceAligner
     >>> photos = np.full((1, 64, 64, 3), 128, dtype=np.uint8)
-    >>> clips = FaceAligner().transform(photos)
-    >>> clips.shape, clips[0].shape
-    ((1,), (0, 112, 96, 3))
+    >>> FaceAligner().transform(photos)[0].shape
+    (0, 112, 96, 3)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "template": [str],
         "n_frames": [Interval(Integral, 1, MAX_SAMPLED_FRAMES, closed="both"), None],
+        "rate": [Interval(Real, 0, None, closed="neither"), None],
         "select": [StrOptions(set(SELECTORS))],
         "select_over": [StrOptions({"clip", "frame"})],
         "margin": [Interval(Real, 0, None, closed="left")],
@@ -126,6 +130,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         *,
         template: str = "sphereface",
         n_frames: int | None = 10,
+        rate: float | None = None,
         select: str = "largest",
         select_over: str = "clip",
         margin: float = 0.0,
@@ -141,6 +146,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
     ) -> None:
         self.template = template
         self.n_frames = n_frames
+        self.rate = rate
         self.select = select
         self.select_over = select_over
         self.margin = margin
@@ -191,8 +197,8 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         ndarray or Series of object, shape (n_samples,)
             Face clips: uint8 RGB arrays of shape (n_frames, height, width, 3). A photo has one
             frame. Frames without a face, or without the person chosen, are left out, so that
-            a sample without a face has zero frames. With pandas output, a table's column becomes a
-            Series with the same index.
+            a sample without a face has zero frames; a clip of all frames, or at a `rate`, is then
+            a :class:`FaceClip`. With pandas output, a column becomes a Series with its index.
 
         Raises
         ------
@@ -210,15 +216,12 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         """
         settings = self._settings()
         samples = list_samples(X)
+        run = self._share(align_samples, settings, samples)
         if self.cache is None:
-            work = self._share(align_samples, settings, samples)(range(len(samples)))
-            outcomes = [outcome for _, outcome in work]
+            outcomes = [outcome for _, outcome in run(range(len(samples)))]
         else:
-            run = self._share(align_samples, settings, samples)
             outcomes = align_through_store(self.cache, settings, samples, run, self.verbose)
-        clips = np.empty(len(outcomes), dtype=object)
-        for index, outcome in enumerate(outcomes):
-            clips[index] = outcome.found
+        clips = object_array([outcome.found for outcome in outcomes])
         warn_of_remarks(samples, outcomes)
         container = output_container(self) or get_config()["transform_output"]
         if container == "pandas" and isinstance(X, pd.Series | pd.DataFrame):
@@ -350,7 +353,8 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         first, second, third = map(float, self.thresholds)
         return FaceSettings(
             template=get_template(self.template),
-            n_frames=None if self.n_frames is None else int(self.n_frames),
+            n_frames=None if self.n_frames is None or self.rate else int(self.n_frames),
+            rate=None if self.rate is None else float(self.rate),
             select=self.select,
             select_over=self.select_over,
             margin=float(self.margin),

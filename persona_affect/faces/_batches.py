@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
@@ -21,16 +22,23 @@ from ..exceptions import (
     MediaWarning,
     PersonaAffectError,
 )
-from ..media import describe, is_clip, open_photo, sample_frames
+from ..media import Frame, describe, is_clip, open_photo, sample_around_times, sample_frames
 from ._detections import Detections
-from ._persons import FaceChooser
+from ._face_clip import join_faces, resample_faces
+from ._persons import ChosenFaces, FaceChooser
 from ._settings import FaceSettings, Image
 
 #: Degrees of roll above which a face is reported.
 ON_ITS_SIDE = 60.0
 
-#: The row of a sample, and one of its frames.
-_Frame = tuple[int, Image]
+
+class _Frame(NamedTuple):
+    """One frame of the sample in a row: its number among those looked at, its time in seconds."""
+
+    row: int
+    image: Image
+    number: int = 0
+    time: float = 0.0
 
 
 @dataclass
@@ -146,24 +154,35 @@ class _Batch:
         settings = self._settings
         frames = self._read(clips=True)
         while batch := list(islice(frames, settings.batch_size)):
-            for row, image, faces in self._find_faces(batch):
+            for frame, faces in self._find_faces(batch):
                 if len(faces) > 0:
-                    self._choosers[row].add(image, faces)
+                    chooser = self._choosers[frame.row]
+                    chooser.add(frame.image, faces, frame.number, frame.time)
         for chooser, outcome in zip(self._choosers, self._outcomes, strict=True):
-            clip, roll = ([], 0.0) if outcome.failed else chooser.choose()
-            outcome.found = np.stack(clip) if clip else np.empty((0, *settings.size, 3), np.uint8)
-            if roll > ON_ITS_SIDE and settings.upright != "search":
+            if outcome.failed:
+                chooser = FaceChooser(settings, one_person=False)
+            chosen = chooser.choose()
+            outcome.found = self._join(chosen)
+            if chosen.roll > ON_ITS_SIDE and settings.upright != "search":
                 outcome.remarks.append(
-                    f"the face is turned by {roll:.0f} degrees; if the picture lies on its side, "
+                    f"the face is turned by {chosen.roll:.0f} degrees; if the picture lies on its side, "
                     'upright="search" turns it.'
                 )
         return self._outcomes
 
+    def _join(self, chosen: ChosenFaces) -> npt.NDArray[np.uint8]:
+        """Make a face clip; gaps between frames that were sampled far apart are none."""
+        settings = self._settings
+        if settings.rate is not None:
+            return resample_faces(*chosen[:3], settings.rate, settings.size)
+        numbers = chosen.numbers if settings.n_frames is None else range(len(chosen.faces))
+        return join_faces(chosen.faces, numbers, settings.size)
+
     def detect(self) -> list[Outcome]:
         for outcome in self._outcomes:
             outcome.found = Detections.none()
-        for row, _, faces in self._find_faces(list(self._read(clips=False))):
-            self._outcomes[row].found = faces
+        for frame, faces in self._find_faces(list(self._read(clips=False))):
+            self._outcomes[frame.row].found = faces
         return self._outcomes
 
     def _read(self, *, clips: bool) -> Iterator[_Frame]:
@@ -172,32 +191,37 @@ class _Batch:
             remarks = self._outcomes[row].remarks
             try:
                 if not is_clip(source):
-                    yield row, open_photo(source)
+                    yield _Frame(row, open_photo(source))
                 elif clips:
                     one_person = self._settings.select_over == "clip"
                     self._choosers[row] = FaceChooser(self._settings, one_person=one_person)
-                    for frame in sample_frames(source, self._settings.n_frames, remarks):
-                        yield row, frame.image
+                    for number, frame in enumerate(self._sample(source, remarks)):
+                        yield _Frame(row, frame.image, number, frame.time)
                 else:
                     raise InvalidImageError("it is a clip; `detect` takes photos only.")
             # Decoders, and objects that only look like photos, may raise any error.
             except Exception as error:
                 self._fail(row, error)
 
-    def _find_faces(self, frames: Sequence[_Frame]) -> Iterator[tuple[int, Image, Detections]]:
+    def _sample(self, source: Any, remarks: list[str]) -> Iterator[Frame]:
+        settings = self._settings
+        if settings.rate is not None:
+            return sample_around_times(source, settings.rate, remarks)
+        return sample_frames(source, settings.n_frames, remarks)
+
+    def _find_faces(self, frames: Sequence[_Frame]) -> Iterator[tuple[_Frame, Detections]]:
         """Find the faces of some frames together."""
         try:
-            found = self._settings.detect([image for _, image in frames])
+            found = self._settings.detect([frame.image for frame in frames])
         except (MemoryError, RuntimeError, cv2.error) as error:
             if len(frames) > 1:
                 # One of them may be too large. The others are still used.
                 for frame in frames:
                     yield from self._find_faces([frame])
             else:
-                self._fail(frames[0][0], error)
+                self._fail(frames[0].row, error)
             return
-        for (row, image), faces in zip(frames, found, strict=True):
-            yield row, image, faces
+        yield from zip(frames, found, strict=True)
 
     def _fail(self, row: int, error: Exception) -> None:
         """Raise an error that names its sample, or keep it as a remark."""

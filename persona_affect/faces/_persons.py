@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -45,6 +46,10 @@ class _Person:
     last : _SeenFace
     faces : list of uint8 arrays
         Aligned, in the order of the frames.
+    numbers : list of int
+        Numbers of their frames.
+    times : list of float
+        Their times in seconds.
     preference : float
         The sum over the frames.
     roll : float
@@ -53,14 +58,27 @@ class _Person:
 
     last: _SeenFace
     faces: list[Image] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
     preference: float = 0.0
     roll: float = 0.0
 
-    def add(self, seen: _SeenFace) -> None:
+    def add(self, seen: _SeenFace, number: int, time: float) -> None:
         self.last = seen
         self.faces.append(seen.face)
+        self.numbers.append(number)
+        self.times.append(time)
         self.preference += seen.preference
         self.roll = max(self.roll, seen.roll)
+
+
+class ChosenFaces(NamedTuple):
+    """The aligned faces of one person, the numbers and times of their frames, the largest roll."""
+
+    faces: list[Image]
+    numbers: list[int]
+    times: list[float]
+    roll: float
 
 
 class FaceChooser:
@@ -82,9 +100,9 @@ class FaceChooser:
         self._settings, self._one_person = settings, one_person
         self._persons: list[_Person] = []
 
-    def add(self, image: Image, faces: Detections) -> None:
-        """Add the faces of the next frame."""
-        preferences = self._settings.rate(faces, image)
+    def add(self, image: Image, faces: Detections, number: int = 0, time: float = 0.0) -> None:
+        """Add the faces of the next frame, with its number and its time in seconds."""
+        preferences = self._settings.rate_faces(faces, image)
         n_kept = CANDIDATES if self._one_person else 1
         kept = np.argsort(-preferences, kind="stable")[:n_kept]
         rolls = measure_roll(faces.landmarks)
@@ -96,15 +114,17 @@ class FaceChooser:
         for person, seen in zip(self._pair(faces_seen), faces_seen, strict=True):
             if person is None:
                 self._persons.append(person := _Person(seen))
-            person.add(seen)
+            person.add(seen, number, time)
 
-    def choose(self) -> tuple[list[Image], float]:
-        """Return the aligned faces of the person whom `select` prefers, and their largest roll.
+    def choose(self) -> ChosenFaces:
+        """Return the aligned faces of the person whom `select` prefers.
 
         That person has the highest sum over the frames: each frame with the person adds to it.
         """
         best = max(self._persons, key=lambda person: person.preference, default=None)
-        return ([], 0.0) if best is None else (best.faces, best.roll)
+        if best is None:
+            return ChosenFaces([], [], [], 0.0)
+        return ChosenFaces(best.faces, best.numbers, best.times, best.roll)
 
     def _pair(self, faces_seen: list[_SeenFace]) -> list[_Person | None]:
         """Return the known person of each face, or None for a new person."""

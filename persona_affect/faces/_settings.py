@@ -58,13 +58,14 @@ class FaceSettings:
     ----------
     template : Template
         The template itself, so that worker processes need not register it.
-    n_frames, select, select_over, margin, min_face_size, upright, thresholds, on_error
+    n_frames, rate, select, select_over, margin, min_face_size, upright, thresholds, on_error
     batch_size, device
         As in :class:`persona_affect.FaceAligner`.
     """
 
     template: Template
     n_frames: int | None
+    rate: float | None
     select: str
     select_over: str
     margin: float
@@ -111,14 +112,14 @@ class FaceSettings:
             device=resolve_device(self.device),
         )
 
-    def rate(self, faces: Detections, image: Image) -> npt.NDArray[np.floating]:
+    def rate_faces(self, faces: Detections, image: Image) -> npt.NDArray[np.floating]:
         """Return the preference of `select` for each face of an image: 0 and above."""
         height, width = image.shape[:2]
         return SELECTORS[self.select](faces, height, width)
 
     def select_face(self, faces: Detections, image: Image) -> int:
         """Choose one of the faces of an image; there is at least one."""
-        return int(np.argmax(self.rate(faces, image)))
+        return int(np.argmax(self.rate_faces(faces, image)))
 
     def align(self, image: Image, landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
         """Cut aligned faces (n, height, width, 3) out of an image, by landmarks (n, 5, 2)."""
@@ -140,6 +141,7 @@ class FaceSettings:
             "detector": weights_digest(),
             "template": asdict(self.template),
             "n_frames": None if self.n_frames is None else int(self.n_frames),
+            "rate": None if self.rate is None else float(self.rate),
             "select": self.select,
             "select_over": self.select_over,
             "upright": self.upright,

@@ -20,9 +20,10 @@ import numpy.typing as npt
 from .._files import atomic_write
 from .._mapping import map_bytes
 from ..exceptions import FaceStoreError
+from ._face_clip import FaceClip
 
 #: Format of the files; each format has its own folder.
-_FORMAT = 2
+_FORMAT = 3
 #: A file of faces is closed at this size, and a new one is started.
 _SHARD_BYTES = 2**30
 
@@ -33,12 +34,16 @@ Entry = tuple[str, npt.NDArray[np.uint8], list[str]]
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Position of a sample's faces: file, first frame, number of frames; and their CRC-32."""
+    """Position of a sample's faces: file, first frame, number of frames; and their CRC-32.
+
+    `starts` are those of a `FaceClip`.
+    """
 
     shard: str
     first: int
     n_frames: int
     checksum: int
+    starts: tuple[int, ...]
     remarks: tuple[str, ...]
 
 
@@ -149,7 +154,7 @@ class FaceStore:
         faces = self._maps[place.shard][place.first : end]
         if len(faces) != place.n_frames or zlib.crc32(faces.data) != place.checksum:
             raise self._altered(path)
-        return faces, place.remarks
+        return FaceClip(faces, place.starts) if len(place.starts) > 1 else faces, place.remarks
 
     def close(self) -> None:
         """Close the files that are open for writing."""
@@ -182,10 +187,12 @@ class _Shard:
                 checksum = zlib.crc32(pixels, checksum)
                 self.pixels.write(pixels)
             self.n_bytes += len(frames) * self.frame_bytes
-            places[key] = _Place(self.name, first, len(frames), checksum, tuple(remarks))
+            starts = frames.starts if isinstance(frames, FaceClip) else (0,)
+            place = _Place(self.name, first, len(frames), checksum, starts, tuple(remarks))
+            places[key] = place
         _settle(self.pixels)
         lines = [
-            [key, place.first, place.n_frames, place.checksum, *place.remarks]
+            [key, place.first, place.n_frames, place.checksum, place.starts, *place.remarks]
             for key, place in places.items()
         ]
         self.index.write("".join(json.dumps(line) + "\n" for line in lines).encode())
@@ -220,13 +227,15 @@ def _read_index(index: Path, size: tuple[int, int]) -> Iterator[tuple[str, _Plac
     *lines, _ = index.read_bytes().split(b"\n")
     for line in lines:
         try:
-            key, first, n, checksum, *remarks = json.loads(line)
+            key, first, n, checksum, starts, *remarks = json.loads(line)
+            starts = tuple(starts)
         except (ValueError, TypeError) as error:
             raise _AlteredError from error
         if not (
             all(isinstance(text, str) for text in (key, *remarks))
-            and all(type(number) is int and number >= 0 for number in (first, n, checksum))
+            and all(type(number) is int and number >= 0 for number in (first, n, checksum, *starts))
+            and list(starts) == sorted({0, *starts})
         ):
             raise _AlteredError
         if first + n <= n_frames:
-            yield key, _Place(index.stem, first, n, checksum, tuple(remarks))
+            yield key, _Place(index.stem, first, n, checksum, starts, tuple(remarks))

@@ -2,6 +2,7 @@
 
 from ._checks import check_media
 from ._photos import MAX_PHOTO_PIXELS, open_photo
+from ._rates import sample_around_times
 from ._samples import PHOTO_SUFFIXES, VIDEO_SUFFIXES, FrameSequence, describe, is_clip, list_samples
 from ._videos import (
     MAX_CLIP_BYTES,
@@ -38,6 +39,7 @@ __all__ = [
     "list_samples",
     "open_clip",
     "open_photo",
+    "sample_around_times",
     "sample_frames",
     "segment_centres",
 ]

@@ -57,6 +57,9 @@ UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _up
 #: Made by ``benchmarks/train_bundled_model.py``; it has a licence of its own, see LICENSE there.
 BUNDLED: Final = Path(__file__).parents[1] / "models" / "impressions.safetensors"
 
+#: Further models of the package, by the name that `load_model` takes.
+BUNDLED_BY_NAME: Final = {"dynamics": BUNDLED.with_name("dynamics.safetensors")}
+
 _LIBRARIES = ("persona-affect", "numpy", "safetensors", "scikit-learn", "skorch", "torch")
 
 #: Limits far above real models.
@@ -177,7 +180,9 @@ def load_model(path: str | PathLike[str] | None = None) -> BaseEstimator:
     Parameters
     ----------
     path : path-like, optional
-        The file; without it, the model that comes with this package.
+        The file; without it, the model of impressions that comes with this package. ``"dynamics"``
+        is the :class:`PersonDynamicsEncoder` that comes with it, unless there is a file of that
+        name.
 
     Returns
     -------
@@ -205,7 +210,7 @@ def load_model(path: str | PathLike[str] | None = None) -> BaseEstimator:
     --------
     read_model_info : The description alone.
     """
-    path = bundled_model() if path is None else Path(path)
+    path = _find_model(path)
     description, tensors = _read(path)
     try:
         _require_backbones(description)
@@ -220,7 +225,7 @@ def read_model_info(path: str | PathLike[str] | None = None) -> dict[str, Any]:
     Parameters
     ----------
     path : path-like, optional
-        The file; without it, the model that comes with this package.
+        As for :func:`load_model`.
 
     Returns
     -------
@@ -234,7 +239,7 @@ def read_model_info(path: str | PathLike[str] | None = None) -> dict[str, Any]:
     ModelFormatError, ModelReadError, WeightsError, FileNotFoundError
         As :func:`load_model`.
     """
-    return _read(bundled_model() if path is None else Path(path))[0]
+    return _read(_find_model(path))[0]
 
 
 def model_fingerprint(model: BaseEstimator) -> str:
@@ -259,17 +264,27 @@ def model_fingerprint(model: BaseEstimator) -> str:
     return _digest(json.dumps(describe(model, tensors)), tensors)
 
 
-def bundled_model() -> Path:
-    """Find the model that comes with this package.
+def bundled_model(name: str | None = None) -> Path:
+    """Find a model that comes with this package: that of impressions, or one by its name.
 
     Raises
     ------
     WeightsError
         If it is not there.
     """
-    if not BUNDLED.is_file():
-        raise WeightsError(f"{BUNDLED} is not installed; give load_model the path of a model.")
-    return BUNDLED
+    path = BUNDLED if name is None else BUNDLED_BY_NAME[name]
+    if not path.is_file():
+        raise WeightsError(f"{path} is not installed; give load_model the path of a model.")
+    return path
+
+
+def _find_model(path: str | PathLike[str] | None) -> Path:
+    """Find the file of a model, which is given by its path or by the name of a bundled one."""
+    if path is None:
+        return bundled_model()
+    if isinstance(path, str) and path in BUNDLED_BY_NAME and not Path(path).exists():
+        return bundled_model(path)
+    return Path(path)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -8,6 +8,7 @@ from persona_affect import PersonDynamicsEncoder
 from persona_affect.datasets import make_dynamic_clips
 from persona_affect.estimators import _dynamics_adaptation
 from persona_affect.exceptions import InvalidImageError
+from persona_affect.faces import FaceClip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -65,6 +66,19 @@ def test_frames_after_a_gap_are_another_clip(dilated, clips):
     assert_equal(session.describe(), dilated.transform([[clips[0][:20], clips[0][25:]]])[0])
 
 
+def test_pieces_of_a_face_clip_are_clips(dilated, clips):
+    clip = FaceClip(clips[0][:36], (0, 20, 25))
+    expected = dilated.transform([[clips[0][:20], clips[0][25:36]]])[0]
+    np.testing.assert_array_equal(dilated.transform([clip])[0], expected)
+    assert_equal(dilated.session().add(clip).describe(), expected)
+    # Frames added later follow the last piece.
+    session = dilated.session().add(clip[:30]).add(clip[30:])
+    assert_equal(session.describe(), expected)
+    assert not np.allclose(dilated.transform([np.asarray(clip)])[0], expected, atol=1e-3)
+    with pytest.raises(InvalidImageError, match=r"clip of 6 frames between losses .*\(2\).*need 7"):
+        dilated.transform([FaceClip(clips[0][:12], (0, 6))])
+
+
 def test_too_few_frames_for_a_window(dilated, clips):
     session = dilated.session()
     assert np.isnan(session.describe()).all()
@@ -101,7 +115,7 @@ def test_memory_does_not_grow(dilated, clips):
 def test_windows_are_described_in_groups_as_together(dilated, clips, monkeypatch):
     persons = [[clips[0], clips[1][:20]], clips[2], clips[3][:7]]
     expected = dilated.transform(persons)
-    monkeypatch.setattr(_dynamics_adaptation, "_WINDOWS_AT_ONCE", 9)
+    monkeypatch.setattr(_dynamics_adaptation, "WINDOWS_AT_ONCE", 9)
     for row, wanted in zip(dilated.transform(persons), expected, strict=True):
         assert_equal(row, wanted)
 

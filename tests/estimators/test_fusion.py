@@ -8,6 +8,7 @@ from sklearn.model_selection import cross_val_predict
 from persona_affect import PersonDynamicsEncoder, TaskFusion
 from persona_affect.datasets import make_dynamic_clips
 from persona_affect.exceptions import NoFaceWarning
+from persona_affect.metrics import ccc_score
 
 
 class _MeanColour(TransformerMixin, BaseEstimator):
@@ -62,6 +63,39 @@ def test_late_fusion_does_without_a_task(recorded):
     early = TaskFusion(_MeanColour(), Ridge()).fit(X, y).predict(X)
     assert np.isnan(early[:3]).all()
     assert np.isfinite(early[3:]).all()
+
+
+def test_stacked_fusion_weighs_tasks_by_what_they_show():
+    """One task shows the first target weakly, the other the second; the third shows nothing."""
+    rng = np.random.RandomState(0)
+    y = rng.standard_normal((400, 2))
+    descriptors = rng.standard_normal((400, 3, 20))
+    descriptors[:, 0, 0] += y[:, 0]
+    descriptors[:, 1, 0] += y[:, 1]
+    train, test = slice(0, 300), slice(300, None)
+    late, stacked = (
+        TaskFusion(None, Ridge(), fusion=fusion).fit(descriptors[train], y[train])
+        for fusion in ("late", "stacked")
+    )
+    predicted = stacked.predict(descriptors[test])
+    assert ccc_score(y[test], predicted) > 0.15 + ccc_score(y[test], late.predict(descriptors[test]))
+    weights = stacked.task_weights_
+    assert weights.shape == (3, 2)
+    assert (weights >= 0).all()
+    assert weights[0, 0] > 0.6 > 0.4 > weights[1:, 0].max()
+    # One target, and a person without some tasks.
+    flat = clone(stacked).fit(descriptors[train], y[train, 0]).predict(descriptors[test])
+    np.testing.assert_allclose(flat, predicted[:, 0])
+    some = descriptors[test].copy()
+    some[0, 1:] = some[1] = np.nan
+    found = stacked.predict(some)
+    expected = stacked.regressors_[0].predict(some[:1, 0]) - stacked._task_means[0]
+    np.testing.assert_allclose(found[0], (stacked._offset + weights[0] * expected)[0])
+    assert np.isnan(found[1]).all()
+    np.testing.assert_allclose(found[2:], predicted[2:])
+    some[1:, 0] = np.nan
+    with pytest.raises(ValueError, match="Task 0 has 1 descriptor"):
+        clone(stacked).fit(some, y[test])
 
 
 def test_a_frozen_encoder_is_not_fitted_again(recorded):
