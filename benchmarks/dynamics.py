@@ -41,6 +41,8 @@ from persona_affect import (
     JointAffectEstimator,
     PersonDynamicsEncoder,
     TaskFusion,
+    load_model,
+    song2021_params,
 )
 from persona_affect.datasets import make_dynamic_clips
 from persona_affect.estimators._dynamics_samples import prepare_clip
@@ -187,7 +189,9 @@ def by_person(descriptors: NDArray, clips: int = 2) -> NDArray:
 def measure_claims(seed: int, options: argparse.Namespace) -> dict[str, float]:
     """Ranking, recognition, traits and tasks of one seed."""
     data = {name: render(name, seed, options.cache) for name in ("gen", "down", "tasks", "same")}
-    encoder = PersonDynamicsEncoder(max_epochs=options.epochs, random_state=seed, device="cpu")
+    encoder = PersonDynamicsEncoder(
+        max_epochs=options.epochs, random_state=seed, device=options.device
+    )
     encoder.fit(data["gen"]["small"])
     results: dict[str, float] = {}
     down, tasks = data["down"], data["tasks"]
@@ -219,7 +223,7 @@ def measure_claims(seed: int, options: argparse.Namespace) -> dict[str, float]:
     by_task = own["tasks"].reshape(len(y), len(TASKS), -1)
     for j, task in enumerate(TASKS):
         results[f"tasks: {task} alone"] = trait_ccc(by_task[:, j], y, persons, plain).mean()
-    for fusion in ("early", "late"):
+    for fusion in ("early", "late", "stacked"):
         model = TaskFusion(None, plain, fusion=fusion)
         results[f"tasks: {fusion} fusion"] = trait_ccc(by_task, y, persons, model).mean()
     return results
@@ -229,8 +233,10 @@ def measure_length(seed: int, options: argparse.Namespace) -> dict[str, float]:
     """Tell persons of one look from longer clips, all windows of them."""
     data = {name: render(name, seed, options.cache) for name in ("gen", "down", "long")}
     gen, down, long = data.values()
-    encoder = PersonDynamicsEncoder(max_epochs=options.epochs, random_state=seed, device="cpu")
-    encoder.fit(gen["small"]).set_params(n_windows=None)
+    encoder = PersonDynamicsEncoder(
+        max_epochs=options.epochs, random_state=seed, device=options.device
+    )
+    encoder.fit(gen["small"])
     known = np.vstack([encoder.transform(part["small"]) for part in (gen, down)])
     persons = np.concatenate([gen["g"], down["g"] + len(gen["g"])])
     encoder.set_params(batch_persons=1)
@@ -248,7 +254,7 @@ def measure_spacing(seed: int, options: argparse.Namespace) -> dict[str, float]:
     down, results = data["down"], {}
     for spacing in (1, "scale"):
         encoder = PersonDynamicsEncoder(
-            spacing=spacing, max_epochs=options.epochs, random_state=seed, device="cpu"
+            spacing=spacing, max_epochs=options.epochs, random_state=seed, device=options.device
         ).fit(data["gen"]["small"])
         own = {name: encoder.transform(part["small"]) for name, part in data.items()}
         found = person_aucs(own, data)
@@ -272,10 +278,64 @@ def measure_spacing(seed: int, options: argparse.Namespace) -> dict[str, float]:
     return results
 
 
+def cosine_auc(descriptors: NDArray, groups: NDArray, reference: NDArray) -> float:
+    """Tell pairs of clips of one person by plain cosine, standardised by other persons."""
+    deviation = reference.std(0)
+    z = (descriptors - reference.mean(0)) / np.maximum(deviation, 1e-12)
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    i, j = np.triu_indices(len(z), 1)
+    return float(roc_auc_score(groups[i] == groups[j], (z @ z.T)[i, j]))
+
+
+def measure_recipes(seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Compare our default, the paper's recipe, and the bundled network, on the same persons."""
+    data = {name: render(name, seed, options.cache) for name in ("gen", "down", "same")}
+    gen, down, same = data["gen"], data["down"], data["same"]
+    few = slice(0, 120)
+    results: dict[str, float] = {}
+    for name in options.recipes.split(","):
+        settings = {"max_epochs": options.epochs, "random_state": seed, "device": options.device}
+        if name == "bundled":
+            encoder = load_model("dynamics").set_params(device=options.device)
+        elif name == "song2021":
+            # As many persons at once as a GPU can hold; it does not change the result.
+            encoder = PersonDynamicsEncoder(**song2021_params(), **settings, batch_persons=64)
+            encoder.fit(gen["small"])
+        else:
+            encoder = PersonDynamicsEncoder(**settings).fit(gen["small"])
+        start = time.perf_counter()
+        own = {
+            "gen": encoder.transform(gen["small"][few]),
+            "down": encoder.transform(down["small"][few]),
+            "same": encoder.transform(same["small"]),
+        }
+        seconds = (time.perf_counter() - start) / (240 + len(same["g"]))
+        accuracy = encoder.ranking_accuracy(down["small"][:40], exclude=()).mean(0)
+        plain = ridge(standardise=False)
+        model = ridge(standardise=True) if name == "song2021" else plain
+        found = {
+            "AUC, many looks, cosine": cosine_auc(own["down"], down["g"][few], own["gen"]),
+            "AUC, one look, cosine": cosine_auc(own["same"], same["g"], own["gen"]),
+            "AUC, one look, LDA": person_auc(
+                own["same"],
+                same["g"],
+                np.vstack([own["gen"], own["down"]]),
+                np.concatenate([gen["g"][few], down["g"][few] + 1000]),
+            ),
+            "traits, one clip": trait_ccc(
+                own["down"], down["y"][few], down["g"][few], model
+            ).mean(),
+            "ranking, all frames, mean of scales": accuracy.mean(),
+            "seconds a clip": seconds,
+        }
+        results |= {f"{name}: {key}": value for key, value in found.items()}
+    return results
+
+
 def measure_ranking(seed: int, options: argparse.Namespace) -> dict[str, float]:
     """Rank frames from frames further apart, trained as long as the encoder does by default."""
     gen, down = (render(name, seed, options.cache)["small"] for name in ("gen", "down"))
-    encoder = PersonDynamicsEncoder(spacing="scale", random_state=seed, device="cpu", whiten=False)
+    encoder = PersonDynamicsEncoder(random_state=seed, device=options.device, whiten=False)
     accuracy = encoder.fit(gen).ranking_accuracy(down[:60]).mean(0)
     results = {
         f"ranking, spacing scale, {encoder.max_epochs} epochs, scale {scale}": value
@@ -293,7 +353,7 @@ def measure_context(seed: int, options: argparse.Namespace) -> dict[str, float]:
     gen, down = render("gen", seed, options.cache), render("down", seed, options.cache)
     results = {}
     still = PersonDynamicsEncoder(
-        context=1, max_epochs=options.epochs, random_state=seed, device="cpu"
+        context=1, max_epochs=options.epochs, random_state=seed, device=options.device
     ).fit(gen["small"])
     for k, scale in enumerate(still.scales):
         value = still.ranking_accuracy(down["small"][:60])[:, k].mean()
@@ -304,7 +364,7 @@ def measure_context(seed: int, options: argparse.Namespace) -> dict[str, float]:
     for scale in (2, 4, 8):
         whole = PersonDynamicsEncoder(
             scales=(scale,), context=2 * scale + 1, max_epochs=options.epochs, random_state=seed
-        ).set_params(device="cpu", early_stopping=False)
+        ).set_params(device=options.device, early_stopping=False)
         whole.fit(gen["small"])
         value = whole.ranking_accuracy(down["small"][:60], exclude=(-1, 0, 1)).mean()
         results[f"ranking, whole window, scale {scale}"] = value
@@ -397,14 +457,13 @@ def measure_grid(seed: int, options: argparse.Namespace) -> dict[str, float]:
     for i in range(len(clips)):
         others = [clip for j, clip in enumerate(clips) if j != i]
         encoder = PersonDynamicsEncoder(
-            spacing="scale",
             max_epochs=options.grid_epochs,
             batch_size=5,
             windows_per_clip=16,
             early_stopping=False,
             whiten=False,
             random_state=seed,
-            device="cpu",
+            device=options.device,
         ).fit(others)
         rows.append(encoder.ranking_accuracy(clips[i : i + 1])[0])
     mean = np.mean(rows, axis=0)
@@ -437,6 +496,7 @@ PARTS: dict[str, Callable[[int, argparse.Namespace], dict[str, float]]] = {
     "claims": measure_claims,
     "context": measure_context,
     "ranking": measure_ranking,
+    "recipes": measure_recipes,
     "length": measure_length,
     "spacing": measure_spacing,
     "frames": measure_frames,
@@ -482,7 +542,7 @@ def tabulate(options: argparse.Namespace) -> str:
         neighbours,
     )
     alone = [c for c in table if c.startswith("tasks:") and c.endswith("alone")]
-    for fusion in ("early", "late"):
+    for fusion in ("early", "late", "stacked"):
         difference(f"difference: {fusion} - best task", f"tasks: {fusion} fusion", alone)
     summary = table.apply(lambda column: summarise(column.dropna())).T
     return (
@@ -506,8 +566,10 @@ def main() -> None:
     parser.add_argument("--parts", default="claims,context,frames,speed")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--grid-epochs", type=int, default=150)
+    parser.add_argument("--recipes", default="default,song2021,bundled")
     parser.add_argument("--joint-epochs", type=int, default=6)
     parser.add_argument("--embeddings", action="store_true", help="needs the extra 'pretrained'")
+    parser.add_argument("--device", default="cpu", help="of dynamics; speeds need the CPU")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cache", type=Path, default=Path("dynamics-cache"))
     parser.add_argument("--out", type=Path)

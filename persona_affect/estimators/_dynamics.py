@@ -45,8 +45,8 @@ class PersonDynamicsEncoder(DynamicsTransform):
     Where the paper trains the filters for many steps, the default takes one step of whitened
     gradient descent from zero: the descriptor is then a mean over the person's windows.
 
-    Each sample is one person: a clip, or a list of clips (of several tasks, for example). The frames
-    of a clip follow each other at equal times, and those of all clips at the same rate:
+    Each sample is one person: a clip, or a list of clips (of several tasks, for example). The
+    frames of a clip follow each other at equal times, and those of all clips at the same rate:
     ``FaceAligner(rate=25)`` makes such clips, and says where the face was lost, so that nothing is
     learnt across a gap (:class:`persona_affect.faces.FaceClip`).
 

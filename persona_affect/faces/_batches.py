@@ -165,8 +165,8 @@ class _Batch:
             outcome.found = self._join(chosen)
             if chosen.roll > ON_ITS_SIDE and settings.upright != "search":
                 outcome.remarks.append(
-                    f"the face is turned by {chosen.roll:.0f} degrees; if the picture lies on its side, "
-                    'upright="search" turns it.'
+                    f"the face is turned by {chosen.roll:.0f} degrees; if the picture lies on its "
+                    'side, upright="search" turns it.'
                 )
         return self._outcomes
 

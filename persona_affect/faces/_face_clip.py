@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, SupportsIndex
+from typing import Any, Final, SupportsIndex, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +65,8 @@ class FaceClip(np.ndarray):
         return np.asarray(found) if isinstance(found, FaceClip) else found
 
     def __reduce__(self) -> tuple[Any, ...]:
-        rebuild, arguments, state = super().__reduce__()  # type: ignore[misc]
+        reduced = cast("tuple[Any, Any, tuple[Any, ...]]", super().__reduce__())
+        rebuild, arguments, state = reduced
         return rebuild, arguments, (*state, self.starts)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:

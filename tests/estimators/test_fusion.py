@@ -77,8 +77,8 @@ def test_stacked_fusion_weighs_tasks_by_what_they_show():
         TaskFusion(None, Ridge(), fusion=fusion).fit(descriptors[train], y[train])
         for fusion in ("late", "stacked")
     )
-    predicted = stacked.predict(descriptors[test])
-    assert ccc_score(y[test], predicted) > 0.15 + ccc_score(y[test], late.predict(descriptors[test]))
+    predicted, averaged = (model.predict(descriptors[test]) for model in (stacked, late))
+    assert ccc_score(y[test], predicted) > 0.15 + ccc_score(y[test], averaged)
     weights = stacked.task_weights_
     assert weights.shape == (3, 2)
     assert (weights >= 0).all()

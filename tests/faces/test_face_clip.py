@@ -22,7 +22,7 @@ def test_what_keeps_the_gaps():
     assert clip[2:8].starts == (0, 2, 5)
     assert clip[4:].starts == (0, 3)
     assert clip[-2:].starts == (0,)
-    for plain in (clip[3], clip[::2], clip[[0, 9]], clip[:, :1], np.asarray(clip), clip[0, 0, 0, 0]):
+    for plain in (clip[3], clip[::2], clip[[0, 9]], clip[:, :1], np.asarray(clip), clip[0, 0, 0]):
         assert not isinstance(plain, FaceClip)
     assert [len(piece) for piece in split_pieces(clip)] == [4, 3, 3]
     assert split_pieces(np.asarray(clip))[0] is not clip
