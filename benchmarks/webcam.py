@@ -1,10 +1,10 @@
 """Measure the predictions a second of the web page's webcam, in a real browser.
 
-    python benchmarks/webcam.py [--seconds 30]
+    python benchmarks/webcam.py [--seconds 30] [--size "1280 x 720"] [-- OPTIONS OF serve]
 
 `persona-affect serve` with the bundled model, and headless Chromium whose camera is a rendered
-person who moves, 640 x 480 at 30 frames a second; server and browser share the machine. After ten
-seconds of warm-up, prints once a second the rate that the page shows.
+person who moves, at 30 frames a second; server and browser share the machine. After ten seconds of
+warm-up, reads the rate that the page shows once a second.
 """
 
 import argparse
@@ -25,18 +25,21 @@ from selenium.webdriver.support.ui import WebDriverWait
 from persona_affect.datasets import make_affect_clips
 
 WARM_UP = 10
+SIZES = ("640 x 480", "1280 x 720", "1920 x 1080")
 
 
-def film(path: Path) -> None:
+def film(path: Path, width: int = 640, height: int = 480) -> None:
     """Write a camera's pictures for Chromium to show in a loop."""
     clip = make_affect_clips(1, n_frames=60, halves="personality", image_size=480, random_state=3)
     with path.open("wb") as file:
         for frame in clip.data[0]:
-            wide = np.pad(frame, ((0, 0), (80, 80), (0, 0)), constant_values=120)
-            Image.fromarray(wide).save(file, "JPEG", quality=95)
+            wide = Image.new("RGB", (width, height), (120, 120, 120))
+            face = Image.fromarray(frame).resize((height, height))
+            wide.paste(face, ((width - height) // 2, 0))
+            wide.save(file, "JPEG", quality=95)
 
 
-def browse(url: str, camera: Path, seconds: int) -> list[float]:
+def browse(url: str, camera: Path, seconds: int, size: str) -> list[float]:
     options = webdriver.ChromeOptions()
     for argument in (
         "--headless=new",
@@ -61,10 +64,12 @@ def browse(url: str, camera: Path, seconds: int) -> list[float]:
             WebDriverWait(driver, 60).until(found).click()
 
         click("button[role=tab]", "Webcam")
-        click("#pa-camera div[title='grant webcam access'] button")
-        ready = "return document.querySelector('#pa-camera video')?.videoWidth"
-        WebDriverWait(driver, 30).until(lambda _: driver.execute_script(ready))
-        click("#pa-camera .capture-button")
+        WebDriverWait(driver, 30).until(
+            lambda _: driver.find_element(By.CSS_SELECTOR, "[data-camera=start]").is_displayed()
+        )
+        choose = "document.querySelector('[data-camera=size]').value = arguments[0]"
+        driver.execute_script(choose, size)
+        click("[data-camera=start]")
         rate = "return document.querySelector('.pa-rate')?.textContent"
         WebDriverWait(driver, 60).until(lambda _: driver.execute_script(rate))
         time.sleep(WARM_UP)
@@ -80,18 +85,23 @@ def browse(url: str, camera: Path, seconds: int) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=30)
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--size", default="640 x 480", choices=SIZES)
+    parser.add_argument("serve", nargs="*", help="options of `serve`, after --")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         camera = Path(folder, "camera.mjpeg")
-        film(camera)
-        command = [sys.executable, "-m", "persona_affect", "serve"]
+        film(camera, *map(int, options.size.split(" x ")))
+        command = [sys.executable, "-m", "persona_affect", "serve", *options.serve]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             try:
                 assert server.stdout is not None
-                rates = browse(server.stdout.readline().split()[2], camera, seconds)
+                url = server.stdout.readline().split()[2]
+                rates = browse(url, camera, options.seconds, options.size)
             finally:
                 server.terminate()
-    print(f"{os.cpu_count()} cores, {seconds} seconds: predictions a second")
+    print(
+        f"{os.cpu_count()} cores, {options.size}, {options.seconds} seconds: predictions a second"
+    )
     low, median = np.min(rates), np.median(rates)
     print(f"lowest {low:.1f}, median {median:.1f}, highest {np.max(rates):.1f}")
 

@@ -24,6 +24,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -38,6 +39,8 @@ from persona_affect.media import VideoWriter
 UPLOAD_MIB = 5
 API = "/gradio_api"
 Counts = tuple[int, int, int]  # tried, refused, leaked
+#: Routes whose body is a picture.
+FILE_ROUTES = ("/persona_affect/photo", "/persona_affect/camera?camera=a")
 
 
 class Server:
@@ -264,8 +267,9 @@ def too_large(server: Server) -> Counts:
     """Send 60 MiB to each route, with a length, without one, and with a false one."""
     size, part = 60 * 2**20, b"0" * 2**20
     results = []
-    for path in ("upload", "queue/join", "cancel", "stream/a", "run/photo", "call/photo", "reset"):
-        kind = "multipart/form-data; boundary=x" if path == "upload" else "application/json"
+    own = [f"{API}/{path}" for path in ("upload", "queue/join", "cancel", "run/photo", "reset")]
+    for path in (*own, *FILE_ROUTES):
+        kind = "multipart/form-data; boundary=x" if "upload" in path else "application/json"
         for framing in ("length", "chunked", "false"):
             body = {"length": b"", "chunked": b"", "false": part * 60}[framing]
             if framing == "chunked":
@@ -276,7 +280,7 @@ def too_large(server: Server) -> Counts:
                 body, headers = part * 60, f"Content-Type: {kind}\r\nContent-Length: {size}\r\n"
             else:
                 headers = f"Content-Type: {kind}\r\nContent-Length: 5\r\n"
-            status = raw(server, f"POST {API}/{path} HTTP/1.1", headers, body)[9:12]
+            status = raw(server, f"POST {path} HTTP/1.1", headers, body)[9:12]
             results.append(status == b"200")
     return count(results)
 
@@ -354,6 +358,24 @@ def visitors_who_leave(server: Server) -> Counts:
     return 5, 5 if not succeeded(said) and waited < 60 else 0, int(waited >= 60)
 
 
+def camera_floods(server: Server) -> Counts:
+    """Send 40 pictures of one camera at once, and start 200 cameras: two are served at a time."""
+    content = photo(480, "JPEG")
+
+    def send(name: str) -> int:
+        url = f"{server.url}/persona_affect/camera?camera={name}"
+        return httpx.post(url, content=content, timeout=120).status_code
+
+    with ThreadPoolExecutor(40) as clients:
+        same = list(clients.map(send, ["one"] * 40))
+        begin = time.monotonic()
+        others = list(clients.map(send, [f"camera{i}" for i in range(200)]))
+    served = same.count(200) + others.count(200)
+    # A place is free again after five seconds without a picture.
+    places = 2 * (2 + (time.monotonic() - begin) // 5)
+    return len(same + others), len(same + others) - served, int(others.count(200) > places)
+
+
 def costly_pictures(server: Server) -> Counts:
     """Send a JPEG of 1,600 scans, a crowd of 2,500 faces, and 20,000 x 20,000 pixels."""
     jpeg = io.BytesIO()
@@ -380,6 +402,10 @@ def foreign_formats(server: Server) -> Counts:
     joined = f"ffconcat version 1.0\nfile {server.secret}\n".encode()
     parts = [eps, listed, joined, b"%PDF-1.7\n", b"text", b"", photo()[:200], b"\0" * 1000]
     said = [server.predict(part, name) for part in parts for name in ("photo", "video")]
+    for part in filter(None, parts):
+        for route in FILE_ROUTES:
+            answer = server.client.post(route, content=part)
+            said.append('"success":true' if answer.status_code == 200 else answer.text)
     return count(succeeded(text) or str(server.home) in text for text in said)
 
 
@@ -429,7 +455,11 @@ def malformed(server: Server) -> Counts:
         )
     ]
     headers = {"Content-Type": "application/json"}
-    for path in ("queue/join", "cancel", "stream/a", "stream/a/close"):
+    names = ["", "?camera=", "?camera=../x", "?camera=" + "x" * 10_000, "?camera=%00", "?x[]=1"]
+    for path in (*(f"/persona_affect/camera{name}" for name in names), "/persona_affect/photo"):
+        for body in (*forms, *bodies):
+            answers.append(server.client.post(path, content=body))
+    for path in ("queue/join", "cancel", "stream/a"):
         for body in bodies:
             answers.append(server.client.post(f"{API}/{path}", content=body, headers=headers))
     return count(
@@ -448,6 +478,7 @@ ATTACKS: list[Callable[[Server], Counts]] = [
     many_sessions,
     answers_not_taken,
     visitors_who_leave,
+    camera_floods,
     costly_pictures,
     foreign_formats,
     foreign_origins,

@@ -3,13 +3,14 @@
 from ._annotator import FrameAnnotator
 from ._models import check_photo_model
 from ._overlay import draw_faces
-from ._ranges import REACH, format_value, rating_range, target_ranges
-from ._session import Seen, Session
+from ._ranges import REACH, count_digits, format_value, rating_range, target_ranges
+from ._session import PLACE, Seen, Session
 from ._sources import open_camera, read_frames
 from ._tables import CAVEAT, CsvTable, check_table_path, open_table
 
 __all__ = [
     "CAVEAT",
+    "PLACE",
     "REACH",
     "CsvTable",
     "FrameAnnotator",
@@ -17,6 +18,7 @@ __all__ = [
     "Session",
     "check_photo_model",
     "check_table_path",
+    "count_digits",
     "draw_faces",
     "format_value",
     "open_camera",

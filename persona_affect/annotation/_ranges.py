@@ -57,4 +57,9 @@ def format_value(value: float, spread: float | None) -> str:
         return "-"
     if spread is None:
         return f"{value:.3g}"
-    return f"{value:.{max(0, 2 - round(math.log10(spread)))}f}"
+    return f"{value:.{count_digits(spread)}f}"
+
+
+def count_digits(spread: float) -> int:
+    """Return how many decimals show steps of about a hundredth of `spread`."""
+    return max(0, 2 - round(math.log10(spread)))

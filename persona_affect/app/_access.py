@@ -29,8 +29,8 @@ ROUTES = (
     ("POST", "/gradio_api/queue/join", "a request for a prediction"),
     ("GET", "/gradio_api/queue/data", "its answer"),
     ("POST", "/gradio_api/cancel", "to cancel it"),
-    ("POST", "/gradio_api/stream/{name}", "the camera's next picture"),
-    ("POST", "/gradio_api/stream/{name}/close", "the camera's end"),
+    ("POST", "/persona_affect/photo", "one of many photos, and its answer"),
+    ("POST", "/persona_affect/camera", "the camera's next picture, and its answer; its end"),
     ("GET HEAD", "/gradio_api/file={path}", "the results of a clip"),
 )
 

@@ -108,7 +108,7 @@ def readable(work: Callable[P, T]) -> Callable[P, T]:
         try:
             return work(*args, **kwargs)
         except PersonaAffectError as error:
-            message = _without_paths(str(error))
+            message = without_paths(str(error))
             raise gr.Error(f"This file cannot be used: {message}", print_exception=False) from None
         except VisitorGoneError:
             raise gr.Error("The request was taken back.", print_exception=False) from None
@@ -116,7 +116,7 @@ def readable(work: Callable[P, T]) -> Callable[P, T]:
     return answer
 
 
-def _without_paths(message: str) -> str:
+def without_paths(message: str) -> str:
     """Replace each path on the server by "the file"."""
     folder = tempfile.gettempdir()
     folders = "|".join(map(re.escape, {folder, os.path.realpath(folder)}))

@@ -1,6 +1,8 @@
 """The tab for photos."""
 
+import json
 import math
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -8,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from persona_affect.annotation import FrameAnnotator
+from persona_affect.annotation import PLACE, FrameAnnotator
 from persona_affect.datasets import make_affect_faces
 from persona_affect.media import open_photo
 
@@ -58,6 +60,7 @@ def photo_tab(
         button = gr.Button("Try a rendered face", elem_id="pa-photo-example", scale=0)
     rows = gr.JSON(visible=False)
     report = gr.HTML(EMPTY, elem_id="pa-photo-report")
+    gr.HTML(_MANY.format(columns=escape(json.dumps([*PLACE[2:], *scales.names]))))
     together: dict[str, Any] = {"concurrency_limit": limits.at_once, "concurrency_id": "photo"}
     box.upload(
         photo,
@@ -76,6 +79,22 @@ EMPTY = (
     "ratings that the model learnt from, and a place in the plane of emotion. The photo is not "
     "kept.</p>"
 )
+
+
+_MANY = """
+<details class="pa-many" data-columns="{columns}"><summary>Many photos, to a table</summary>
+  <p class="pa-note">The photos are sent one by one, predicted and forgotten. The table stays in
+    this page, and can be saved as a file (CSV).</p>
+  <div class="pa-many-bar">
+    <label class="pa-button">Choose photos<input type="file" multiple accept="image/*"></label>
+    <button type="button" class="pa-button" data-many="stop" hidden>Stop</button>
+    <a class="pa-button" data-many="save" download="impressions.csv" hidden>Save the table (CSV)</a>
+  </div>
+  <progress max="1" value="0" aria-label="Photos that are done" hidden></progress>
+  <p class="pa-note" role="status"></p>
+  <div class="pa-scroll" tabindex="0" hidden><table><thead></thead><tbody></tbody></table></div>
+</details>
+"""
 
 
 def predict_photo(

@@ -17,8 +17,10 @@ from ._uploads import Uploads
 from ._visitors import Visitors
 
 UPLOAD = "/gradio_api/upload"
+#: The page's own routes, whose bodies are files: one of many photos, a camera's next picture.
+PHOTO, CAMERA = "/persona_affect/photo", "/persona_affect/camera"
 _JOIN, _ANSWER = "/gradio_api/queue/join", "/gradio_api/queue/data"
-_SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
+SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
 class _ClientGoneError(Exception):
@@ -76,12 +78,13 @@ class RequestLimits:
             if scope["method"] in ("GET", "HEAD"):
                 # A body is not read.
                 await self._answer(scope, receive, send_in_time)
-            elif scope["path"] == UPLOAD:
+            elif scope["path"] in (UPLOAD, PHOTO):
                 async with self._arriving(scope, receive) as counted:
                     await self.app(scope, counted, send_in_time)
             else:
                 body = await self._read(scope, receive)
-                self._check(scope["path"], body)
+                if scope["path"] != CAMERA:
+                    self._check(scope["path"], body)
                 await self.app(scope, _replay(body, receive), send_in_time)
         except HTTPException as error:
             if not started:
@@ -164,7 +167,7 @@ class RequestLimits:
         if not isinstance(message, dict):
             raise HTTPException(400, "The body must be a JSON object.")
         session = message.get("session_hash")
-        if session is not None and not (isinstance(session, str) and _SESSION.fullmatch(session)):
+        if session is not None and not (isinstance(session, str) and SESSION.fullmatch(session)):
             raise HTTPException(400, "session_hash must be a short name.")
         if path != _JOIN:
             return

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from persona_affect._sklearn import final_step
-from persona_affect.annotation import format_value, rating_range
+from persona_affect.annotation import count_digits, format_value, rating_range
 from persona_affect.inspection import RatingDistribution, find_circumplex_names
 
 
@@ -51,6 +51,18 @@ class Scales:
     def write(self, name: str, value: float) -> str:
         """Format a value with as many digits as are useful to compare faces."""
         return format_value(value, self.std[name] if self.known(name) else None)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Describe each target for scripts: its name, the ends of its scale, and its digits.
+
+        The ends and the digits of a target whose ratings are not known are None.
+        """
+        described = []
+        for name in self.names:
+            ends = rating_range(self.mean[name], self.std[name])
+            digits = None if ends is None else count_digits(self.std[name])
+            described.append({"name": name, "ends": ends, "digits": digits})
+        return described
 
     def place(self, name: str, values: ArrayLike) -> NDArray[np.float64]:
         """Place values between 0 and 1 on the target's scale; NaN stays NaN."""

@@ -6,25 +6,21 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import anyio.to_thread
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 from filelock import FileLock, Timeout
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ._access import AccessGuard
 from ._limits import Limits
-from ._requests import UPLOAD, RequestLimits
+from ._requests import RequestLimits
 from ._theme import make_theme, read_script, read_style
 from ._uploads import Uploads
 from ._visitors import Visitors
@@ -75,10 +71,11 @@ def make_app(
     limits: Limits,
     uploads: Uploads,
     visitors: Visitors,
+    routes: Sequence[Route],
     host: str,
     origins: Iterable[str] = (),
 ) -> FastAPI:
-    """Put gradio's page behind the guards."""
+    """Put gradio's page, and the page's own routes, behind the guards."""
     access = Middleware(AccessGuard, is_served=uploads.is_result, host=host, origins=origins)
     bounds = Middleware(
         RequestLimits, limits=limits, uploads=uploads, visitors=visitors, endpoints=set(page.fns)
@@ -86,10 +83,7 @@ def make_app(
     app = FastAPI(
         openapi_url=None,
         middleware=[access, bounds],
-        routes=[
-            Route(UPLOAD, _upload_route(uploads), methods=["POST"]),
-            Route("/gradio_api/upload_progress", _progress, methods=["GET"]),
-        ],
+        routes=list(routes),
     )
     # A session keeps its last answer; nothing here needs an older one.
     page.state_session_capacity = limits.sessions
@@ -114,36 +108,6 @@ def make_app(
     mounted = next(route for route in app.routes if isinstance(route, Mount))
     page.app = mounted.app  # type: ignore[assignment]
     return app
-
-
-def _upload_route(uploads: Uploads) -> Callable[[Request], Awaitable[Response]]:
-    """Take one file, under a name that nobody can guess.
-
-    Gradio's own route names files by their content, so that visitors share them, and leaves
-    incomplete uploads behind.
-    """
-
-    async def upload(request: Request) -> Response:
-        if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-            raise HTTPException(400, "Send the file as multipart/form-data.")
-        try:
-            async with request.form(max_files=1, max_fields=0) as form:
-                files = [file for file in form.values() if not isinstance(file, str)]
-                if len(files) != 1:
-                    raise HTTPException(400, "Send one file.")
-                path = await anyio.to_thread.run_sync(uploads.add, files[0].file)
-        except (KeyError, ValueError):
-            raise HTTPException(400, "The form is malformed.") from None
-        except OSError:
-            raise HTTPException(507, "There is no room for uploads at the moment.") from None
-        return JSONResponse([str(path)])
-
-    return upload
-
-
-async def _progress(request: Request) -> Response:
-    """Answer that the upload is complete: the page shows that a file arrives, not how much."""
-    return PlainTextResponse('data: {"msg": "done"}\n\n', media_type="text/event-stream")
 
 
 class _Protocol(H11Protocol):

@@ -65,6 +65,7 @@ def read_style() -> str:
 
 
 def read_script() -> str:
-    """Read the script of the page, as an element for its head."""
-    script = files(__package__).joinpath("page.js").read_text("utf-8")
-    return f"<script>{script}</script>"
+    """Read the scripts of the page, as elements for its head."""
+    names = ("page.js", "photos.js", "camera.js")
+    scripts = [files(__package__).joinpath(name).read_text("utf-8") for name in names]
+    return "".join(f"<script>{script}</script>" for script in scripts)

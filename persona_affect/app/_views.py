@@ -41,9 +41,55 @@ def photo_report(image: NDArray[np.uint8], rows: Sequence[Row], scales: Scales) 
     if not rows:
         hint = "Faces that are not too small, seen from the front, are found best."
         return f'<div class="pa-report">{picture}<p class="pa-note">{hint}</p></div>'
-    cards = "".join(_card(row, scales) for row in rows)
-    side = f'<div class="pa-side">{cards}{_plane(rows, scales)}</div>'
-    return f'<div class="pa-report">{picture}{side}</div>'
+    alone = len(rows) == 1
+    cards = "".join(_card(row, scales, hidden=not alone) for row in rows)
+    several = "" if alone else _picks(rows) + _table(rows, scales)
+    return (
+        f'<div class="pa-report">{picture}<div class="pa-side">{_plane(rows, scales)}<section '
+        f'class="pa-card pa-faces" aria-label="Faces">{several}{cards}</section></div></div>'
+    )
+
+
+def _picks(rows: Sequence[Row]) -> str:
+    """Draw a button for each face, and one for the table of all."""
+    buttons = [
+        f'<button type="button" class="pa-pick pa-c{int(row["face"]) % N_COLOURS}" '
+        f'data-pick="{int(row["face"])}" aria-pressed="false" '
+        f'aria-label="Face {int(row["face"])}">{int(row["face"])}</button>'
+        for row in rows
+    ]
+    return (
+        '<div class="pa-picks" role="group" aria-label="Which face"><button type="button" '
+        'class="pa-pick" data-pick="all" aria-pressed="true">Compare</button>'
+        f"{''.join(buttons)}</div>"
+    )
+
+
+def _table(rows: Sequence[Row], scales: Scales) -> str:
+    """Compare the faces: a row for each target, a column for each face."""
+    heads = "".join(
+        f'<th scope="col"><span class="pa-dot pa-c{int(row["face"]) % N_COLOURS}">'
+        f"{int(row['face'])}</span></th>"
+        for row in rows
+    )
+    lines = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(_cell(float(row[name]), int(row["face"]), name, scales) for row in rows)
+        + "</tr>"
+        for name in scales.names
+    )
+    return (
+        '<div class="pa-scroll pa-compared" data-of="all" tabindex="0"><table>'
+        f"<thead><tr><td></td>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
+    )
+
+
+def _cell(value: float, face: int, name: str, scales: Scales) -> str:
+    bar = ""
+    if scales.known(name) and math.isfinite(value):
+        share = 100 * float(scales.place(name, value))
+        bar = f' class="pa-bar pa-c{face % N_COLOURS}" style="--share:{share:.0f}%"'
+    return f"<td{bar}>{scales.write(name, value)}</td>"
 
 
 def boxes(rows: Iterable[Row], width: int, height: int) -> str:
@@ -55,7 +101,8 @@ def boxes(rows: Iterable[Row], width: int, height: int) -> str:
         # The number sits above the box, or within it at the picture's upper edge.
         top = y - 5 * unit if y > 5 * unit else y
         marks.append(
-            f'<g class="pa-c{face % N_COLOURS}"><rect class="pa-box" x="{x:.1f}" y="{y:.1f}" '
+            f'<g class="pa-c{face % N_COLOURS}" data-pick="{face}">'
+            f'<rect class="pa-box" x="{x:.1f}" y="{y:.1f}" '
             f'width="{row["width"]:.1f}" height="{row["height"]:.1f}" rx="{unit:.1f}"/>'
             f'<rect class="pa-tag" x="{x:.1f}" y="{top:.1f}" width="{5 * unit:.1f}" '
             f'height="{5 * unit:.1f}" rx="{unit:.1f}"/><text x="{x + 2.5 * unit:.1f}" '
@@ -67,11 +114,12 @@ def boxes(rows: Iterable[Row], width: int, height: int) -> str:
     )
 
 
-def _card(row: Row, scales: Scales) -> str:
+def _card(row: Row, scales: Scales, *, hidden: bool) -> str:
     face = int(row["face"])
     traits = "".join(_trait(name, float(row[name]), face, scales) for name in scales.names)
     return (
-        f'<section class="pa-card pa-c{face % N_COLOURS}" aria-label="Face {face}">'
+        f'<section class="pa-c{face % N_COLOURS}" data-of="{face}" aria-label="Face {face}"'
+        f"{' hidden' if hidden else ''}>"
         f'<h3><span class="pa-dot" aria-hidden="true">{face}</span> Face {face}</h3>'
         f'<dl class="pa-traits">{traits}</dl></section>'
     )
@@ -122,7 +170,8 @@ def _plane(rows: Sequence[Row], scales: Scales) -> str:
         x, y = 240 * scales.place(across, row[across]), 240 * (1 - scales.place(up, row[up]))
         face = int(row["face"])
         marks.append(
-            f'<g class="pa-c{face % N_COLOURS}" transform="translate({x:.1f} {y:.1f})">'
+            f'<g class="pa-c{face % N_COLOURS}" data-pick="{face}" '
+            f'transform="translate({x:.1f} {y:.1f})">'
             f'<circle class="pa-tag" r="9"/><text y="4" font-size="11">{face}</text></g>'
         )
     rings = "".join(f'<circle class="pa-ring" cx="120" cy="120" r="{r}"/>' for r in (40, 80, 120))
@@ -133,7 +182,7 @@ def _plane(rows: Sequence[Row], scales: Scales) -> str:
             f"<em>{escape(across)}</em> and <em>{escape(up)}</em> are shown instead."
         )
     return (
-        '<section class="pa-card" aria-label="Circumplex"><h3>Emotion</h3>'
+        '<section class="pa-card pa-circumplex" aria-label="Circumplex"><h3>Emotion</h3>'
         f'<div class="pa-plane"><span class="pa-up">{escape(up)} →</span>'
         '<svg viewBox="-2 -2 244 244" role="img" '
         f'aria-label="Faces by {escape(across)} and {escape(up)}">{rings}'

@@ -1,4 +1,4 @@
-// The timeline's cursor follows the player, and moves it; boxes lie over the camera's picture.
+// The timeline's cursor follows the player, and moves it.
 (() => {
   const player = () => document.querySelector("#pa-player video");
   const line = () => document.querySelector(".pa-timeline");
@@ -43,22 +43,4 @@
     else return;
     e.preventDefault();
   });
-
-  // Where the picture is drawn within its element, the boxes go.
-  function lay() {
-    const video = document.querySelector("#pa-camera video");
-    const svg = document.querySelector("#pa-camera-boxes svg");
-    const view = document.querySelector("#pa-camera-view");
-    if (!video?.videoWidth || !svg || !view) return;
-    const shown = video.getBoundingClientRect(), origin = view.getBoundingClientRect();
-    const scale = Math.min(shown.width / video.videoWidth, shown.height / video.videoHeight);
-    const width = video.videoWidth * scale, height = video.videoHeight * scale;
-    Object.assign(svg.style, {
-      left: `${shown.left - origin.left + (shown.width - width) / 2}px`,
-      top: `${shown.top - origin.top + (shown.height - height) / 2}px`,
-      width: `${width}px`, height: `${height}px`,
-    });
-  }
-  new MutationObserver(lay).observe(document.documentElement, { childList: true, subtree: true });
-  addEventListener("resize", lay);
 })();

@@ -11,14 +11,15 @@ from fastapi import FastAPI
 from sklearn.pipeline import Pipeline
 
 from ._limits import Limits
-from ._photo_tab import photo_tab
+from ._photo_tab import photo_tab, predict_photo
+from ._routes import own_routes
 from ._scales import Scales
 from ._server import make_app, private_folder, serving, sweeping
 from ._upload_box import guard_files
 from ._uploads import Uploads
 from ._video_tab import video_tab
 from ._visitors import Visitors
-from ._webcam_tab import Live, webcam_tab
+from ._webcam_tab import make_cameras, webcam_tab
 
 __all__ = ["Limits", "running"]
 
@@ -80,7 +81,13 @@ def running(
         async def build() -> tuple[gr.Blocks, FastAPI]:
             page = _build(model, name, limits, uploads, visitors)
             page.queue(max_size=limits.queue, default_concurrency_limit=limits.at_once)
-            return page, make_app(page, limits, uploads, visitors, host, origins)
+            routes = own_routes(
+                lambda image: predict_photo(model, image, limits),
+                make_cameras(model, limits),
+                limits,
+                uploads,
+            )
+            return page, make_app(page, limits, uploads, visitors, routes, host, origins)
 
         # Without a running event loop, gradio makes several, and does not close them.
         with ThreadPoolExecutor(1) as pool:
@@ -93,7 +100,6 @@ def _build(
     model: Pipeline, name: str, limits: Limits, uploads: Uploads, visitors: Visitors
 ) -> gr.Blocks:
     scales = Scales.of(model)
-    lives: dict[str, Live] = {}
     with gr.Blocks(
         title="persona-affect: impressions that faces make", analytics_enabled=False
     ) as page:
@@ -104,12 +110,11 @@ def _build(
             with gr.Tab("Video", id="video"):
                 video_tab(model, scales, limits, uploads, visitors)
             with gr.Tab("Webcam", id="webcam"):
-                webcam_tab(model, scales, limits, visitors, lives)
+                webcam_tab(scales)
         gr.HTML(_foot(name, scales, limits))
 
         def forget(request: gr.Request) -> None:
             session = str(request.session_hash)
-            lives.pop(session, None)
             page.state_holder.session_data.pop(session, None)
             page.state_holder.time_last_used.pop(session, None)
 

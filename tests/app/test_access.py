@@ -49,7 +49,7 @@ def page(model, tmp_path_factory):
 
     async def build():
         page = web._build(model, "", limits, uploads, visitors)
-        make_app(page, limits, uploads, visitors, "127.0.0.1")
+        make_app(page, limits, uploads, visitors, [], "127.0.0.1")
         return page
 
     # Outside of a loop, gradio would make one, and leave it open.
@@ -75,8 +75,6 @@ ANSWERING = {
     "POST /gradio_api/upload",
     "POST /gradio_api/queue/join",
     "POST /gradio_api/cancel",
-    "POST /gradio_api/stream/{event_id}",
-    "POST /gradio_api/stream/{event_id}/close",
 }
 
 
@@ -132,6 +130,10 @@ def test_history_and_recordings_are_off(page):
         ("GET", "/gradio_api/proxy=https://x.hf.space/", 404),
         ("GET", "/gradio_api/file/http://example.org/x", 404),
         ("POST", "/gradio_api/component_server", 404),
+        ("POST", "/gradio_api/stream/a", 404),
+        ("POST", "/persona_affect/photo", 200),
+        ("POST", "/persona_affect/camera", 200),
+        ("GET", "/persona_affect/camera", 404),
         ("POST", "/gradio_api/run/photo", 404),
         ("POST", "/gradio_api/call/photo", 404),
         ("GET", "//gradio_api/info", 404),

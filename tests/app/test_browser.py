@@ -152,38 +152,111 @@ def test_a_clip_plays_beside_a_timeline_that_moves_with_it(page, model, clip_fil
     pd.testing.assert_frame_equal(pd.read_csv(csv), expected, check_dtype=False, atol=1e-4)
 
 
-def test_a_webcam_is_followed(page, model, frames, served):
+@pytest.fixture
+def two_faces(frames, tmp_path):
+    path = tmp_path / "two.png"
+    Image.fromarray(np.concatenate([frames[0], frames[-1]], axis=1)).save(path)
+    return path
+
+
+def test_several_faces_are_one_screen_and_a_click_shows_one(page, two_faces):
+    page.open()
+    page.find("#pa-photo-file input[type=file]").send_keys(str(two_faces))
+    table = page.find("#pa-photo-report table")
+    assert table.is_displayed()
+    assert not any(output.is_displayed() for output in page.all("#pa-photo-report output"))
+    assert page.find(".pa-report").rect["height"] < 1000
+    page.find('.pa-boxes g[data-pick="1"] .pa-box').click()
+    shown = {o.get_attribute("data-face") for o in page.all("output") if o.is_displayed()}
+    assert shown == {"1"}
+    assert not table.is_displayed()
+    # By keyboard, back to all.
+    page.find('button[data-pick="all"]').send_keys("\ue007")  # Enter
+    assert table.is_displayed()
+
+
+def test_many_photos_become_a_table(page, model, photo, two_faces, tmp_path):
+    bad = tmp_path / "bad, one.jpg"
+    bad.write_bytes(b"This is no photo.")
+    files = [photo, two_faces, bad, *[photo] * 4]
+    where = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", where)
+    page.open()
+    page.find(".pa-many summary").click()
+    page.find(".pa-many input[type=file]").send_keys("\n".join(map(str, files)))
+    save = page.find("[data-many=save]")
+    page.wait(save.is_displayed)
+    assert page.find(".pa-many [role=status]").text == "7 of 7 photos, 1 could not be used."
+    assert page.run("return document.querySelector('.pa-many progress').value") == 7
+    assert len(page.all(".pa-many tbody tr")) == 8
+    save.click()
+    csv = tmp_path / "impressions.csv"
+    page.wait(csv.is_file)
+    table = pd.read_csv(csv)
+    assert sorted(table["photo"]) == sorted(["photo.png"] * 5 + ["two.png"] * 2 + ["bad, one.jpg"])
+    assert "not a photo" in table.set_index("photo")["error"]["bad, one.jpg"]
+    names = model[-1].target_names_
+    own = table.loc[table["photo"] == "photo.png", names]
+    np.testing.assert_allclose(own, np.repeat(model.predict([photo]), 5, axis=0), atol=1e-5)
+
+
+def start_camera(page, size="640 x 480"):
     page.open("Webcam")
-    page.find("#pa-camera div[title='grant webcam access'] button").click()
-    page.wait(lambda: page.run("return document.querySelector('#pa-camera video')?.videoWidth"))
-    page.find("#pa-camera .capture-button").click()
-    page.wait(lambda: int(page.find(".pa-rate").get_attribute("data-seen")) >= 5)
-    page.wait(lambda: page.find("#pa-camera-boxes svg").get_attribute("style"))
-    box = page.find("#pa-camera-boxes .pa-box").rect
-    picture = page.find("#pa-camera video").rect
+    page.wait(lambda: page.find("[data-camera=start]").is_displayed())
+    page.run("document.querySelector('[data-camera=size]').value = arguments[0]", size)
+    page.find("[data-camera=start]").click()
+    page.wait(lambda: int(page.find(".pa-rate").get_attribute("data-seen") or 0) >= 5)
+
+
+def test_a_webcam_is_followed(page, model, frames, served):
+    start_camera(page)
+    page.wait(lambda: page.all(".pa-camera-view .pa-box"))
+    box = page.find(".pa-camera-view .pa-box").rect
+    picture = page.find(".pa-camera-view video").rect
     assert picture["x"] < box["x"] < picture["x"] + picture["width"]
     assert picture["y"] < box["y"] < picture["y"] + picture["height"]
-    # The camera's pictures are mirrored and compressed, and the predictions smoothed: they are
-    # about those of the clip's frames. (The model saw eight faces: it answers to noise, too.)
-    mirrored = [np.asarray(Image.fromarray(f[:, ::-1]).resize((640, 480))) for f in frames]
-    predicted = pd.DataFrame(model.predict(mirrored), columns=model[-1].target_names_)
+    assert "predictions a second" in page.find(".pa-rate").text
+    # The camera's pictures are compressed, and the predictions smoothed: they are about those of
+    # the clip's frames. (The model saw eight faces: it answers to noise, too.)
+    sent = [np.asarray(Image.fromarray(frame).resize((640, 480))) for frame in frames]
+    predicted = pd.DataFrame(model.predict(sent), columns=model[-1].target_names_)
     low, high, spread = predicted.min(), predicted.max(), model[-1].target_stds_
-    for i, (name, value) in enumerate(page.numbers("#pa-camera-traces").items()):
+    for i, (name, value) in enumerate(page.numbers(".pa-camera-traces").items()):
         assert low[name] - 1.5 * spread[i] < value < high[name] + 1.5 * spread[i], name
-    page.find("#pa-camera .capture-button").click()
+    page.find("[data-camera=start]").click()
+    assert page.find("[data-camera=start]").text == "Start the camera"
     pictures = {".jpg", ".jpeg", ".png", ".webp"}
     assert not [path for path in served.home.rglob("*") if path.suffix in pictures]
 
 
+def test_pictures_of_a_camera_are_dropped_and_never_wait(page):
+    start_camera(page)
+    page.run(
+        "window.atOnce = window.most = 0; const ask = window.fetch;"
+        "window.fetch = async (url, ...rest) => {"
+        "  if (!String(url).includes('camera')) return ask(url, ...rest);"
+        "  window.most = Math.max(window.most, ++window.atOnce);"
+        "  try { return await ask(url, ...rest); } finally { window.atOnce -= 1; } };"
+    )
+    seen = int(page.find(".pa-rate").get_attribute("data-seen"))
+    page.wait(lambda: int(page.find(".pa-rate").get_attribute("data-seen")) >= seen + 5)
+    assert page.run("return window.most") == 1
+    assert "pictures dropped" in page.find(".pa-rate").text
+    page.find("[data-camera=start]").click()
+
+
 @pytest.mark.parametrize("tab", ["Photo", "Video", "Webcam"])
-def test_nothing_is_wider_than_a_phone(page, tab, photo):
+def test_nothing_is_wider_than_a_phone(page, tab, photo, two_faces):
     size = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
     page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
         page.open(tab)
         if tab == "Photo":
-            page.find("#pa-photo-file input[type=file]").send_keys(str(photo))
-            page.find("#pa-photo-report output")
+            page.find("#pa-photo-file input[type=file]").send_keys(str(two_faces))
+            page.find("#pa-photo-report table")
+            page.find(".pa-many summary").click()
+            page.find(".pa-many input[type=file]").send_keys(f"{two_faces}\n{photo}")
+            page.wait(page.find("[data-many=save]").is_displayed)
         assert page.run("return document.documentElement.scrollWidth") <= 390
         wide = page.run(
             "return [...document.querySelectorAll('.gradio-container [class^=pa-]')]"

@@ -25,6 +25,21 @@ def test_a_report_shows_every_face_and_number():
     assert "2 faces were found" in report
 
 
+def test_several_faces_are_compared_and_can_be_picked():
+    report = photo_report(IMAGE, ROWS, SCALES)
+    assert len(re.findall(r'<td class="pa-bar[^>]*>60.0</td>', report)) == 2
+    assert re.findall(r'<button[^>]*data-pick="(\w+)"', report) == ["all", "0", "1"]
+    assert re.findall(r'<g class="pa-c\d" data-pick="(\d)"><rect', report) == ["0", "1"]
+    # Each card is there, and hidden until its face is picked.
+    assert re.findall(r'data-of="(\d)" aria-label="Face \d"( hidden)?', report) == [
+        ("0", " hidden"),
+        ("1", " hidden"),
+    ]
+    alone = photo_report(IMAGE, ROWS[:1], SCALES)
+    assert "<table" not in alone
+    assert " hidden" not in alone
+
+
 def test_names_from_a_model_are_text_and_never_markup():
     report = photo_report(IMAGE, ROWS, SCALES)
     assert "<b>up</b>" not in report
