@@ -12,6 +12,9 @@ from ._disturbances import (
     draw_regions,
 )
 from ._reference import RatingDistribution
+from ._saliency import explain_faces
+from ._saliency_checks import check_saliency_labels, check_saliency_weights, score_saliency
+from ._saliency_display import SaliencyDisplay
 from ._timeline import AffectTimelineDisplay, iter_face_tracks
 from ._traits import TraitDisplay
 
@@ -22,9 +25,14 @@ __all__ = [
     "CircumplexDisplay",
     "Disturbance",
     "RatingDistribution",
+    "SaliencyDisplay",
     "TraitDisplay",
+    "check_saliency_labels",
+    "check_saliency_weights",
     "disturb_faces",
     "draw_regions",
+    "explain_faces",
     "find_circumplex_names",
     "iter_face_tracks",
+    "score_saliency",
 ]
