@@ -1,6 +1,7 @@
 from . import datasets, exceptions, inspection, metrics, model_selection, networks
 from .annotation import FrameAnnotator
 from .estimators import (
+    ConformalAffect,
     FaceEmbedder,
     JointAffectEstimator,
     KernelFeatures,
@@ -16,6 +17,7 @@ from .persistence import load_model, save_model
 __version__: str
 
 __all__ = [
+    "ConformalAffect",
     "FaceAligner",
     "FaceEmbedder",
     "FrameAnnotator",

@@ -8,6 +8,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import persona_affect
 from persona_affect import (
+    ConformalAffect,
     FaceAligner,
     FaceEmbedder,
     JointAffectEstimator,
@@ -24,6 +25,8 @@ ON_MATRICES = [
     KernelFeatures(n_components=3, rank=2, random_state=0),
     JointAffectEstimator(random_state=0),
     JointAffectEstimator(adapter_rank=4, max_epochs=10, random_state=0),
+    ConformalAffect(Ridge(), random_state=0),
+    ConformalAffect(Ridge(), method="base", difficulty="distance", random_state=0),
 ]
 #: Estimators of faces, and of descriptors by task.
 ON_OTHERS = [FaceAligner(), FaceEmbedder(), PersonDynamicsEncoder(), TaskFusion(None, Ridge())]

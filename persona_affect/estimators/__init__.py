@@ -1,5 +1,6 @@
 """The scikit-learn estimators."""
 
+from ._conformal import ConformalAffect
 from ._dynamics import PersonDynamicsEncoder
 from ._embedder import FaceEmbedder
 from ._face_network import make_face_network
@@ -10,6 +11,7 @@ from ._presets import persemon_params, song2021_params
 from ._ram import RAMRegressor
 
 __all__ = [
+    "ConformalAffect",
     "FaceEmbedder",
     "JointAffectEstimator",
     "KernelFeatures",

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import make_pipeline
 from torch import nn
 
-from persona_affect import FaceAligner, FaceEmbedder, JointAffectEstimator
+from persona_affect import ConformalAffect, FaceAligner, FaceEmbedder, JointAffectEstimator
 from persona_affect.datasets import make_affect_faces
 from persona_affect.networks import Backbone
 
@@ -102,6 +102,11 @@ def _cases() -> dict[str, Callable[[], Case]]:
         "joint-embeddings": lambda: Case(_joint(adapter_rank=2), embeddings, y),
         "embedder": lambda: Case(_embedder(), clips, None),
         "pipeline": lambda: Case(make_pipeline(_embedder(), _joint()), clips, y),
+        "conformal": lambda: Case(
+            ConformalAffect(make_pipeline(_embedder(), _joint()), cv=2),
+            make_clips(np.random.default_rng(1), [1, 2] * 8),
+            make_labels(np.random.default_rng(1), 16),
+        ),
         "aligner": lambda: Case(FaceAligner(), photos, None),
     }
 
