@@ -86,7 +86,7 @@ class ConformalAffect(Calibration, RegressorMixin, MetaEstimatorMixin, BaseEstim
     scores_ : ndarray of shape (n_persons, n_targets)
         Absolute errors of the calibration, divided by the difficulty; NaN where there is none.
     folds_ : ndarray of int of shape (n_persons,)
-        The fold of each person.
+        The copy that has not seen each person; 0 if there are no copies.
     n_persons_ : ndarray of int of shape (n_targets,)
         Calibration persons of each target.
     target_names_ : list of str
@@ -207,7 +207,10 @@ class ConformalAffect(Calibration, RegressorMixin, MetaEstimatorMixin, BaseEstim
         person_fold[persons] = fold
         if (person_fold[persons] != fold).any():
             raise ValueError("cv puts samples of one person into two folds.")
-        self.members_ = members if self.method == "plus" else []
+        if self.method == "plus":
+            self.members_ = members
+        else:
+            person_fold[:] = 0
         self._calibrate(X, features, labels, predicted, persons, person_fold)
         return self
 

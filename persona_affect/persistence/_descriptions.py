@@ -48,6 +48,8 @@ def check_description(description: Any) -> None:
             raise TypeError(f"{key} is not a table of texts")
     check_names(description.get("target_names", []))
     _check_node(description.get("model"))
+    if "intervals" in description:
+        _check_intervals(description["intervals"])
     for text in _flatten(description):
         if isinstance(text, str):
             check_text(text)
@@ -113,6 +115,19 @@ def _check_node(node: Any, depth: int = 0) -> int:
     if count > MAX_STEPS:
         raise ValueError(f"it has more than {MAX_STEPS} steps")
     return count
+
+
+def _check_intervals(node: Any) -> None:
+    """Check the shape of the description of a calibration, and of the copies of the model."""
+    if not isinstance(node, dict):
+        raise TypeError("its intervals are not a table")
+    for key in ("parameters", "facts"):
+        if not isinstance(node.get(key), dict):
+            raise TypeError(f"its intervals have no table of {key}")
+    if not isinstance(node.get("members"), list):
+        raise TypeError("its intervals have no list of members")
+    for member in node["members"]:
+        _check_node(member)
 
 
 def _flatten(value: Any) -> Iterator[Any]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from persona_affect._files import atomic_write, check_output
 from persona_affect._optional import missing_registration
 from persona_affect._sklearn import final_step
+from persona_affect.estimators import ConformalAffect
 from persona_affect.exceptions import (
     ModelFormatError,
     ModelReadError,
@@ -27,6 +28,7 @@ from persona_affect.exceptions import (
 from persona_affect.networks import BACKBONES
 
 from ._descriptions import MAX_LENGTH, check_description
+from ._intervals import describe_intervals, rebuild_intervals, take_intervals
 from ._models import NOT_A_MODEL, describe, find_backbones, rebuild
 
 #: Increased when older versions of this package cannot read new files.
@@ -92,7 +94,8 @@ def save_model(
     model : estimator
         A `JointAffectEstimator`, `RAMRegressor`, `FaceEmbedder`, `PersonDynamicsEncoder`,
         `FaceAligner` or a `Pipeline` of these classes, fitted. The `memory` and `verbose` of a
-        pipeline are not saved.
+        pipeline are not saved. A `ConformalAffect` around one of them is saved as that model, with
+        the calibration beside it.
     path : path-like
         The file to create or replace; it is written completely or not at all.
     notes : mapping of str to str, optional
@@ -140,6 +143,10 @@ def save_model(
     parameters = model.get_params() if hasattr(model, "get_params") else {}
     check_output(path, inputs=parameters.values())
     tensors: dict[str, Tensor] = {}
+    intervals = None
+    if isinstance(model, ConformalAffect):
+        intervals = describe_intervals(model, tensors)
+        model = model.estimator_
     node = describe(model, tensors)
     if half:
         # The weights of convolutions are all small; half precision could lose other numbers.
@@ -162,6 +169,8 @@ def save_model(
         "backbones": {name: BACKBONES[name].package for name in sorted(find_backbones(node))},
         "model": node,
     }
+    if intervals is not None:
+        description["intervals"] = intervals
     check_description(description)
     text = json.dumps(description, indent=1)
     if len(text) > MAX_LENGTH:
@@ -174,7 +183,9 @@ def save_model(
             raise OutputError(f"{path} cannot be written: {error}.") from error
 
 
-def load_model(path: str | PathLike[str] | None = None) -> BaseEstimator:
+def load_model(
+    path: str | PathLike[str] | None = None, *, intervals: bool = False
+) -> BaseEstimator:
     """Load a model that :func:`save_model` wrote; loading never runs code from the file.
 
     Parameters
@@ -195,7 +206,7 @@ def load_model(path: str | PathLike[str] | None = None) -> BaseEstimator:
     ------
     ModelFormatError
         If the file is not a model, is damaged or altered, or has a format that this version does
-        not read; the message says what to do.
+        not read; or, with `intervals`, if it has no calibration. The message says what to do.
     MissingDependencyError
         If the model uses a backbone that another package registers; the message names what to
         import first.
@@ -214,9 +225,17 @@ def load_model(path: str | PathLike[str] | None = None) -> BaseEstimator:
     description, tensors = _read(path)
     try:
         _require_backbones(description)
-        return rebuild(description["model"], tensors)
+        calibration = take_intervals(tensors)
+        model = rebuild(description["model"], tensors)
+        if not intervals:
+            return model
+        if "intervals" in description:
+            return rebuild_intervals(description["intervals"], model, calibration)
     except NOT_A_MODEL as error:
         raise ModelFormatError(f"{path} describes no model: {error}.") from error
+    raise ModelFormatError(
+        f"{path} has no calibration for intervals: save a ConformalAffect around the model."
+    )
 
 
 def read_model_info(path: str | PathLike[str] | None = None) -> dict[str, Any]:
@@ -261,7 +280,12 @@ def model_fingerprint(model: BaseEstimator) -> str:
         As :func:`save_model`.
     """
     tensors: dict[str, Tensor] = {}
-    return _digest(json.dumps(describe(model, tensors)), tensors)
+    nodes = []
+    if isinstance(model, ConformalAffect):
+        nodes.append(describe_intervals(model, tensors))
+        model = model.estimator_
+    nodes.append(describe(model, tensors))
+    return _digest(json.dumps(nodes[0] if len(nodes) == 1 else nodes), tensors)
 
 
 def bundled_model(name: str | None = None) -> Path:

@@ -66,9 +66,13 @@ def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "")
         return {"class": "Pipeline", "steps": _describe_steps(model.steps, tensors, prefix)}
     if isinstance(model, FeatureUnion):
         steps = _describe_steps(model.transformer_list, tensors, prefix)
-        weights = {k: _plain(v, k) for k, v in (model.transformer_weights or {}).items()}
+        weights = {k: plain(v, k) for k, v in (model.transformer_weights or {}).items()}
         return {"class": "FeatureUnion", "steps": steps, "weights": weights}
     name = type(model).__name__
+    if isinstance(model, estimators.ConformalAffect):
+        raise ValueError(
+            "ConformalAffect cannot be saved as a step: put it around the whole pipeline."
+        )
     if hasattr(model, "_why_not_saved"):
         raise ValueError(f"{name} cannot be saved: {model._why_not_saved}.")
     if CLASSES.get(name) is not type(model):
@@ -81,7 +85,7 @@ def describe(model: BaseEstimator, tensors: dict[str, Tensor], prefix: str = "")
     facts, own = model._get_state()
     tensors.update({f"{prefix}{k}": v.detach().cpu().contiguous() for k, v in own.items()})
     parameters = {
-        key: _plain(value, f"{name}({key}=)")
+        key: plain(value, f"{name}({key}=)")
         for key, value in without_local(model.get_params(deep=False)).items()
     }
     check_parameters(parameters)
@@ -156,7 +160,7 @@ def rebuild(node: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> BaseE
     return model
 
 
-def _plain(value: Any, where: str) -> Any:
+def plain(value: Any, where: str) -> Any:
     """Convert a parameter to a value that JSON can hold."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -165,9 +169,9 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(item, where) for item in value]
+        return [plain(item, where) for item in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _plain(item, where) for key, item in value.items()}
+        return {key: plain(item, where) for key, item in value.items()}
     hint = {
         "callbacks": "Only training needs them: set_params(callbacks=None) first.",
         "backbone": "Name one of persona_affect.networks.BACKBONES, or use joblib.dump.",
