@@ -3,7 +3,6 @@
 Searches do not need this module: ``joblib.parallel_config("dask")`` distributes scikit-learn's own.
 """
 
-import atexit
 import hashlib
 import json
 import os
@@ -145,19 +144,10 @@ def join_processes() -> int:
     >>> join_processes()
     0
     """
-    import torch
-    import torch.distributed as dist
+    from persona_affect import _ranks
 
-    if not dist.is_available():
-        return 0
-    if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        own_gpu = int(os.environ.get("LOCAL_RANK", "0"))
-        on_gpus = own_gpu < torch.cuda.device_count()
-        if on_gpus:
-            torch.cuda.set_device(own_gpu)
-        dist.init_process_group("nccl" if on_gpus else "gloo")
-        atexit.register(dist.destroy_process_group)
-    return dist.get_rank() if dist.is_initialized() else 0
+    _ranks.join()
+    return _ranks.rank()
 
 
 def _transform_chunk(stored: Path, digest: str, samples: list[Any], path: Path, start: int) -> None:

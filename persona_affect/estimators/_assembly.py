@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from persona_affect._random import OwnRandomness
+from persona_affect._ranks import check_equal
 from persona_affect._warnings import warn_user
 from persona_affect.exceptions import NoFaceWarning
 from persona_affect.model_selection import AffectGroupShuffleSplit
@@ -24,7 +25,7 @@ from ._checkpoint import Checkpoint, fingerprint
 from ._head_start import start_heads
 from ._inference import name_samples
 from ._presets import HEAD_STYLES
-from ._ranks import check_equal, check_layers
+from ._ranks import check_layers
 from ._targets import Targets, TargetScaler, leave_to_mean
 from ._training import OPTIMIZERS, AffectNet, standard_callbacks
 

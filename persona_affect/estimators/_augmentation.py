@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ._ranks import n_ranks, own_rows
+from persona_affect._ranks import n_ranks
+
+from ._ranks import own_rows
 
 Draw: TypeAlias = Callable[..., Tensor]
 

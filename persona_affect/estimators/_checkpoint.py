@@ -19,10 +19,10 @@ from persona_affect._arrays import add_to_digest
 from persona_affect._files import atomic_write
 from persona_affect._mapping import release
 from persona_affect._random import OwnRandomness
+from persona_affect._ranks import check_equal, rank
 from persona_affect.exceptions import ModelFormatError
 
 from ._batches import LabelledClips
-from ._ranks import check_equal, rank
 
 
 class Checkpoint(Callback):

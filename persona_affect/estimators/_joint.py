@@ -14,6 +14,7 @@ from sklearn.utils.validation import validate_data
 from persona_affect._device import resolve_device
 from persona_affect._files import check_output
 from persona_affect._random import OwnRandomness
+from persona_affect._ranks import check_random_state
 from persona_affect._sklearn import Interval, StrOptions, check_sample_weight, fit_context
 from persona_affect.networks import Backbone, EmbeddingAdapter
 from persona_affect.objectives import REGRESSION_LOSSES, TERMS
@@ -36,7 +37,6 @@ from ._clips import check_embeddings, check_face_clips, holds_faces
 from ._joint_state import JointState
 from ._prediction import JointPrediction
 from ._presets import HEAD_STYLES
-from ._ranks import check_random_state
 from ._targets import read_targets
 from ._training import OPTIMIZERS, PRECISIONS, history_table, train
 

@@ -9,55 +9,16 @@ coherence loss trains a head of its own.
 
 from typing import Any, TypeVar
 
-import numpy as np
-import sklearn.utils
 import torch
 import torch.distributed as dist
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 
+from persona_affect._ranks import n_ranks, rank
 from persona_affect.networks import PersEmoNOutput
 
 Item = TypeVar("Item")
-
-
-def n_ranks() -> int:
-    """Return the number of processes that train together; 1 without a process group."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def rank() -> int:
-    """Return the number of this process among them, from 0."""
-    return dist.get_rank() if n_ranks() > 1 else 0
-
-
-def check_random_state(seed: int | np.random.RandomState | None) -> np.random.RandomState:
-    """Make a generator as scikit-learn does; on every rank in the state that it has on rank 0."""
-    rng = sklearn.utils.check_random_state(seed)
-    if n_ranks() > 1:
-        states = [rng.get_state()]
-        dist.broadcast_object_list(states)
-        rng.set_state(states[0])
-    return rng
-
-
-def check_equal(what: str, value: Any) -> None:
-    """Check that all ranks have the same value, such as a checksum of their data.
-
-    Raises
-    ------
-    ValueError
-        On every rank, if a value differs.
-    """
-    if n_ranks() > 1:
-        values: list[Any] = [None] * n_ranks()
-        dist.all_gather_object(values, value)
-        if any(other != values[0] for other in values):
-            raise ValueError(
-                f"{what} differ between the processes that train together. Call fit with the same "
-                "parameters and data in each."
-            )
 
 
 def check_layers(network: nn.Module) -> None:

@@ -18,13 +18,14 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from persona_affect._random import OwnRandomness
+from persona_affect._ranks import n_ranks, rank
 from persona_affect.exceptions import TrainingDivergedError
 from persona_affect.networks import parameter_groups
 from persona_affect.objectives import PAPER_TERMS, TERMS
 
 from ._augmentation import augment
 from ._batches import Batch, BatchFrames, LabelledClips
-from ._ranks import AverageGradients, gather_output, n_ranks, rank
+from ._ranks import AverageGradients, gather_output
 
 OPTIMIZERS: Final[dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]]] = {
     "adamw": (torch.optim.AdamW, {}),
