@@ -1,6 +1,5 @@
-"""`python -m persona_affect`: the command line."""
+"""The command line, as ``python -m persona_affect``: for ``torchrun -m persona_affect train``."""
 
 from persona_affect.app.cli import main
 
-if __name__ == "__main__":
-    main()
+main()

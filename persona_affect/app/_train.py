@@ -73,6 +73,14 @@ Cache = Annotated[
 Jobs = Annotated[
     int | None, typer.Option(help="Processes that align faces.", rich_help_panel=_SETS)
 ]
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh",
+        help="Start again: discard an unfinished training of this output, replace a finished one.",
+        rich_help_panel=_TRAINING,
+    ),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.", rich_help_panel=_TRAINING)]
 Seed = Annotated[
     int, typer.Option(help="Seed of training and bootstrap.", rich_help_panel=_TRAINING)
@@ -140,6 +148,7 @@ def train(
     ] = None,
     device: Device = "auto",
     seed: Seed = 0,
+    fresh: Fresh = False,
     protocol: Protocol = None,
     preset: Annotated[
         str | None,
@@ -151,7 +160,8 @@ def train(
     ablation: Annotated[
         str,
         typer.Option(
-            help="none, no-coherence, no-ram, single-task or no-pretraining.",
+            help="none, no-coherence, no-ram, single-task or no-pretraining; all runs them one "
+            "after another, each in a folder of its own.",
             rich_help_panel=_PROTOCOL,
         ),
     ] = "none",
@@ -173,7 +183,8 @@ def train(
         persona-affect train --protocol persemon --personality FI --emotion VA --output results
 
     Official training parts are used if there are any. Nothing is downloaded, and the data are not
-    changed.
+    changed. After an interruption, repeat the command: it goes on from the last epoch, and ends in
+    the same model. With several GPUs, start it by torchrun or accelerate launch.
     """
     given = {
         "backbone": backbone,
@@ -190,12 +201,14 @@ def train(
         raise ValueError("--ablation and --calibrate belong to --protocol persemon.")
     from persona_affect import FaceAligner
     from persona_affect._files import check_output, check_output_folder
+    from persona_affect.distributed import join_processes
 
     template = find_template(backbone)
     check = check_output_folder if protocol else check_output
     check(output, inputs=(root, personality, emotion, weights))
     if cache is not None:
         check_output_folder(cache)
+    rank = join_processes()
     data = load_sets(
         root,
         format,
@@ -214,7 +227,7 @@ def train(
         cache=None if cache is None else str(cache),
         n_jobs=n_jobs,
         device="cpu" if device == "auto" else device,
-        verbose=True,
+        verbose=rank == 0,
     )
     if protocol:
         _run_protocol(
@@ -227,28 +240,50 @@ def train(
             calibrate,
             resamples,
             seed,
+            fresh,
         )
     else:
-        _train(data, aligner, params, output, preset, seed)
+        _train(data, aligner, params, output, preset, seed, fresh)
+
+
+def say(text: str) -> None:
+    """Print a line, once where several processes train together."""
+    from persona_affect._ranks import rank
+
+    if rank() == 0:
+        typer.echo(text)
 
 
 def _train(
-    data: Any, aligner: Any, params: dict[str, Any], output: Path, preset: Any, seed: int
+    data: Any,
+    aligner: Any,
+    params: dict[str, Any],
+    output: Path,
+    preset: Any,
+    seed: int,
+    fresh: bool,
 ) -> None:
     import numpy as np
     from sklearn.pipeline import make_pipeline
 
-    from persona_affect import JointAffectEstimator, persemon_params, save_model
+    from persona_affect import JointAffectEstimator, persemon_params
+    from persona_affect.persistence import TrainingRun, align_together, identify_training
 
     settings = {**(persemon_params(preset) if preset else {}), **params, "random_state": seed}
     model = JointAffectEstimator(**settings, personality=data.personality, emotion=data.emotion)
     rows = np.isin(data.split, ["train", ""])
-    typer.echo(f"{data.name}: {rows.sum()} of {len(rows)} samples are for training.")
-    clips = aligner.fit().transform(data.data[rows])
-    model.fit(clips, data.target[rows], groups=data.groups[rows])
-    notes = {"labels": data.name, "samples": str(rows.sum())}
-    save_model(make_pipeline(aligner, model), output, notes=notes)
-    typer.echo(f"The model is in {output}; score it with `persona-affect evaluate`.")
+    say(f"{data.name}: {rows.sum()} of {len(rows)} samples are for training.")
+    samples, target = data.data[rows], data.target[rows]
+    identity = identify_training(model, aligner, samples, target)
+    with TrainingRun(output, identity, fresh) as run:
+        if run.finished() is not None:
+            say(f"{output} is finished: these data, these options. --fresh trains it again.")
+            return
+        clips = align_together(aligner.fit(), samples, run.faces)
+        model.set_params(checkpoint=run.checkpoint).fit(clips, target, groups=data.groups[rows])
+        notes = {"labels": data.name, "samples": str(rows.sum())}
+        run.save(make_pipeline(aligner, model.set_params(checkpoint=None)), notes)
+    say(f"The model is in {output}; score it with `persona-affect evaluate`.")
 
 
 def _run_protocol(
@@ -261,10 +296,29 @@ def _run_protocol(
     calibrate: bool,
     resamples: int,
     seed: int,
+    fresh: bool,
 ) -> None:
-    from persona_affect import save_model
-    from persona_affect.protocols import run_persemon, to_markdown, write_results
+    from persona_affect._ranks import rank
+    from persona_affect.protocols import ABLATIONS, run_persemon, to_markdown, write_results
 
+    if ablation == "all":
+        for name in ABLATIONS:
+            if name == "no-pretraining" and params.get("weights") is None:
+                continue  # it would be the same run
+            say(f"Ablation {name}:")
+            _run_protocol(
+                data,
+                aligner,
+                params,
+                output / name,
+                preset,
+                name,
+                calibrate,
+                resamples,
+                seed,
+                fresh,
+            )
+        return
     result = run_persemon(
         data,
         preset=preset,
@@ -274,9 +328,10 @@ def _run_protocol(
         calibrate=calibrate,
         n_resamples=resamples,
         random_state=seed,
+        folder=output,
+        fresh=fresh,
     )
-    write_results(result, output)
-    for name, model in result.models.items():
-        save_model(model, output / f"{name}.safetensors", notes={"labels": data.name})
-    typer.echo(to_markdown(result))
-    typer.echo(f"Models, results and predictions are in {output}.")
+    if rank() == 0:
+        write_results(result, output)
+    say(to_markdown(result))
+    say(f"Models, results and predictions are in {output}.")

@@ -2,6 +2,8 @@
 
 import hashlib
 import time
+from os import PathLike
+from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
@@ -13,6 +15,7 @@ from sklearn.utils import Bunch
 
 from persona_affect.estimators import JointAffectEstimator, persemon_params
 from persona_affect.faces import FaceAligner
+from persona_affect.persistence import TrainingRun, align_together, identify_training
 
 from ._calibration import AffineCalibration
 from ._evaluation import evaluate_predictions
@@ -25,6 +28,7 @@ ABLATIONS: Final[dict[str, dict[str, Any]]] = {
     "single-task": {"lambda_coh": 0.0, "lambda_ram": 0.0},
     "no-pretraining": {"weights": None},
 }
+KINDS: Final = ("personality", "emotion")
 PARTS: Final = ("train", "val", "test")
 #: Shares of test and validation where a set has no official parts.
 _TEST, _VAL = 0.2, 0.1
@@ -91,6 +95,8 @@ def run_persemon(
     calibrate: bool = False,
     n_resamples: int = 1000,
     random_state: int = 0,
+    folder: str | PathLike[str] | None = None,
+    fresh: bool = False,
 ) -> Bunch:
     """Train PersEmoN on the training part of both sets, and score it on their test parts.
 
@@ -114,6 +120,11 @@ def run_persemon(
         Draws of the bootstrap.
     random_state : int, default=0
         Seed of training and bootstrap.
+    folder : path-like or None, default=None
+        Folder for each model and the state of its training: after an interruption, the same call
+        goes on from the last epoch, and does not train finished models again.
+    fresh : bool, default=False
+        Train again what `folder` has.
 
     Returns
     -------
@@ -126,8 +137,9 @@ def run_persemon(
     Raises
     ------
     ValueError
-        If a parameter is unknown, if a set is missing or too small, or if
-        ``ablation="no-pretraining"`` is chosen for a run without pretrained weights.
+        If a parameter is unknown, if a set is missing or too small, if
+        ``ablation="no-pretraining"`` is chosen for a run without pretrained weights, or if `folder`
+        has an unfinished training of other data or parameters.
     """
     if ablation not in ABLATIONS:
         raise ValueError(f"ablation={ablation!r} is none of {tuple(ABLATIONS)}.")
@@ -142,13 +154,16 @@ def run_persemon(
     aligner = FaceAligner() if aligner is None else aligner
     parts = assign_parts(data)
     started = time.perf_counter()
-    clips = aligner.fit().transform(data.data)
+    aligner = aligner.fit()
+    clips = align_together(aligner, data.data, Path(folder or ".") / "faces")
     seconds = {"alignment": time.perf_counter() - started}
     started = time.perf_counter()
-    models = {
-        name: Pipeline([("aligner", aligner), ("estimator", estimator)])
-        for name, estimator in _fit(data, clips, parts == "train", settings, ablation).items()
-    }
+    models = {}
+    for name, rows in _choose_rows(data, parts == "train", ablation).items():
+        own = {kind: data[kind] if name in ("joint", kind) else [] for kind in KINDS}
+        estimator = JointAffectEstimator(**settings, **own)
+        names = [*own["personality"], *own["emotion"]]
+        models[name] = _fit(estimator, names, aligner, data, clips, rows, name, folder, fresh)
     seconds["training"] = time.perf_counter() - started
     result = _evaluate(models, data, clips, parts, calibrate, n_resamples, random_state)
     own = {key: value for key, value in settings.items() if key not in ("callbacks", "verbose")}
@@ -162,24 +177,43 @@ def run_persemon(
     return Bunch(models=models, **result)
 
 
+def _choose_rows(
+    data: Bunch, train: NDArray[np.bool_], ablation: str
+) -> dict[str, NDArray[np.bool_]]:
+    """Return the training samples of each model."""
+    if ablation != "single-task":
+        return {"joint": train}
+    return {kind: train & data.target[data[kind]].notna().any(axis=1).to_numpy() for kind in KINDS}
+
+
 def _fit(
+    estimator: JointAffectEstimator,
+    names: list[str],
+    aligner: FaceAligner,
     data: Bunch,
     clips: NDArray[np.object_],
-    train: NDArray[np.bool_],
-    settings: dict[str, Any],
-    ablation: str,
-) -> dict[str, JointAffectEstimator]:
-    if ablation != "single-task":
-        model = JointAffectEstimator(**settings, personality=data.personality, emotion=data.emotion)
-        return {"joint": model.fit(clips[train], data.target[train], groups=data.groups[train])}
-    models = {}
-    for kind in ("personality", "emotion"):
-        names = data[kind]
-        rows = train & data.target[names].notna().any(axis=1).to_numpy()
-        own = {"personality": [], "emotion": [], kind: names}
-        model = JointAffectEstimator(**settings, **own)
-        models[kind] = model.fit(clips[rows], data.target.loc[rows, names])
-    return models
+    rows: NDArray[np.bool_],
+    name: str,
+    folder: str | PathLike[str] | None,
+    fresh: bool,
+) -> Pipeline:
+    """Train one model; with a folder, go on with its training, or return the finished one."""
+    y = data.target.loc[rows, names]
+    model = Pipeline([("aligner", aligner), ("estimator", estimator)])
+    if folder is None:
+        estimator.fit(clips[rows], y, groups=data.groups[rows])
+        return model
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    identity = identify_training(estimator, aligner, data.data[rows], y)
+    with TrainingRun(Path(folder) / f"{name}.safetensors", identity, fresh) as run:
+        finished = run.finished()
+        if finished is not None:
+            return finished
+        estimator.set_params(checkpoint=run.checkpoint)
+        estimator.fit(clips[rows], y, groups=data.groups[rows])
+        estimator.set_params(checkpoint=None)
+        run.save(model, {"labels": data.name})
+    return model
 
 
 def evaluate_persemon(
