@@ -14,20 +14,26 @@ if TYPE_CHECKING:
 
 
 class RegistryCommand(TyperCommand):
-    """A command whose help lists data sets and backbones, also those of other packages.
+    """A command whose help lists what is registered, also by other packages.
 
-    ``{formats}`` and ``{backbones}`` in the help of an option are replaced by names, and a
-    description of each format follows at the end. This is done only when the help is shown, because
-    the registries import torch.
+    ``{formats}``, ``{backbones}`` and ``{detectors}`` in the help of an option are replaced by
+    names, and a description of each format follows at the end. This is done only when the help is
+    shown, because the registries import torch.
     """
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
         from persona_affect.datasets import FORMATS
+        from persona_affect.faces import DETECTORS
         from persona_affect.networks import BACKBONES
 
+        registries: dict[str, Any] = {
+            "{formats}": FORMATS,
+            "{backbones}": BACKBONES,
+            "{detectors}": DETECTORS,
+        }
         for option in self.params:
-            for name, registry in (("{formats}", FORMATS), ("{backbones}", BACKBONES)):
+            for name, registry in registries.items():
                 text = getattr(option, "help", None) or ""
                 if name in text:
                     option.help = text.replace(name, ", ".join(registry))  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from persona_affect.app._data import load_sets
-from persona_affect.app._options import load_photo_model
+from persona_affect.app._options import DetectorOption, load_photo_model
 from persona_affect.app._train import (
     Cache,
     Calibrate,
@@ -55,6 +55,7 @@ def evaluate(
     ] = None,
     cache: Cache = None,
     n_jobs: Jobs = None,
+    detector: DetectorOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -95,7 +96,7 @@ def evaluate(
         check_output(output, inputs=inputs, suffixes=(".csv",))
     if cache is not None:
         check_output_folder(cache)
-    models = _load(files, cache, n_jobs)
+    models = _load(files, cache, n_jobs, detector)
     data = load_sets(
         root,
         format,
@@ -125,9 +126,12 @@ def _find_models(path: Path) -> dict[str, Path | None]:
 
 
 def _load(
-    files: Mapping[str, Path | None], cache: Path | None, n_jobs: int | None
+    files: Mapping[str, Path | None],
+    cache: Path | None,
+    n_jobs: int | None,
+    detector: str | None,
 ) -> dict[str, "Pipeline"]:
-    models = {name: load_photo_model(file) for name, file in files.items()}
+    models = {name: load_photo_model(file, detector) for name, file in files.items()}
     for name, model in models.items():
         if not hasattr(model[-1], "target_means_"):
             raise ValueError(f"{name} does not end in a JointAffectEstimator.")

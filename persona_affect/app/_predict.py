@@ -13,7 +13,7 @@ import typer
 
 from persona_affect.app._errors import ExitCode, OutputConsole, error_console
 from persona_affect.app._inputs import Inputs, find_inputs
-from persona_affect.app._options import ModelOption, load_photo_model
+from persona_affect.app._options import DetectorOption, ModelOption, load_photo_model
 
 if TYPE_CHECKING:
     from persona_affect.annotation import Session
@@ -64,6 +64,7 @@ def predict(
             help="In photos, the largest face or all faces. In clips, always the largest."
         ),
     ] = Faces.LARGEST,
+    detector: DetectorOption = None,
 ) -> None:
     """Predict the impressions that faces in photos and clips make on raters.
 
@@ -93,7 +94,7 @@ def predict(
     paths = found_inputs.paths
     if output is not None:
         check_table_path(output, inputs=(*paths, model))
-    pipeline = load_photo_model(model)
+    pipeline = load_photo_model(model, detector)
     annotator = FrameAnnotator(pipeline, track=False)
     kinds = {"file": str, **dict.fromkeys(_PLACE, float), "face": int}
     kinds |= dict.fromkeys(annotator.columns[8:], float) | {"error": str}

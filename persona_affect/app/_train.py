@@ -125,6 +125,10 @@ def train(
     option: Option = None,
     cache: Cache = None,
     n_jobs: Jobs = None,
+    detector: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Face detector: {detectors}.", rich_help_panel=_SETS),
+    ] = "mtcnn",
     backbone: Annotated[
         str | None,
         typer.Option(help="{backbones}.", rich_help_panel=_TRAINING),
@@ -202,8 +206,10 @@ def train(
     from persona_affect import FaceAligner
     from persona_affect._files import check_output, check_output_folder
     from persona_affect.distributed import join_processes
+    from persona_affect.faces import get_detector_spec
 
     template = find_template(backbone)
+    get_detector_spec(detector)
     check = check_output_folder if protocol else check_output
     check(output, inputs=(root, personality, emotion, weights))
     if cache is not None:
@@ -223,6 +229,7 @@ def train(
     )
     aligner = FaceAligner(
         template=template,
+        detector=detector,
         on_error="warn",
         cache=None if cache is None else str(cache),
         n_jobs=n_jobs,

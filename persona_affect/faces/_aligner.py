@@ -15,7 +15,6 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from .._arrays import object_array
-from .._device import resolve_device
 from .._sklearn import Interval, StrOptions, check_params, output_container
 from ..media import MAX_SAMPLED_FRAMES, list_samples
 from ._batches import (
@@ -28,22 +27,26 @@ from ._batches import (
 )
 from ._caching import align_through_store
 from ._detections import Detections
-from ._settings import SELECTORS, FaceSettings
-from ._templates import get_template
+from ._settings import SELECTORS, FaceSettings, make_settings
 
 
 class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """Find the face in photos and clips, and align it to a template.
 
-    Faces are found by MTCNN [1]_ with its published weights and warped by a similarity (no shear)
-    that brings their five landmarks as close as possible to a template. The transformer learns
-    nothing: `fit` checks the parameters, and `transform` works without it.
+    Faces are found by a detector with published weights and warped by a similarity (no shear) that
+    brings their five landmarks as close as possible to a template. The transformer learns nothing:
+    `fit` checks the parameters, and `transform` works without it.
 
     Parameters
     ----------
     template : str, default="sphereface"
         The aligned face's layout, one of :data:`persona_affect.faces.TEMPLATES`: ``"sphereface"``
         has 112 x 96 pixels, ``"resnet29"`` 150 x 150; `faces.register_template` adds others.
+    detector : str, default="mtcnn"
+        The face detector, one of :data:`persona_affect.faces.DETECTORS`: ``"mtcnn"`` is the whole
+        cascade [1]_. ``"yunet"`` takes candidates from YuNet [2]_ on a smaller copy, and finds
+        their landmarks with the last two networks of MTCNN. It is several times as fast, and may
+        miss faces of less than twice `min_face_size`. `faces.register_detector` adds others.
     n_frames : int or None, default=10
         Frames sampled from a clip: the centre frames of as many segments of equal duration. Ten is
         the number of segments in PersEmoN's released recipe. At most 10,000; None takes all frames.
@@ -63,7 +66,8 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         Turn photos and clips as their files say; or also detect in all four quarter turns, which
         takes four times as long, and keep the turn with the most confident upright face.
     thresholds : tuple of three floats, default=(0.6, 0.7, 0.7)
-        Scores in (0, 1) that a candidate needs to pass each of the three networks.
+        Scores in (0, 1) that a candidate needs to pass each of MTCNN's three networks; YuNet
+        replaces the first.
     on_error : {"raise", "warn"}, default="raise"
         What to do about a sample that cannot be read: raise, or treat it as a sample without a
         face, with one warning that lists all such samples.
@@ -94,6 +98,8 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
     ----------
     .. [1] Zhang, Zhang, Li, Qiao. "Joint Face Detection and Alignment using Multi-task Cascaded
        Convolutional Networks", IEEE Signal Processing Letters, 2016.
+    .. [2] Wu, Peng, Yu. "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence
+       Research, 2023.
 
     Examples
     --------
@@ -108,6 +114,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "template": [str],
+        "detector": [str],
         "n_frames": [Interval(Integral, 1, MAX_SAMPLED_FRAMES, closed="both"), None],
         "rate": [Interval(Real, 0, None, closed="neither"), None],
         "select": [StrOptions(set(SELECTORS))],
@@ -129,6 +136,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         self,
         *,
         template: str = "sphereface",
+        detector: str = "mtcnn",
         n_frames: int | None = 10,
         rate: float | None = None,
         select: str = "largest",
@@ -145,6 +153,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         verbose: bool = False,
     ) -> None:
         self.template = template
+        self.detector = detector
         self.n_frames = n_frames
         self.rate = rate
         self.select = select
@@ -344,27 +353,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
     def _settings(self) -> FaceSettings:
         """Check the parameters, and return those that decide what is found."""
         check_params(self)
-        if len(self.thresholds) != 3 or not all(0 < t < 1 for t in self.thresholds):
-            raise ValueError(
-                f"thresholds={self.thresholds!r} must be three numbers between 0 and 1, one for "
-                "each network."
-            )
-        resolve_device(self.device)
-        first, second, third = map(float, self.thresholds)
-        return FaceSettings(
-            template=get_template(self.template),
-            n_frames=None if self.n_frames is None or self.rate else int(self.n_frames),
-            rate=None if self.rate is None else float(self.rate),
-            select=self.select,
-            select_over=self.select_over,
-            margin=float(self.margin),
-            min_face_size=float(self.min_face_size),
-            upright=self.upright,
-            thresholds=(first, second, third),
-            on_error=self.on_error,
-            batch_size=int(self.batch_size),
-            device=self.device,
-        )
+        return make_settings(self.get_params(deep=False))
 
     def _share(
         self, work: Work, settings: FaceSettings, samples: Sequence[Any]

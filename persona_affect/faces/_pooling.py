@@ -90,6 +90,30 @@ class IntegralImage:
         return _drop_fourth(means.reshape(-1, size, 4)).reshape(len(boxes), size, size, 3)
 
 
+class LocalImage:
+    """The same crops, in less time if they are few: sums over each box, not over the whole image.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+    """
+
+    def __init__(self, image: npt.NDArray[np.uint8]) -> None:
+        self.height, self.width = image.shape[:2]
+        self._image = image
+
+    def crop(self, boxes: IntArray, size: int) -> FloatArray:
+        """Cut boxes out and resize each; as `IntegralImage.crop`, and equal to it to the bit."""
+        sides = boxes[:, 2:] - boxes[:, :2]
+        if sides.prod(axis=1).sum() > self.height * self.width:
+            return IntegralImage(self._image).crop(boxes, size)
+        crops = np.empty((len(boxes), size, size, 3), np.float32)
+        for crop, (x1, y1, x2, y2), side in zip(crops, boxes, sides, strict=True):
+            whole = np.concatenate([np.zeros_like(side), side])[np.newaxis]
+            crop[:] = IntegralImage(self._image[y1:y2, x1:x2]).crop(whole, size)[0]
+        return crops
+
+
 def _windows(index: IntArray, length: IntArray | int, size: int) -> tuple[IntArray, IntArray]:
     """Return begin and end of the windows at `index`, of `size` windows over `length` pixels."""
     return index * length // size, -(-(index + 1) * length // size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,9 +14,8 @@ from ..exceptions import InvalidImageError
 from ..media import describe
 from ._alignment import align_face
 from ._detections import Detections
-from ._mtcnn import detect_faces, follow_faces
-from ._mtcnn_networks import weights_digest
-from ._templates import Template
+from ._detectors import DetectorSpec, get_detector_spec
+from ._templates import Template, get_template
 from ._upright import detect_in_turns, follow_in_turns, refine_turned
 
 Image = npt.NDArray[np.uint8]
@@ -58,12 +57,15 @@ class FaceSettings:
     ----------
     template : Template
         The template itself, so that worker processes need not register it.
+    detector : DetectorSpec
+        The detector itself, for the same reason.
     n_frames, rate, select, select_over, margin, min_face_size, upright, thresholds, on_error
     batch_size, device
         As in :class:`persona_affect.FaceAligner`.
     """
 
     template: Template
+    detector: DetectorSpec
     n_frames: int | None
     rate: float | None
     select: str
@@ -93,24 +95,38 @@ class FaceSettings:
         return self._follow(images, boxes)
 
     def _detect(self, images: Sequence[Image]) -> list[Detections]:
-        found = self._cascade(images, self.min_face_size)
-        return refine_turned(images, found, self._cascade, self.min_face_size)
+        found = self._find(images, self.min_face_size)
+        return refine_turned(images, found, self._look_again, self.min_face_size)
 
     def _follow(
         self, images: Sequence[Image], boxes: Sequence[npt.NDArray[np.floating]]
     ) -> list[Detections]:
-        found = follow_faces(
+        if self.detector.follow is None:
+            return self._detect(images)
+        found = self.detector.follow(
             images, boxes, thresholds=self.thresholds, device=resolve_device(self.device)
         )
-        return refine_turned(images, found, self._cascade, self.min_face_size)
+        return refine_turned(images, found, self._look_again, self.min_face_size)
 
-    def _cascade(self, images: Sequence[Image], min_face_size: float) -> list[Detections]:
-        return detect_faces(
-            images,
-            min_face_size=min_face_size,
-            thresholds=self.thresholds,
-            device=resolve_device(self.device),
-        )
+    def _find(self, images: Sequence[Image], min_face_size: float) -> list[Detections]:
+        return self.detector.detect(images, **self._options(min_face_size))
+
+    def _look_again(
+        self,
+        copies: Sequence[Image],
+        boxes: Sequence[npt.NDArray[np.floating]],
+        min_face_size: float,
+    ) -> list[Detections]:
+        if self.detector.look_again is None:
+            return self._find(copies, min_face_size)
+        return self.detector.look_again(copies, boxes, **self._options(min_face_size))
+
+    def _options(self, min_face_size: float) -> dict[str, Any]:
+        return {
+            "min_face_size": min_face_size,
+            "thresholds": self.thresholds,
+            "device": resolve_device(self.device),
+        }
 
     def rate_faces(self, faces: Detections, image: Image) -> npt.NDArray[np.floating]:
         """Return the preference of `select` for each face of an image: 0 and above."""
@@ -138,7 +154,7 @@ class FaceSettings:
         """Return all that the pixels of aligned faces depend on, in types of JSON."""
         return {
             "alignment": ALIGNMENT,
-            "detector": weights_digest(),
+            "detector": self.detector.digest(),
             "template": asdict(self.template),
             "n_frames": None if self.n_frames is None else int(self.n_frames),
             "rate": None if self.rate is None else float(self.rate),
@@ -149,6 +165,40 @@ class FaceSettings:
             "min_face_size": float(self.min_face_size),
             "thresholds": [float(threshold) for threshold in self.thresholds],
         }
+
+
+def make_settings(params: Mapping[str, Any]) -> FaceSettings:
+    """Return the settings for the parameters of an aligner, whose types were checked.
+
+    Raises
+    ------
+    ValueError
+        If a template, a detector or a device does not exist, or `thresholds` are wrong.
+    """
+    thresholds = params["thresholds"]
+    if len(thresholds) != 3 or not all(0 < t < 1 for t in thresholds):
+        raise ValueError(
+            f"thresholds={thresholds!r} must be three numbers between 0 and 1, one for each "
+            "network."
+        )
+    resolve_device(params["device"])
+    first, second, third = map(float, thresholds)
+    n_frames, rate = params["n_frames"], params["rate"]
+    return FaceSettings(
+        template=get_template(params["template"]),
+        detector=get_detector_spec(params["detector"]),
+        n_frames=None if n_frames is None or rate else int(n_frames),
+        rate=None if rate is None else float(rate),
+        select=params["select"],
+        select_over=params["select_over"],
+        margin=float(params["margin"]),
+        min_face_size=float(params["min_face_size"]),
+        upright=params["upright"],
+        thresholds=(first, second, third),
+        on_error=params["on_error"],
+        batch_size=int(params["batch_size"]),
+        device=params["device"],
+    )
 
 
 def _check_images(images: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.uint8]]:

@@ -18,8 +18,8 @@ Image = npt.NDArray[np.uint8]
 #: Finds faces near the boxes of each image.
 Follow = Callable[[Sequence[Image], Sequence[npt.NDArray[np.floating]]], list[Detections]]
 
-#: Finds the faces of images, from a smallest size in pixels on.
-Detect = Callable[[Sequence[Image], float], list[Detections]]
+#: Finds the faces of copies, near boxes in them, from a smallest size in pixels on.
+LookAgain = Callable[[Sequence[Image], Sequence[npt.NDArray[np.floating]], float], list[Detections]]
 
 #: Degrees of roll above which a face is detected again, in an upright copy.
 TURNED = 10.0
@@ -50,7 +50,10 @@ def measure_roll(landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]
 
 
 def refine_turned(
-    images: Sequence[Image], found: Sequence[Detections], detect: Detect, min_face_size: float
+    images: Sequence[Image],
+    found: Sequence[Detections],
+    look_again: LookAgain,
+    min_face_size: float,
 ) -> list[Detections]:
     """Find the landmarks of turned faces again, in upright copies; boxes and scores stay.
 
@@ -62,8 +65,9 @@ def refine_turned(
     images : sequence of uint8 arrays (H, W, 3)
     found : sequence of Detections
         The faces of each image.
-    detect : callable
-        Finds the faces of images, from a smallest size in pixels on.
+    look_again : callable
+        Finds the faces of copies: takes the copies, a box (1, 4) in each of them, and the smallest
+        size in pixels.
     min_face_size : float
         The smallest size that was used to find the faces.
 
@@ -86,7 +90,7 @@ def refine_turned(
             group = todo[start : start + _TOGETHER]
             copies = [_Copy(images[i], landmarks[i][j], box, min_face_size) for i, j, box in group]
             for (i, j, _), copy, seen in zip(
-                group, copies, _detect_all(copies, detect), strict=True
+                group, copies, _detect_all(copies, look_again), strict=True
             ):
                 nearest = copy.nearest(seen)
                 if nearest is not None:
@@ -130,6 +134,13 @@ class _Copy:
         while self.min_face_size / PYRAMID_FACTOR < 0.5 * self._size:
             self.min_face_size /= PYRAMID_FACTOR
 
+    @property
+    def box(self) -> npt.NDArray[np.float32]:
+        """The box of the face in the copy, (1, 4): it has the same centre and size as before."""
+        half = self._side / 2
+        corners = [half - self._size / 2] * 2 + [half + self._size / 2] * 2
+        return np.array([corners], np.float32)
+
     def nearest(self, faces: Detections) -> int | None:
         """Return the index of the face that this copy was made for; None if it was not found."""
         if len(faces) == 0:
@@ -145,12 +156,13 @@ class _Copy:
         return points @ back[:, :2].T + back[:, 2]
 
 
-def _detect_all(copies: Sequence[_Copy], detect: Detect) -> list[Detections]:
+def _detect_all(copies: Sequence[_Copy], look_again: LookAgain) -> list[Detections]:
     """Detect the faces of copies, those of one smallest size together."""
     found = [Detections.none() for _ in copies]
     for size in {copy.min_face_size for copy in copies}:
         group = [i for i, copy in enumerate(copies) if copy.min_face_size == size]
-        for i, faces in zip(group, detect([copies[i].pixels for i in group], size), strict=True):
+        pixels, boxes = [copies[i].pixels for i in group], [copies[i].box for i in group]
+        for i, faces in zip(group, look_again(pixels, boxes, size), strict=True):
             found[i] = faces
     return found
 

@@ -29,7 +29,7 @@ _LOCAL: Final[dict[str, tuple[Any, ...]]] = {
 }
 #: Marks of direction: text after them is shown in another order than it has.
 _REORDER: Final = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
-_TABLES_OF_TEXT: Final = ("polarity", "notes", "libraries", "backbones")
+_TABLES_OF_TEXT: Final = ("polarity", "notes", "libraries", "backbones", "detectors")
 
 
 def check_description(description: Any) -> None:

@@ -16,7 +16,6 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from persona_affect._files import atomic_write, check_output
-from persona_affect._optional import missing_registration
 from persona_affect._sklearn import final_step
 from persona_affect.estimators import ConformalAffect
 from persona_affect.exceptions import (
@@ -25,11 +24,11 @@ from persona_affect.exceptions import (
     OutputError,
     WeightsError,
 )
-from persona_affect.networks import BACKBONES
 
 from ._descriptions import MAX_LENGTH, check_description
 from ._intervals import describe_intervals, rebuild_intervals, take_intervals
-from ._models import NOT_A_MODEL, describe, find_backbones, rebuild
+from ._models import NOT_A_MODEL, describe, rebuild
+from ._parts import name_packages, require_parts
 
 #: Increased when older versions of this package cannot read new files.
 #: 2: `backbone_params` instead of `levels` and `crops`; packages of backbones; no local settings.
@@ -61,7 +60,6 @@ BUNDLED: Final = Path(__file__).parents[1] / "models" / "impressions.safetensors
 
 #: Further models of the package, by the name that `load_model` takes.
 BUNDLED_BY_NAME: Final = {"dynamics": BUNDLED.with_name("dynamics.safetensors")}
-
 _LIBRARIES = ("persona-affect", "numpy", "safetensors", "scikit-learn", "skorch", "torch")
 
 #: Limits far above real models.
@@ -166,7 +164,7 @@ def save_model(
             **{name: metadata.version(name) for name in _LIBRARIES},
         },
         # With the packages that register them, so that loading can say what to import.
-        "backbones": {name: BACKBONES[name].package for name in sorted(find_backbones(node))},
+        **name_packages(node),
         "model": node,
     }
     if intervals is not None:
@@ -208,8 +206,8 @@ def load_model(
         If the file is not a model, is damaged or altered, or has a format that this version does
         not read; or, with `intervals`, if it has no calibration. The message says what to do.
     MissingDependencyError
-        If the model uses a backbone that another package registers; the message names what to
-        import first.
+        If the model uses a backbone or a detector that another package registers; the message
+        names what to import first.
     WeightsError
         If there is no `path`, and no model came with this package.
     FileNotFoundError
@@ -224,7 +222,7 @@ def load_model(
     path = _find_model(path)
     description, tensors = _read(path)
     try:
-        _require_backbones(description)
+        require_parts(description)
         calibration = take_intervals(tensors)
         model = rebuild(description["model"], tensors)
         if not intervals:
@@ -250,8 +248,8 @@ def read_model_info(path: str | PathLike[str] | None = None) -> dict[str, Any]:
     -------
     dict
         ``class``, ``target_names``, ``polarity`` and ``notes``, ``libraries`` with their versions
-        when it was saved, ``backbones`` with the modules that register them, ``format_version``,
-        and ``model``: classes, parameters and facts.
+        when it was saved, ``backbones`` and ``detectors`` with the modules that register them,
+        ``format_version``, and ``model``: classes, parameters and facts.
 
     Raises
     ------
@@ -377,12 +375,6 @@ def _upgraded(description: dict[str, Any], path: Path) -> dict[str, Any]:
             raise ModelFormatError(f"{path} describes no model: {error}.") from error
         version += 1
     return description
-
-
-def _require_backbones(description: dict[str, Any]) -> None:
-    """Raise if a backbone is not registered; the message names the module to import."""
-    for name in find_backbones(description["model"]) - BACKBONES.keys():
-        raise missing_registration("backbone", name, description.get("backbones", {})[name])
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:

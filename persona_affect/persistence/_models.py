@@ -106,14 +106,6 @@ def _describe_steps(
     ]
 
 
-def find_backbones(node: Any) -> set[str]:
-    """Find the names of the backbones in a description of a model."""
-    if node["class"] in ("Pipeline", "FeatureUnion"):
-        return set().union(*(find_backbones(step) for _, step in node["steps"]))
-    backbone = node["parameters"].get("backbone")
-    return {backbone} if isinstance(backbone, str) else set()
-
-
 def rebuild(node: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> BaseEstimator:
     """Build a model from its description, which is not trusted.
 

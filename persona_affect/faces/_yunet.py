@@ -1,0 +1,188 @@
+"""Faces proposed by YuNet on a smaller copy of the image, and refined by MTCNN on the image.
+
+YuNet looks at an image once, where MTCNN's first network looks at a dozen sizes of it. The other
+two networks of MTCNN then decide which proposals are faces, and find the landmarks: these, and so
+aligned faces, differ no more from those of the whole cascade than the cascade's own differ with
+another smallest size. The combination, and its numbers, are ours (`benchmarks/results/faces.md`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from itertools import product
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .._threads import workers
+from ._boxes import FloatArray, suppress
+from ._detections import Detections
+from ._detectors import DetectorSpec, register_detector
+from ._mtcnn_networks import weights_digest
+from ._refinement import follow_faces
+from ._yunet_network import BOX, CLASS, STRIDES, THERE, YuNet, load_yunet, yunet_digest
+
+Image = npt.NDArray[np.uint8]
+
+#: Increase it with each change that alters what is found.
+VERSION = 1
+#: Side that the smallest face looked for has in the first copy, and the longest side under which an
+#: image is not made smaller.
+FIRST, SMALL_IMAGE = 7.0, 256
+#: A face of a side below this in the copy suggests smaller ones: a copy with twice the sides is
+#: then looked at, too.
+SUSPECT = 20.0
+#: The score that a proposal needs. Most with a low score are no faces, which MTCNN's networks see.
+SCORE = 0.1
+#: Overlap above which the weaker of two proposals is dropped.
+OVERLAP = 0.3
+#: An edge of the image may cut off a face that comes closer to it than this share of its side. The
+#: place of a candidate then decides whether MTCNN's networks find the face, so that these scales
+#: and shifts are looked at, too.
+EDGE, SCALES, SHIFTS = 0.1, (0.8, 1.0, 1.25), (-0.2, 0.0, 0.2)
+#: Sides of a copy are multiples of this.
+MULTIPLE = 32
+
+
+def detect_with_yunet(
+    images: Sequence[Image],
+    *,
+    min_face_size: float = 20,
+    thresholds: Sequence[float] = (0.6, 0.7, 0.7),
+    device: str = "cpu",
+) -> list[Detections]:
+    """Find all faces in RGB images of any sizes.
+
+    Parameters
+    ----------
+    images : sequence of uint8 arrays (H, W, 3)
+    min_face_size : float, default=20
+        Side of the smallest faces looked for, in pixels. Those of less than twice this may be
+        missed where there is no other small face.
+    thresholds, device
+        As for :func:`detect_faces`; the first threshold is not used.
+
+    Returns
+    -------
+    list of Detections
+        One for each image.
+    """
+    check = partial(follow_faces, thresholds=thresholds, device=device)
+    scales = [_first_scale(image, min_face_size) for image in images]
+    boxes = _propose(images, scales, device)
+    found = check(images, boxes)
+    again = [i for i in range(len(images)) if scales[i] < 1 and _has_small(found[i], scales[i])]
+    if again:
+        chosen = [images[i] for i in again]
+        finer = _propose(chosen, [min(1.0, 2 * scales[i]) for i in again], device)
+        both = [np.concatenate([boxes[i], more]) for i, more in zip(again, finer, strict=True)]
+        for i, faces in zip(again, check(chosen, both), strict=True):
+            found[i] = faces
+    return found
+
+
+def look_again(
+    copies: Sequence[Image],
+    boxes: Sequence[npt.NDArray[np.floating]],
+    *,
+    min_face_size: float,
+    thresholds: Sequence[float],
+    device: str,
+) -> list[Detections]:
+    """Find the face of each upright copy near its box: YuNet need not find it again."""
+    return follow_faces(copies, boxes, thresholds=thresholds, device=device)
+
+
+def _first_scale(image: Image, min_face_size: float) -> float:
+    least = SMALL_IMAGE / max(image.shape[:2])
+    return min(1.0, max(FIRST / min_face_size, least))
+
+
+def _has_small(faces: Detections, scale: float) -> bool:
+    sides = np.ptp(faces.boxes.reshape(-1, 2, 2), axis=1).max(axis=1)
+    return bool((sides * scale < SUSPECT).any())
+
+
+def _propose(
+    images: Sequence[Image], scales: Sequence[float], device: str
+) -> list[npt.NDArray[np.float32]]:
+    """Return boxes (n, 4) of each image that may hold a face, in its pixels."""
+    network = load_yunet(device)
+    with workers(device) as share:
+        pairs = zip(images, scales, strict=True)
+        return list(share(lambda pair: _propose_one(*pair, network), pairs))
+
+
+def _propose_one(image: Image, scale: float, network: YuNet) -> FloatArray:
+    height, width = image.shape[:2]
+    small = shrink(image, max(1, round(height * scale)), max(1, round(width * scale)))
+    h, w = small.shape[:2]
+    padded = cv2.copyMakeBorder(small, 0, -h % MULTIPLE, 0, -w % MULTIPLE, cv2.BORDER_CONSTANT)
+    device = network.stem.weight.device
+    with torch.inference_mode():
+        pixels = torch.from_numpy(padded).to(device)[None].permute(0, 3, 1, 2)
+        outputs = [o[0].permute(1, 2, 0).cpu().numpy() for o in network(pixels.float())]
+    parts = [decode(cells, stride) for cells, stride in zip(outputs, STRIDES, strict=True)]
+    boxes, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
+    boxes = boxes[suppress(boxes, scores, OVERLAP)]
+    boxes *= np.tile(np.array([width / w, height / h], np.float32), 2)
+    return np.concatenate([boxes, vary_at_edges(boxes, height, width)])
+
+
+def vary_at_edges(boxes: FloatArray, height: int, width: int) -> FloatArray:
+    """Return squares around the boxes (n, 4) that an edge of the image may cut off."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True)
+    rooms = [boxes[:, :2], np.array([width, height]) - boxes[:, 2:]]
+    at_edge = (np.concatenate(rooms, axis=1) < EDGE * sides).any(axis=1)
+    sides = sides[at_edge]
+    centres = (boxes[at_edge, :2] + boxes[at_edge, 2:]) / 2
+    squares = [np.empty((0, 4), np.float32)]
+    for scale, *shift in product(SCALES, SHIFTS, SHIFTS):
+        moved = centres + sides * np.array(shift, np.float32)
+        half = sides * np.float32(scale / 2)
+        squares.append(np.concatenate([moved - half, moved + half], axis=1))
+    return np.concatenate(squares)
+
+
+def shrink(image: Image, height: int, width: int) -> Image:
+    """Resize an image to a smaller size, in much less time than averaging over areas takes."""
+    while image.shape[:2] != (height, width):
+        # To half the size or more, bilinear sampling skips no pixel.
+        size = max(width, image.shape[1] // 2), max(height, image.shape[0] // 2)
+        small = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        image = small.astype(np.uint8, copy=False)
+    return image
+
+
+def decode(cells: FloatArray, stride: int) -> tuple[FloatArray, FloatArray]:
+    """Return the boxes (n, 4) and scores of the cells (h, w, 16) that may be faces."""
+    logits = np.concatenate([cells[..., CLASS], cells[..., THERE]], axis=2)
+    # The geometric mean of both probabilities.
+    scores = np.exp(-0.5 * np.logaddexp(0, -logits).sum(axis=2)).astype(np.float32)
+    rows, columns = np.nonzero(scores > SCORE)
+    box = cells[rows, columns, BOX]
+    centre = box[:, :2] + np.stack([columns, rows], axis=1).astype(np.float32)
+    half = np.exp(box[:, 2:]) / 2
+    boxes = np.concatenate([centre - half, centre + half], axis=1) * np.float32(stride)
+    return boxes, scores[rows, columns]
+
+
+def _digest() -> str:
+    text = f"yunet {VERSION} {yunet_digest()} {weights_digest()}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+register_detector(
+    DetectorSpec(
+        "yunet",
+        detect_with_yunet,
+        digest=_digest,
+        follow=follow_faces,
+        look_again=look_again,
+        license="MIT",
+    )
+)
