@@ -1,4 +1,4 @@
-"""Add a backbone, a term of the loss with a head of its own, and a data set, from outside.
+"""Add a backbone, a term of the loss with a head, a data set and a face detector, from outside.
 
     python examples/extend.py
 
@@ -30,6 +30,7 @@ from persona_affect.datasets import (
     make_bunch,
     register_format,
 )
+from persona_affect.faces import TEMPLATES, Detections, DetectorSpec, register_detector
 from persona_affect.networks import Backbone, BackboneSpec, get_backbone_spec, register_backbone
 from persona_affect.objectives import LossTerm, TermInputs, register_term
 
@@ -123,6 +124,24 @@ register_format(
     )
 )
 # end data set
+# begin detector
+
+
+def take_whole(images, *, min_face_size, thresholds, device):
+    """Take each image for one face, which was cut out and aligned before."""
+    template = TEMPLATES["sphereface"]
+    found = []
+    for image in images:
+        height, width = image.shape[:2]
+        box = np.array([[0, 0, width, height]], np.float32)
+        points = template.points() * [width / template.width, height / template.height]
+        landmarks = points[np.newaxis].astype(np.float32)
+        found.append(Detections(box, scores=np.ones(1, np.float32), landmarks=landmarks))
+    return found
+
+
+register_detector(DetectorSpec("whole", take_whole, digest=lambda: "1", package="extend"))
+# end detector
 
 
 def write_photos(root: Path) -> None:
@@ -186,6 +205,11 @@ def main() -> None:
         again = np.load(root / "predicted.npy")
         np.testing.assert_allclose(again, model.predict([bunch.data[0]]), rtol=1e-5)
         print("A fresh process that imports the parts predicts the same.")
+
+        cut = FaceAligner().transform(bunch.data[80:])
+        model[0].set_params(detector="whole")
+        again = model.predict([clip[0] for clip in cut])
+        print(f"Faces cut out before: {np.nanmax(abs(again - predicted.to_numpy())):.1e} away")
 
         subprocess.run(
             [sys.executable, "-c", WITHOUT_THE_PARTS, str(root / "model.safetensors")], check=True

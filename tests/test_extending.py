@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "examples/extend.py"
 
 
-@pytest.mark.parametrize("part", ["backbone", "term", "data set"])
+@pytest.mark.parametrize("part", ["backbone", "term", "data set", "detector"])
 def test_the_page_shows_the_code_of_the_example(part):
     script, page = SCRIPT.read_text(), (ROOT / "docs/extending.md").read_text()
     code = script.split(f"# begin {part}\n")[1].split(f"# end {part}\n")[0].strip()
