@@ -3,6 +3,7 @@
 What they show are *apparent* traits and emotions: impressions that faces make on raters.
 """
 
+from ._audit import AUDIT_DISTURBANCES, Audit, audit
 from ._circumplex import CircumplexDisplay, find_circumplex_names
 from ._disturbances import (
     DISTURBANCE_KINDS,
@@ -19,14 +20,17 @@ from ._timeline import AffectTimelineDisplay, iter_face_tracks
 from ._traits import TraitDisplay
 
 __all__ = [
+    "AUDIT_DISTURBANCES",
     "DISTURBANCES",
     "DISTURBANCE_KINDS",
     "AffectTimelineDisplay",
+    "Audit",
     "CircumplexDisplay",
     "Disturbance",
     "RatingDistribution",
     "SaliencyDisplay",
     "TraitDisplay",
+    "audit",
     "check_saliency_labels",
     "check_saliency_weights",
     "disturb_faces",

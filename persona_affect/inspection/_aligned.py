@@ -18,6 +18,12 @@ from persona_affect.estimators import make_face_network
 from persona_affect.faces import TEMPLATES, FaceAligner
 
 
+def unwrap(estimator: BaseEstimator) -> BaseEstimator:
+    """Return the model inside of one that adds intervals, as `ConformalAffect` does."""
+    has_intervals = hasattr(estimator, "predict_interval")
+    return getattr(estimator, "estimator_", estimator) if has_intervals else estimator
+
+
 @dataclass(frozen=True, eq=False)
 class AlignedModel:
     """A fitted model of aligned faces, with the faces of some samples.
@@ -27,23 +33,28 @@ class AlignedModel:
     model : estimator
         What follows the aligner.
     faces : ndarray of n_samples face clips
-    landmarks : ndarray of shape (5, 2) or None
-        Where the landmarks of aligned faces lie; None without an aligner.
+    template, margin : str and float
+        Of the aligner; None without one.
     """
 
     model: BaseEstimator
     faces: Any
-    landmarks: NDArray[np.float32] | None
+    template: str | None = None
+    margin: float = 0.0
+
+    @property
+    def landmarks(self) -> NDArray[np.float32] | None:
+        """Where the landmarks of aligned faces lie, (5, 2); None without an aligner."""
+        return None if self.template is None else TEMPLATES[self.template].points(self.margin)
 
     @classmethod
     def split(cls, estimator: BaseEstimator, X: Any) -> "AlignedModel":
         """Align the samples, if the model begins with an aligner."""
+        estimator = unwrap(estimator)
         if isinstance(estimator, Pipeline) and isinstance(estimator[0], FaceAligner):
             aligner = estimator[0]
-            points = TEMPLATES[aligner.template].points(aligner.margin)
-            return cls(estimator[1:], aligner.transform(X), points)
-        clips = X[:, None] if isinstance(X, np.ndarray) and X.ndim == 4 else X
-        return cls(estimator, clips, None)
+            return cls(estimator[1:], aligner.transform(X), aligner.template, aligner.margin)
+        return cls(estimator, X[:, None] if isinstance(X, np.ndarray) and X.ndim == 4 else X)
 
     def network(self, device: str) -> nn.Module:
         """Return what predicts as a torch module of its own, on a device."""
