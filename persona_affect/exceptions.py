@@ -5,6 +5,8 @@ Every message says which sample (its index and its path or kind), what is wrong,
 
 __all__ = [
     "DatasetFormatError",
+    "EngineError",
+    "EngineWarning",
     "FaceStoreError",
     "FewLabelsWarning",
     "InvalidImageError",
@@ -83,6 +85,14 @@ class FaceStoreError(PersonaAffectError, OSError):
 
 class MissingDependencyError(PersonaAffectError, ImportError):
     """An optional package that is not installed; the message names the extra."""
+
+
+class EngineError(PersonaAffectError, ValueError):
+    """What an engine cannot do: a precision, a model, or a pickle of a compiled model."""
+
+
+class EngineWarning(UserWarning):
+    """Networks that an engine does not run, or runs with a larger difference than wanted."""
 
 
 class MediaWarning(UserWarning):

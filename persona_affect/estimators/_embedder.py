@@ -20,12 +20,13 @@ from persona_affect.networks import Backbone
 
 from ._backbone_params import BACKBONE_CONSTRAINT, BackboneParams
 from ._clips import check_face_clips
+from ._engine import RunByEngine
 from ._inference import average_mirrors, pass_size, pool_frames, run_frames
 from ._modules import MirrorAverage
 from ._state import Facts, Tensors, add_prefix, fill_network, take
 
 
-class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackboneParams):
+class FaceEmbedder(RunByEngine, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackboneParams):
     """Embed face clips with a pretrained feature extractor (FEM).
 
     Put it into the cached part of a pipeline: a search over settings of the heads then trains only
@@ -156,11 +157,13 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackbonePa
         """
         check_is_fitted(self)
         clips = check_face_clips(X, self.network_.input_size)
-        device = resolve_device(self.device)
-        network = network_on(self.network_, device)
+        device, engine = resolve_device(self.device), self._engine
+        network = self.network_ if engine is not None else network_on(self.network_, device)
         size = pass_size(device)
 
         def embed(frames: torch.Tensor) -> torch.Tensor:
+            if engine is not None:
+                return engine(frames)
             frames = frames.to(device)
             if not self.mirror:
                 embedding: torch.Tensor = network(frames)
@@ -174,7 +177,13 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackbonePa
 
     def _as_module(self) -> nn.Module:
         check_is_fitted(self)
-        return MirrorAverage(self.network_) if self.mirror else self.network_
+        return self._get_network()
+
+    def _get_network(self, *, mirror: bool = True) -> nn.Module:
+        return MirrorAverage(self.network_) if self.mirror and mirror else self.network_
+
+    def _get_input_shape(self) -> tuple[int, ...]:
+        return (*(self.network_.input_size or ()), 3)
 
     def _get_state(self) -> tuple[Facts, Tensors]:
         return {}, add_prefix("network", self.network_.state_dict())
@@ -186,6 +195,7 @@ class FaceEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BackbonePa
         # Frames are channels last, so that this is a fifth faster on a CPU.
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network_, self._n_features_out = network, network.n_features
+        self._engine = None
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -16,6 +16,7 @@ from persona_affect.objectives import PAPER_TERMS, TERMS
 
 from ._assembly import make_losses, make_network
 from ._backbone_params import BackboneParams
+from ._engine import Run
 from ._state import (
     Facts,
     Tensors,
@@ -52,12 +53,14 @@ class JointState(BackboneParams):
     target_stds_: NDArray[np.float64]
     _scaler: TargetScaler
     _one_dimensional: bool
+    _engine: Run | None
 
     def _keep(
         self, net: AffectNet, history: pd.DataFrame, targets: Targets, scaler: TargetScaler
     ) -> None:
         """Set the fitted attributes; only the names of `targets` are used."""
         self.net_ = net
+        self._engine = None
         self.history_ = history
         self.n_iter_ = len(history)
         self.target_names_ = targets.names

@@ -20,6 +20,7 @@ from torch import nn
 from persona_affect._sklearn import Interval, fit_context
 
 from ._clips import check_embeddings, check_matrix
+from ._engine import RunByEngine
 from ._modules import AppendedKernel
 from ._state import Facts, Tensors, check_finite, copy_array, pack_inputs, unpack_inputs
 
@@ -27,7 +28,7 @@ from ._state import Facts, Tensors, check_finite, copy_array, pack_inputs, unpac
 _ARRAYS: Final = ("mean_", "components_", "centres_", "normalization_")
 
 
-class KernelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class KernelFeatures(RunByEngine, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Append features of a Gaussian kernel to embeddings.
 
     This method is ours, not from the papers. Embeddings are projected on their principal
@@ -118,6 +119,7 @@ class KernelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             If fewer than two samples have a face, or a row is partly missing.
         """
         X = self._check(X, reset=True)
+        self._engine = None
         X = X[~np.isnan(X).any(1)]
         if len(X) < 2:
             raise ValueError(f"KernelFeatures needs 2 samples with a face or more, not {len(X)}.")
@@ -165,14 +167,24 @@ class KernelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             # With torch: the threads of NumPy and those of torch, which the networks use, would
             # wait for each other; on two cores this takes twice as long.
             with torch.inference_mode():
-                appended = self._as_module(X.dtype)(torch.from_numpy(X[present])).numpy()
-            result[present] = appended
+                seen = torch.from_numpy(X[present])
+                if self._engine is not None:
+                    appended = self._engine(seen.float())
+                else:
+                    appended = self._as_module(X.dtype)(seen)
+            result[present] = appended.numpy()
         return result
 
     def _as_module(self, dtype: DTypeLike = np.float32) -> nn.Module:
         check_is_fitted(self)
         arrays = (getattr(self, name).astype(dtype, copy=False) for name in _ARRAYS)
         return AppendedKernel(*map(torch.from_numpy, arrays), gamma=self.gamma_)
+
+    def _get_network(self, *, mirror: bool = True) -> nn.Module:
+        return self._as_module()
+
+    def _get_input_shape(self) -> tuple[int, ...]:
+        return (len(self.mean_),)
 
     def _check(self, X: Any, *, reset: bool) -> NDArray[np.floating]:
         X = check_matrix(

@@ -44,6 +44,27 @@ class JoinedHeads(nn.Module):
         return self.read(self.network(frames))
 
 
+class HeadsAndEmbedding(nn.Module):
+    """The joined heads of a PersEmoN, and its embedding, side by side.
+
+    Parameters
+    ----------
+    network : PersEmoN
+    read : callable
+        Joins the outputs of the heads.
+    """
+
+    def __init__(self, network: PersEmoN, read: Callable[[PersEmoNOutput], Tensor]) -> None:
+        super().__init__()
+        self.network = network
+        self.read = read
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map frames, or embeddings (n, d), to (n, n_targets + n_features)."""
+        output = self.network(frames)
+        return torch.cat([self.read(output), output.embedding], dim=1)
+
+
 class AppendedKernel(nn.Module):
     """Embeddings, followed by features of a Gaussian kernel; see `KernelFeatures`."""
 
@@ -70,8 +91,12 @@ class AppendedKernel(nn.Module):
     def forward(self, X: Tensor) -> Tensor:
         """Map (n, n_features) to (n, n_features + n_components)."""
         seen = (X - self.mean) @ self.components.T
-        distances = torch.cdist(seen, self.centres, compute_mode="donot_use_mm_for_euclid_dist")
-        features = torch.exp(-self.gamma * distances**2) @ self.normalization.T
+        if torch.compiler.is_exporting():  # ONNX has no cdist
+            squared = (seen[:, None] - self.centres).square().sum(2)
+        else:
+            mode = "donot_use_mm_for_euclid_dist"
+            squared = torch.cdist(seen, self.centres, compute_mode=mode) ** 2
+        features = torch.exp(-self.gamma * squared) @ self.normalization.T
         return torch.cat([X, features], dim=1)
 
 

@@ -1,7 +1,7 @@
 """Prediction with a fitted joint network."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -24,13 +24,16 @@ from ._clips import (
     has_no_samples,
     holds_faces,
 )
+from ._engine import RunByEngine
 from ._inference import average_mirrors, pass_size, pool_frames, run_frames
-from ._modules import Affine, JoinedHeads, MirrorAverage, Pick
+from ._modules import Affine, HeadsAndEmbedding, JoinedHeads, MirrorAverage, Pick
 from ._targets import Targets, TargetScaler
 from ._training import AffectNet
 
 
-class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin):
+class JointPrediction(
+    RunByEngine, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin
+):
     """The methods of :class:`JointAffectEstimator` that need it fitted.
 
     It is a transformer itself: in scikit-learn, `set_output` has no effect on other classes.
@@ -68,7 +71,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         NoFaceWarning
             If samples have no face; the message names them.
         """
-        frames = self._run(X, self._read_targets, n_segments=self.n_segments)
+        frames = self._run(X, "targets", n_segments=self.n_segments)
         values = self._in_callers_units(pool_frames(frames, len(self.target_names_)))
         return values[:, 0] if self._one_dimensional else values
 
@@ -84,7 +87,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         list of ndarray of shape (n_frames, n_targets)
             One for each sample; an array without rows for a sample without a face.
         """
-        frames = self._run(X, self._read_targets, n_segments=None)
+        frames = self._run(X, "targets", n_segments=None)
         width = len(self.target_names_)
         return [self._in_callers_units(np.reshape(f, (-1, width)).astype(float)) for f in frames]
 
@@ -140,7 +143,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         ndarray of shape (n_samples, n_features), float32
             A sample without a face is a row of NaN.
         """
-        frames = self._run(X, lambda output: output.embedding, n_segments=self.n_segments)
+        frames = self._run(X, "embedding", n_segments=self.n_segments)
         return pool_frames(frames, self._n_features_out).astype(np.float32)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -198,7 +201,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
     def _run(
         self,
         X: Any,
-        read: Callable[[PersEmoNOutput], torch.Tensor],
+        what: Literal["targets", "embedding"],
         *,
         n_segments: int | None,
     ) -> list[NDArray[np.float32]]:
@@ -217,9 +220,16 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
             X = check_matrix(self, X, dtype=np.float32, ensure_all_finite="allow-nan", reset=False)
             clips = check_embeddings(X)
 
+        read, n_targets = self._target_reader(), len(self.target_names_)
+
         def run(frames: torch.Tensor) -> torch.Tensor:
+            if self._engine is not None:
+                both = self._engine(frames)
+                return both[:, :n_targets] if what == "targets" else both[:, n_targets:]
+
             def infer(part: torch.Tensor) -> torch.Tensor:
-                return read(self.net_.infer(part))
+                output = self.net_.infer(part)
+                return read(output) if what == "targets" else output.embedding
 
             mirrored = takes_faces and self.mirror
             return average_mirrors(infer, frames, len(frames)) if mirrored else infer(frames)
@@ -232,9 +242,6 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
             verbose=bool(self.verbose),
         )
 
-    def _read_targets(self, output: PersEmoNOutput) -> torch.Tensor:
-        return self._target_reader()(output)
-
     def _target_reader(self) -> Callable[[PersEmoNOutput], torch.Tensor]:
         """Make the function that joins the heads; it keeps neither the network nor the net."""
         scaled_mean = torch.from_numpy(self._scaler.transform(self._scaler.mean))
@@ -244,7 +251,7 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
 
         def read(output: PersEmoNOutput) -> torch.Tensor:
             # Targets without a loss get their mean label, or NaN without labels.
-            rest = scaled_mean.to(output.embedding).expand(len(output.embedding), -1)
+            rest = scaled_mean.to(output.embedding).expand(output.embedding.shape[0], -1)
             found = {"pam": output.personality, "eam": output.emotion, **output.extra}
             parts = []
             for (term, weight), own in zip(terms, columns, strict=True):
@@ -262,6 +269,15 @@ class JointPrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regress
         units = Affine(scaler.scale[order], scaler.shift[order])
         heads = MirrorAverage(heads) if takes_faces and self.mirror else heads
         return nn.Sequential(heads, Pick(order), units)
+
+    def _get_network(self, *, mirror: bool = True) -> nn.Module:
+        network = HeadsAndEmbedding(self.net_.module_, self._target_reader())
+        takes_faces = self.net_.module_.fem.input_size is not None
+        return MirrorAverage(network) if takes_faces and self.mirror and mirror else network
+
+    def _get_input_shape(self) -> tuple[int, ...]:
+        fem = self.net_.module_.fem
+        return (fem.n_features,) if fem.input_size is None else (*fem.input_size, 3)
 
     def _in_callers_units(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._scaler.inverse_transform(values)[:, self._order]

@@ -130,6 +130,8 @@ def resample_centre(images: Tensor, crop: float, side: int) -> Tensor:
     """Resize the central square of (n, c, h, h) images, `crop` times their side, to `side`."""
     if crop == 1 and images.shape[-1] == side:
         return images
-    affine = torch.tensor([[crop, 0, 0], [0, crop, 0]]).to(images).expand(len(images), 2, 3)
-    grid = F.affine_grid(affine, [*images.shape[:2], side, side], align_corners=False)
+    # The grid of `affine_grid`, bit by bit, from operations that all formats of networks have.
+    line = torch.linspace(-1, 1, side).to(images) * (side - 1) / side * crop
+    grid = torch.stack([line.expand(side, side), line[:, None].expand(side, side)], dim=2)
+    grid = grid.expand(images.shape[0], side, side, 2)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
