@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from persona_affect.app._data import load_sets
-from persona_affect.app._options import DetectorOption, load_photo_model
+from persona_affect.app._options import (
+    DetectorOption,
+    EngineOption,
+    PrecisionOption,
+    load_photo_model,
+)
 from persona_affect.app._train import (
     Cache,
     Calibrate,
@@ -66,6 +71,8 @@ def evaluate(
     protocol: Protocol = None,
     calibrate: Calibrate = False,
     resamples: Resamples = 1000,
+    engine: EngineOption = None,
+    precision: PrecisionOption = None,
 ) -> None:
     """Score a model: accuracy (1 - MAE), CCC, Pearson's r and RMSE, compared with a constant.
 
@@ -96,7 +103,7 @@ def evaluate(
         check_output(output, inputs=inputs, suffixes=(".csv",))
     if cache is not None:
         check_output_folder(cache)
-    models = _load(files, cache, n_jobs, detector)
+    models = _load(files, cache, n_jobs, detector, engine, precision)
     data = load_sets(
         root,
         format,
@@ -130,8 +137,13 @@ def _load(
     cache: Path | None,
     n_jobs: int | None,
     detector: str | None,
+    engine: str | None,
+    precision: str | None,
 ) -> dict[str, "Pipeline"]:
-    models = {name: load_photo_model(file, detector) for name, file in files.items()}
+    models = {
+        name: load_photo_model(file, detector, engine=engine, precision=precision)
+        for name, file in files.items()
+    }
     for name, model in models.items():
         if not hasattr(model[-1], "target_means_"):
             raise ValueError(f"{name} does not end in a JointAffectEstimator.")

@@ -1,9 +1,12 @@
-"""What several commands share: the option for a model, and loading it."""
+"""What several commands share: the options for a model and its engine, and loading it."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from persona_affect.app._errors import error_console
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -31,7 +34,50 @@ DetectorOption = Annotated[
 ]
 
 
-def load_photo_model(path: Path | None, detector: str | None = None) -> "Pipeline":
+class Engine(StrEnum):
+    """What runs the networks; as in `persona_affect.engines`, which takes long to import."""
+
+    AUTO = "auto"
+    OPENVINO = "openvino"
+    TORCH = "torch"
+
+
+class Precision(StrEnum):
+    """Precision of the networks of faces."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+EngineOption = Annotated[
+    Engine | None,
+    typer.Option(
+        "--engine",
+        help="What runs the networks. [bold]auto[/] takes the fastest that is installed, within a "
+        "small difference. Default: torch, exactly as the model was fitted.",
+        show_default=False,
+    ),
+]
+PrecisionOption = Annotated[
+    Precision | None,
+    typer.Option(
+        "--precision",
+        help="Precision of the networks of faces; bfloat16 is faster on processors that have it. "
+        "Default: float32.",
+        show_default=False,
+    ),
+]
+
+
+def load_photo_model(
+    path: Path | None,
+    detector: str | None = None,
+    *,
+    engine: str | None = None,
+    precision: str | None = None,
+    mirror: bool = True,
+) -> "Pipeline":
     """Load a model that takes photos and clips; without a path, the bundled one.
 
     Parameters
@@ -39,6 +85,11 @@ def load_photo_model(path: Path | None, detector: str | None = None) -> "Pipelin
     path : Path or None
     detector : str or None
         The face detector to use; None stands for that of the model.
+    engine, precision : str, optional
+        As for :func:`persona_affect.engines.compile`; a line on standard error says what runs the
+        model. By default torch and float32.
+    mirror : bool, default=True
+        False leaves out mirror images.
 
     Raises
     ------
@@ -46,6 +97,8 @@ def load_photo_model(path: Path | None, detector: str | None = None) -> "Pipelin
         If the file is not a model, or the model takes aligned faces or numbers.
     ValueError
         If the detector is not registered.
+    MissingDependencyError, EngineError
+        If the engine is not installed, or has not the precision.
     """
     from persona_affect import load_model
     from persona_affect.annotation import check_photo_model
@@ -56,9 +109,15 @@ def load_photo_model(path: Path | None, detector: str | None = None) -> "Pipelin
         get_detector_spec(detector)
     model = load_model(path)
     try:
-        check_photo_model(model)
+        pipeline = check_photo_model(model)
     except ValueError as error:
         raise ModelFormatError(f"{path}: {error}") from error
     if detector is not None:
-        model[0].set_params(detector=detector)
-    return model
+        pipeline[0].set_params(detector=detector)
+    if engine is None and precision is None and mirror:
+        return pipeline
+    from persona_affect.engines import compile, get_report
+
+    compiled = compile(pipeline, engine or "torch", precision or "float32", mirror=mirror)
+    error_console().print(f"Networks run by {get_report(compiled)}", style="dim", markup=False)
+    return compiled

@@ -13,7 +13,13 @@ import typer
 
 from persona_affect.app._errors import ExitCode, OutputConsole, error_console
 from persona_affect.app._inputs import Inputs, find_inputs
-from persona_affect.app._options import DetectorOption, ModelOption, load_photo_model
+from persona_affect.app._options import (
+    DetectorOption,
+    EngineOption,
+    ModelOption,
+    PrecisionOption,
+    load_photo_model,
+)
 
 if TYPE_CHECKING:
     from persona_affect.annotation import Session
@@ -65,6 +71,8 @@ def predict(
         ),
     ] = Faces.LARGEST,
     detector: DetectorOption = None,
+    engine: EngineOption = None,
+    precision: PrecisionOption = None,
 ) -> None:
     """Predict the impressions that faces in photos and clips make on raters.
 
@@ -94,7 +102,7 @@ def predict(
     paths = found_inputs.paths
     if output is not None:
         check_table_path(output, inputs=(*paths, model))
-    pipeline = load_photo_model(model, detector)
+    pipeline = load_photo_model(model, detector, engine=engine, precision=precision)
     annotator = FrameAnnotator(pipeline, track=False)
     kinds = {"file": str, **dict.fromkeys(_PLACE, float), "face": int}
     kinds |= dict.fromkeys(annotator.columns[8:], float) | {"error": str}

@@ -107,10 +107,10 @@ def compile(
     ----------
     model : estimator
         Fitted: a pipeline, a `FaceEmbedder`, a `JointAffectEstimator`, or a `KernelFeatures`.
-    engine : {"auto", "openvino", "onnxruntime", "torch"}, default="auto"
+    engine : {"auto", "openvino", "torch"}, default="auto"
         ``"auto"`` times all that are installed on four pictures, and takes the fastest whose
         difference from torch in float32 is at most `max_error`. ``"openvino"`` needs the extra
-        ``openvino``, ``"onnxruntime"`` the extra ``onnx``.
+        ``openvino``.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the networks that see faces; ``"auto"`` chooses as for `engine`. Kernels, and
         heads on embeddings, always compute in float32. bfloat16 is fast on processors that have

@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 
 from persona_affect import FaceAligner, JointAffectEstimator, load_model, save_model
 from persona_affect.app._inputs import find_inputs
+from persona_affect.app._options import Engine, Precision
 from persona_affect.app.cli import app
 from persona_affect.datasets import make_affect_faces
+from persona_affect.engines import ENGINES, PRECISIONS
 from persona_affect.media import VideoWriter
 
 TARGETS = ["extraversion", "agreeableness", "conscientiousness", "neuroticism", "openness"]
@@ -83,6 +85,22 @@ def test_photos_have_the_numbers_of_python(folder, tmp_path):
     for photo, row in zip(photos, rows, strict=True):
         found = [float(row[name]) for name in model[-1].target_names_]
         assert found == pytest.approx(model.predict([str(photo)])[0].tolist(), abs=1e-4, rel=0)
+
+
+def test_an_engine_is_named_and_gives_the_numbers(folder):
+    photos = ["--model", folder / "model.safetensors", folder / "photos/one.png"]
+    plain, fast = run(*photos), run(*photos, "--engine", "torch")
+    assert fast.exit_code == 0
+    assert "Networks run by torch in float32" in fast.stderr
+    assert "Networks run by" not in plain.stderr
+    for name in TARGETS:
+        found, wanted = float(rows_of(fast)[0][name]), float(rows_of(plain)[0][name])
+        assert found == pytest.approx(wanted, rel=1e-4)
+
+
+def test_the_options_have_the_names_of_the_engines():
+    assert [*Engine] == ["auto", *ENGINES]
+    assert [*Precision] == ["auto", *PRECISIONS]
 
 
 def test_a_folder_with_bad_files(folder):
