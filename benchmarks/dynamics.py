@@ -42,9 +42,11 @@ from persona_affect import (
     PersonDynamicsEncoder,
     TaskFusion,
     load_model,
+    save_model,
     song2021_params,
 )
 from persona_affect.datasets import make_dynamic_clips
+from persona_affect.datasets._dynamics import _draw_drive, _Look, _render_clip
 from persona_affect.estimators._dynamics_samples import prepare_clip
 from persona_affect.estimators._dynamics_windows import choose_centres
 from persona_affect.metrics import ccc_score
@@ -188,11 +190,8 @@ def by_person(descriptors: NDArray, clips: int = 2) -> NDArray:
 
 def measure_claims(seed: int, options: argparse.Namespace) -> dict[str, float]:
     """Ranking, recognition, traits and tasks of one seed."""
+    encoder = fit_default(seed, options)
     data = {name: render(name, seed, options.cache) for name in ("gen", "down", "tasks", "same")}
-    encoder = PersonDynamicsEncoder(
-        max_epochs=options.epochs, random_state=seed, device=options.device
-    )
-    encoder.fit(data["gen"]["small"])
     results: dict[str, float] = {}
     down, tasks = data["down"], data["tasks"]
     accuracy = encoder.ranking_accuracy(down["small"][:60])
@@ -233,10 +232,7 @@ def measure_length(seed: int, options: argparse.Namespace) -> dict[str, float]:
     """Tell persons of one look from longer clips, all windows of them."""
     data = {name: render(name, seed, options.cache) for name in ("gen", "down", "long")}
     gen, down, long = data.values()
-    encoder = PersonDynamicsEncoder(
-        max_epochs=options.epochs, random_state=seed, device=options.device
-    )
-    encoder.fit(gen["small"])
+    encoder = fit_default(seed, options)
     known = np.vstack([encoder.transform(part["small"]) for part in (gen, down)])
     persons = np.concatenate([gen["g"], down["g"] + len(gen["g"])])
     encoder.set_params(batch_persons=1)
@@ -278,6 +274,17 @@ def measure_spacing(seed: int, options: argparse.Namespace) -> dict[str, float]:
     return results
 
 
+def fit_default(seed: int, options: argparse.Namespace) -> PersonDynamicsEncoder:
+    """Train an encoder with our defaults on the unlabelled persons, or take it from the cache."""
+    path = options.cache / f"default{seed}_{options.epochs}.safetensors"
+    if not path.exists():
+        encoder = PersonDynamicsEncoder(
+            max_epochs=options.epochs, random_state=seed, device=options.device
+        )
+        save_model(encoder.fit(render("gen", seed, options.cache)["small"]), path)
+    return load_model(path).set_params(device=options.device)
+
+
 def cosine_auc(descriptors: NDArray, groups: NDArray, reference: NDArray) -> float:
     """Tell pairs of clips of one person by plain cosine, standardised by other persons."""
     deviation = reference.std(0)
@@ -295,14 +302,15 @@ def measure_recipes(seed: int, options: argparse.Namespace) -> dict[str, float]:
     results: dict[str, float] = {}
     for name in options.recipes.split(","):
         settings = {"max_epochs": options.epochs, "random_state": seed, "device": options.device}
-        if name == "bundled":
-            encoder = load_model("dynamics").set_params(device=options.device)
+        if name == "bundled" or name.endswith(".safetensors"):
+            saved = "dynamics" if name == "bundled" else name
+            encoder = load_model(saved).set_params(device=options.device)
         elif name == "song2021":
             # As many persons at once as a GPU can hold; it does not change the result.
             encoder = PersonDynamicsEncoder(**song2021_params(), **settings, batch_persons=64)
             encoder.fit(gen["small"])
         else:
-            encoder = PersonDynamicsEncoder(**settings).fit(gen["small"])
+            encoder = fit_default(seed, options)
         start = time.perf_counter()
         own = {
             "gen": encoder.transform(gen["small"][few]),
@@ -328,7 +336,45 @@ def measure_recipes(seed: int, options: argparse.Namespace) -> dict[str, float]:
             "ranking, all frames, mean of scales": accuracy.mean(),
             "seconds a clip": seconds,
         }
-        results |= {f"{name}: {key}": value for key, value in found.items()}
+        results |= {f"{Path(name).stem}: {key}": value for key, value in found.items()}
+    return results
+
+
+def measure_regions(seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Find where persons differ who move one half of the face more than all others do."""
+    rng = np.random.RandomState(50 + seed)
+    look = _Look.draw(rng)
+
+    def clip(upper: float, lower: float, tempo: float = 0.0) -> NDArray[np.uint8]:
+        style = np.append(tempo, rng.uniform(-0.3, 0.3, 4))
+        task = pd.Series({"upper": upper, "lower": lower})
+        return _render_clip(look, _draw_drive(style, 75, rng), task, 96, rng)
+
+    encoder = fit_default(seed, options)
+    others = [clip(0.5, 0.5) for _ in range(16)]
+    # Rows of the eyes with the brows, and of the mouth with the chin, in the template.
+    rows = {"upper": slice(5, 16), "lower": slice(19, 28)}
+    shares: dict[str, list[float]] = {}
+    scales: dict[str, NDArray] = {}
+    for name, moves in {
+        "upper": {"upper": 1.0, "lower": 0.5},
+        "lower": {"upper": 0.5, "lower": 1.0},
+        "quick": {"upper": 0.5, "lower": 0.5, "tempo": 1.5},
+        "slow": {"upper": 0.5, "lower": 0.5, "tempo": -1.5},
+    }.items():
+        maps = np.stack([encoder.map_difference(clip(**moves), others) for _ in range(10)])
+        up, low = (maps[:, :, part].sum((1, 2, 3)) for part in rows.values())
+        shares[name] = list(up / (up + low))
+        by_scale = maps.sum((2, 3))
+        scales[name] = (by_scale / by_scale.sum(1, keepdims=True)).mean(0)
+    results = {f"regions: share of the upper face, {k}": np.mean(v) for k, v in shares.items()}
+    truth = [1] * 10 + [0] * 10
+    results["regions: AUC, upper from lower"] = roc_auc_score(
+        truth, shares["upper"] + shares["lower"]
+    )
+    for name, values in scales.items():
+        for scale, value in zip(encoder.scales, values, strict=True):
+            results[f"regions: share of scale {scale}, {name}"] = value
     return results
 
 
@@ -497,6 +543,7 @@ PARTS: dict[str, Callable[[int, argparse.Namespace], dict[str, float]]] = {
     "context": measure_context,
     "ranking": measure_ranking,
     "recipes": measure_recipes,
+    "regions": measure_regions,
     "length": measure_length,
     "spacing": measure_spacing,
     "frames": measure_frames,

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import joblib
 import numpy as np
 import pandas as pd
 import torch
@@ -33,8 +34,6 @@ from persona_affect.media import VideoWriter, open_clip
 
 SIZE, SECONDS = 480, 4.0
 CLEAN = 12
-#: Seconds in which the face is covered.
-COVERED = (1.4, 2.4)
 
 
 class Take:
@@ -117,8 +116,10 @@ def lit(frames: list, low: float, high: float, period: float | None = None) -> l
 
 
 def covered(frames: list, times: NDArray) -> list:
+    """Cover the face for one second in the middle."""
+    middle = times[-1] / 2
     return [
-        np.full_like(frame, 110) if COVERED[0] <= time < COVERED[1] else frame
+        np.full_like(frame, 110) if abs(time - middle) <= 0.5 else frame
         for frame, time in zip(frames, times, strict=True)
     ]
 
@@ -140,8 +141,8 @@ def alterations(frames: list) -> dict[str, tuple[list, int]]:
 
 
 def faces_of(
-    frames: list, times: NDArray, folder: Path, crf: int = CLEAN
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    frames: list, times: NDArray, folder: Path, crf: int = CLEAN, *, before: bool = True
+) -> list[NDArray[np.uint8]]:
     """Write a video, and align its faces: at 25 frames a second, and all of them."""
     path = folder / "clip.mp4"
     height, width = frames[0].shape[:2]
@@ -149,11 +150,10 @@ def faces_of(
         for frame, time in zip(frames, times, strict=True):
             video.write(frame, float(time))
     settings = {"min_face_size": max(20, height / 8), "device": "cpu"}
-    timed, plain = (
-        FaceAligner(**settings, **sampling).transform([path])[0]
-        for sampling in ({"rate": 25}, {"n_frames": None})
-    )
-    return timed, np.asarray(plain)
+    found = [FaceAligner(**settings, rate=25).transform([path])[0]]
+    if before:
+        found.append(np.asarray(FaceAligner(**settings, n_frames=None).transform([path])[0]))
+    return found
 
 
 def record(person: int) -> dict[str, NDArray]:
@@ -180,8 +180,8 @@ def record(person: int) -> dict[str, NDArray]:
         hidden = faces_of(covered(frames, times), times, folder)
         found["1 s covered"], found["before, 1 s covered"] = hidden
         for label, (altered, crf) in alterations(frames).items():
-            found[label], _ = faces_of(altered, times, folder, crf)
-        found["another clip"], _ = faces_of(second.film(times), times, folder)
+            (found[label],) = faces_of(altered, times, folder, crf, before=False)
+        (found["another clip"],) = faces_of(second.film(times), times, folder, before=False)
     return found
 
 
@@ -199,7 +199,7 @@ def record_real(path: Path) -> dict[str, NDArray]:
         hidden = faces_of(covered(frames, times), times, folder)
         found["1 s covered"], found["before, 1 s covered"] = hidden
         for label, (altered, crf) in alterations(frames).items():
-            found[label], _ = faces_of(altered, times, folder, crf)
+            (found[label],) = faces_of(altered, times, folder, crf, before=False)
     base = found["rate 25"]
     found["first half"], found["second half"] = base[: len(base) // 2], base[len(base) // 2 :]
     return found
@@ -229,7 +229,7 @@ def tabulate(clips: list[dict[str, NDArray]], encoder: PersonDynamicsEncoder) ->
             "nearer": (own > other).mean(),
         }
         for label in labels
-        if "half" not in label
+        if label not in ("first half", "second half")
     }
     rows["two clips of one person, or halves"] = {"cosine": other.mean(), "lowest": other.min()}
     rows["two persons"] = {"cosine": strangers.mean(), "lowest": strangers.min()}
@@ -244,6 +244,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--model", action="append", help="a saved encoder; default: the bundled")
     parser.add_argument("--cache", type=Path, help="keeps the face clips")
+    parser.add_argument("--record-only", action="store_true")
     options = parser.parse_args()
     sets = {}
     if options.persons:
@@ -254,16 +255,12 @@ def main() -> None:
     for name, work in sets.items():
         stored = None if options.cache is None else options.cache / f"nuisance_{name}.joblib"
         if stored is not None and stored.exists():
-            import joblib
-
             clips = joblib.load(stored)
         else:
             clips = Parallel(options.jobs)(work)
             if stored is not None:
-                import joblib
-
                 joblib.dump(clips, stored)
-        for model in options.model or ["dynamics"]:
+        for model in [] if options.record_only else options.model or ["dynamics"]:
             encoder = load_model(model).set_params(device=options.device)
             print(f"{name}, {len(clips)} persons, {Path(model).stem}")
             print(tabulate(clips, encoder).round(3).to_string(), "\n", flush=True)

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 import persona_affect
-from persona_affect.app import _annotate, _evaluate, _info, _live, _predict, _serve, _train
+from persona_affect.app import (
+    _annotate,
+    _dynamics,
+    _evaluate,
+    _info,
+    _live,
+    _predict,
+    _serve,
+    _train,
+)
 from persona_affect.app._data import RegistryCommand
 from persona_affect.app._errors import CommandGroup
 
@@ -74,6 +83,7 @@ app.command("info")(_info.info)
 app.command("serve")(_serve.serve)
 app.command("train", cls=RegistryCommand)(_train.train)
 app.command("evaluate", cls=RegistryCommand)(_evaluate.evaluate)
+app.add_typer(_dynamics.dynamics, name="dynamics")
 
 
 def main() -> None:

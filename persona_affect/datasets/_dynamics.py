@@ -16,8 +16,14 @@ from persona_affect.datasets._face_parameters import (
     FaceIdentity,
     draw_identity,
     draw_scene,
+    expression_from_emotion,
 )
-from persona_affect.datasets._ratings import rate_traits
+from persona_affect.datasets._ratings import (
+    PERSON_RANGE,
+    SAMPLE_RANGE,
+    rate_traits,
+    trait_parts,
+)
 from persona_affect.datasets._recipe import check_number
 from persona_affect.datasets._render import render_face
 from persona_affect.metrics import PERSONALITY_NAMES
@@ -51,6 +57,8 @@ def make_dynamic_clips(
     tasks: Sequence[str] = ("free",),
     same_look: bool = False,
     session_jitter: float = 0.2,
+    static_weight: float = 0.0,
+    emotion_weight: float = 0.0,
     noise_weight: float = 0.3,
     image_size: int = 96,
     random_state: int | np.random.RandomState | None = None,
@@ -78,6 +86,13 @@ def make_dynamic_clips(
     :math:`z = (s + w_n n) / \sqrt{1 + w_n^2}`, where :math:`s` is the person's style and :math:`n`
     Gaussian noise, both of variance 1. The styles of a clip are the person's plus Gaussian jitter.
 
+    With `static_weight` and `emotion_weight`, traits also depend on the look of the face and on the
+    emotion that the person shows, as in `make_affect_faces`:
+
+    .. math:: z = (s + w_s l + w_e e + w_n n) / \sqrt{1 + w_s^2 + w_e^2 + w_n^2}
+
+    Brows, eyes and mouth then move around the expression of the person's emotion.
+
     Parameters
     ----------
     n_persons : int, default=60
@@ -95,8 +110,8 @@ def make_dynamic_clips(
         Light and position always vary from clip to clip.
     session_jitter : float, default=0.2
         Standard deviation of the styles of a clip around those of the person, 0 or more.
-    noise_weight : float, default=0.3
-        The weight :math:`w_n` of the noise in the traits, 0 or more.
+    static_weight, emotion_weight, noise_weight : float, default=0.0, 0.0, 0.3
+        The weights :math:`w_s, w_e, w_n` above, 0 or more.
     image_size : int, default=96
         Side of the square photos that are rendered and then aligned, in pixels, 48 or more.
     random_state : int, RandomState instance or None, default=None
@@ -119,9 +134,11 @@ def make_dynamic_clips(
         drive : ndarray of shape (n_samples,), object
             x(t) of every frame, (n_frames, 2), of the upper and the lower face.
         noise_ceiling : DataFrame of shape (n_tasks + 1, 5)
-            Highest correlation with a trait that any predictor can reach from `n_clips_per_person`
-            infinitely long clips in a task, and (last row) from one such clip in each task, fused.
-            Real clips show less.
+            Highest correlation with a trait that any predictor can reach from the movement in
+            `n_clips_per_person` infinitely long clips in a task, and (last row) in one such clip in
+            each task, fused. Real clips show less.
+        parts : Bunch of four DataFrames of shape (n_samples, 5)
+            `movement`, `static`, `emotion` and `noise`: :math:`s, l, e, n` above.
         target_names, DESCR : list of str, str
             Names of the traits, and a description of this data set.
 
@@ -143,17 +160,23 @@ def make_dynamic_clips(
     >>> bunch.noise_ceiling.round(2).loc["talking"].tolist()
     [0.93, 0.0, 0.93, 0.0, 0.0]
     """
-    _check(n_persons, n_clips_per_person, n_frames, tasks, session_jitter, noise_weight, image_size)
+    _check(n_persons, n_clips_per_person, n_frames, tasks, session_jitter, image_size)
+    weights = {"static": static_weight, "emotion": emotion_weight, "noise": noise_weight}
+    for name, weight in weights.items():
+        check_number(f"{name}_weight", weight, 0)
     rng = check_random_state(random_state)
     styles = rng.uniform(-1, 1, (n_persons, len(STYLE_NAMES)))
     noise = rng.standard_normal(styles.shape)
-    z = (styles / np.sqrt(_STYLE_VARIANCE) + noise_weight * noise) / np.hypot(1, noise_weight)
-    traits = rate_traits(pd.DataFrame(z, columns=list(PERSONALITY_NAMES)))
-
     data, drives, shown, labels, groups = [], [], [], [], []
+    geometry, emotions = [], []
     look = _Look.draw(rng)
     for person in range(n_persons):
         look = look if same_look else _Look.draw(rng)
+        if emotion_weight:
+            tendency = rng.uniform(-PERSON_RANGE, PERSON_RANGE, 2)
+            look = replace(look, emotion=tendency + rng.uniform(-SAMPLE_RANGE, SAMPLE_RANGE, 2))
+        geometry.append(look.identity.geometry)
+        emotions.append(np.zeros(2) if look.emotion is None else look.emotion)
         for task in tasks:
             for _ in range(n_clips_per_person):
                 jitter = session_jitter * rng.standard_normal(len(STYLE_NAMES))
@@ -165,6 +188,11 @@ def make_dynamic_clips(
                 labels.append(task)
                 groups.append(person)
     owner = np.array(groups)
+    parts = trait_parts(np.array(geometry), np.array(emotions), noise)
+    parts["movement"] = pd.DataFrame(styles / np.sqrt(_STYLE_VARIANCE), columns=parts.noise.columns)
+    norm = np.hypot(np.hypot(1, noise_weight), np.hypot(static_weight, emotion_weight))
+    z = parts.movement + sum(weight * parts[name] for name, weight in weights.items() if weight)
+    traits = rate_traits(z / norm)
     return Bunch(
         data=object_array(data),
         target=traits.iloc[owner].reset_index(drop=True),
@@ -173,12 +201,16 @@ def make_dynamic_clips(
         styles=pd.DataFrame(styles[owner], columns=list(STYLE_NAMES)),
         clip_styles=pd.DataFrame(shown, columns=list(STYLE_NAMES)),
         drive=object_array(drives),
-        noise_ceiling=_noise_ceiling(tasks, n_clips_per_person, session_jitter, noise_weight),
+        parts=Bunch(
+            **{name: part.iloc[owner].reset_index(drop=True) for name, part in parts.items()}
+        ),
+        noise_ceiling=_noise_ceiling(tasks, n_clips_per_person, session_jitter, norm),
         target_names=list(PERSONALITY_NAMES),
         DESCR=(
             f"{len(data)} rendered face clips of {n_persons} persons in the tasks "
             f"{', '.join(tasks)}. The traits are invented: each follows one style of movement, "
-            "none the look of the face. They say nothing about people."
+            f"and the look of the face with a weight of {static_weight:g}, the emotion shown with "
+            f"{emotion_weight:g}. They say nothing about people."
         ),
     )
 
@@ -190,6 +222,7 @@ class _Look:
     identity: FaceIdentity
     base: NDArray[np.float64]
     repertoire: NDArray[np.float64]
+    emotion: NDArray[np.float64] | None = None
 
     @classmethod
     def draw(cls, rng: np.random.RandomState) -> "_Look":
@@ -198,6 +231,16 @@ class _Look:
     def express(self, upper: float, lower: float) -> FaceExpression:
         """Follow the drive of the two halves of the face, each in about [-1, 1]."""
         brow, eye, opening, smile = self.base + self.repertoire * (upper, upper, lower, lower)
+        if self.emotion is not None:
+            # Smaller movements: those of emotion must not be hidden.
+            rest = expression_from_emotion(*self.emotion)
+            return replace(
+                rest,
+                brow_raise=rest.brow_raise + 0.7 * brow,
+                eye_open=rest.eye_open + 0.2 * eye,
+                mouth_open=float(np.clip(rest.mouth_open + 0.2 + 0.3 * opening, 0, 1)),
+                mouth_curve=rest.mouth_curve + 0.4 * smile,
+            )
         return FaceExpression(
             brow_raise=brow,
             eye_open=0.6 + 0.35 * eye,
@@ -273,7 +316,7 @@ def _render_clip(
 
 
 def _noise_ceiling(
-    tasks: Sequence[str], n_clips: int, session_jitter: float, noise_weight: float
+    tasks: Sequence[str], n_clips: int, session_jitter: float, norm: float
 ) -> pd.DataFrame:
     shows = TASKS[list(tasks)].loc[list(STYLE_NAMES)] > 0
     rows = {task: shows[task].to_numpy() * n_clips for task in tasks}
@@ -281,7 +324,7 @@ def _noise_ceiling(
     n = np.array(list(rows.values()), float)
     with np.errstate(divide="ignore"):
         explained = _STYLE_VARIANCE / (_STYLE_VARIANCE + session_jitter**2 / n)
-    ceiling = np.where(n > 0, np.sqrt(np.nan_to_num(explained) / (1 + noise_weight**2)), 0.0)
+    ceiling = np.where(n > 0, np.sqrt(np.nan_to_num(explained)) / norm, 0.0)
     return pd.DataFrame(ceiling, index=list(rows), columns=list(PERSONALITY_NAMES))
 
 
@@ -291,7 +334,6 @@ def _check(
     n_frames: int,
     tasks: Sequence[str],
     session_jitter: float,
-    noise_weight: float,
     image_size: int,
 ) -> None:
     check_number("n_persons", n_persons, 1, whole=True)
@@ -299,7 +341,6 @@ def _check(
     check_number("n_frames", n_frames, 2, whole=True)
     check_number("image_size", image_size, 48, whole=True)
     check_number("session_jitter", session_jitter, 0)
-    check_number("noise_weight", noise_weight, 0)
     unknown = [task for task in tasks if task not in TASKS.columns]
     if isinstance(tasks, str) or unknown or len(tasks) == 0:
         raise ValueError(

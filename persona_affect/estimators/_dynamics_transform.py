@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from persona_affect._device import network_on, resolve_device
+from persona_affect.faces import split_pieces
 from persona_affect.networks import DynamicsUNet
 
 from ._dynamics_adaptation import Whitening, adapt
@@ -202,14 +203,20 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
             The frame of each map.
         """
         check_is_fitted(self)
-        (clips,) = read_persons([clip], self.net_, self.image_size, "without maps")
-        if not clips:
-            empty = (0, len(self.net_.scales), *self.image_size, 3)
-            return np.empty(empty, np.float32), np.empty(0, np.intp)
-        frames = prepare_clip(clips[0], self.image_size)
-        centres = choose_centres(len(frames), self.net_.margin, self.n_windows)
-        maps = compute_maps(self.net_, [frames], [centres])
-        return maps.movedim(2, 4).numpy(), centres.numpy()
+        # Checked as any sample; the frames of pieces that are too short also count.
+        read_persons([clip], self.net_, self.image_size, "without maps")
+        maps = [np.empty((0, len(self.net_.scales), *self.image_size, 3), np.float32)]
+        found = [np.empty(0, np.intp)]
+        start = 0
+        for piece in split_pieces(clip):
+            if len(piece) > 2 * self.net_.margin:
+                frames = prepare_clip(piece, self.image_size)
+                centres = choose_centres(len(frames), self.net_.margin, self.n_windows)
+                own = compute_maps(self.net_, [frames], [centres])
+                maps.append(own.movedim(2, 4).numpy())
+                found.append(start + centres.numpy())
+            start += len(piece)
+        return np.concatenate(maps), np.concatenate(found)
 
     def map_difference(self, person: Any, others: Any) -> NDArray[np.float32]:
         """Find which regions of the face, at which scales, set a person apart from others.

@@ -12,6 +12,7 @@ from ._disturbances import (
     disturb_faces,
     draw_regions,
 )
+from ._dynamics import DynamicsDisplay
 from ._reference import RatingDistribution
 from ._saliency import explain_faces
 from ._saliency_checks import check_saliency_labels, check_saliency_weights, score_saliency
@@ -27,6 +28,7 @@ __all__ = [
     "Audit",
     "CircumplexDisplay",
     "Disturbance",
+    "DynamicsDisplay",
     "RatingDistribution",
     "SaliencyDisplay",
     "TraitDisplay",

@@ -39,6 +39,21 @@ def test_a_task_shows_only_its_styles(bunch):
     assert (reading[["asymmetry", "amplitude"]] != 0).all(axis=None)
 
 
+def test_traits_of_look_emotion_and_movement():
+    settings = {"n_frames": 3, "random_state": 0}
+    bunch = make_dynamic_clips(
+        40, 1, static_weight=1.0, emotion_weight=0.5, noise_weight=0.0, **settings
+    )
+    parts = bunch.parts
+    z = (parts.movement + parts.static + 0.5 * parts.emotion) / 1.5
+    np.testing.assert_allclose(bunch.target, (0.5 + 0.15 * z).clip(0, 1))
+    assert bunch.noise_ceiling.loc["free"].max() < 1 / 1.5
+    # A smile is seen in the corners of the mouth; without the weight, nobody shows an emotion.
+    assert parts.emotion.std().min() > 0.5
+    plain = make_dynamic_clips(40, 1, **settings)
+    assert (plain.parts.emotion == 0).all(axis=None)
+
+
 def test_same_look_is_one_face():
     clips = make_dynamic_clips(4, 1, n_frames=2, same_look=True, random_state=0)
     # Hair and skin: the top of the head differs only by the light.

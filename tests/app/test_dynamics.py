@@ -1,0 +1,119 @@
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from persona_affect import load_model
+from persona_affect.app import _dynamics_rows
+from persona_affect.app.cli import app
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["dynamics", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def people(clip_file, tmp_path_factory):
+    """Two clips of one person, one of another, and a file that is none."""
+    root = tmp_path_factory.mktemp("people")
+    for name in ("ann/one.mp4", "ann/two.mp4", "bob/one.mp4"):
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(clip_file, root / name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def net(people, tmp_path_factory):
+    path = tmp_path_factory.mktemp("net") / "net.safetensors"
+    scales = ("--scale", 0.04, "--scale", 0.12, "--epochs", 1, "--device", "cpu")
+    result = run("fit", people / "ann", "--output", path, *scales)
+    assert result.exit_code == 0, result.output
+    assert "scales of 0.04, 0.12 s, from 2 of 2 clips" in result.output
+    return path
+
+
+def test_the_model_has_its_rate_and_no_local_folder(net):
+    aligner, encoder = load_model(net)
+    assert (aligner.rate, aligner.cache) == (25, None)
+    assert encoder.net_.scales == (1, 3)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_a_row_a_person_with_named_columns(people, net, tmp_path, suffix):
+    table, cache = tmp_path / f"table{suffix}", tmp_path / "faces"
+    result = run("describe", people, "--by-folder", "--model", net, "-o", table, "--cache", cache)
+    assert result.exit_code == 0, result.output
+    read = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
+    rows = read.get(suffix, lambda path: pd.read_json(path, lines=True))(table)
+    assert rows["person"].tolist() == ["ann", "bob"]
+    assert rows["n_clips"].tolist() == [2, 1]
+    assert rows["n_frames"].tolist() == [24, 12]
+    aligner, encoder = load_model(net)
+    faces = aligner.transform([str(people / "bob/one.mp4")])
+    names = encoder.get_feature_names_out()
+    np.testing.assert_allclose(rows[names].loc[1], encoder.transform(faces)[0], rtol=1e-5)
+    assert list(cache.iterdir())
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_persons_of_a_table_and_a_clip_that_cannot_be_read(people, net, tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    owners = tmp_path / "persons.csv"
+    files = [people / "ann/one.mp4", people / "bob/one.mp4", "broken.mp4"]
+    pd.DataFrame({"file": files, "person": ["x", "x", "y"]}).to_csv(owners, index=False)
+    table = tmp_path / "table.csv"
+    call = ("describe", people, tmp_path / "broken.mp4", "--model", net, "-o", table)
+    result = run(*call, "--persons", owners)
+    assert result.exit_code == 1
+    assert "1 of 2 persons have an error" in result.output
+    rows = pd.read_csv(table).set_index("person")
+    assert rows.loc["x", "n_clips"] == 2
+    assert "broken.mp4" in rows.loc["y", "error"]
+    assert rows.loc["y"].isna().sum() == rows.shape[1] - 3
+    for wrong, message in (
+        (("--persons", owners, "--by-folder"), "give one"),
+        (("--persons", tmp_path / "broken.mp4"), "columns file and person"),
+    ):
+        result = run(*call, *wrong)
+        assert result.exit_code == 2
+        assert message in " ".join(result.output.split())
+
+
+def test_an_interrupted_call_goes_on(people, net, tmp_path, monkeypatch):
+    table, whole = tmp_path / "table.csv", tmp_path / "whole.csv"
+    call = ("describe", people, "--model", net, "--cache", tmp_path / "faces", "-o")
+    assert run(*call, whole).exit_code == 0
+    describe, done = _dynamics_rows._describe, []
+
+    def interrupted(aligner, encoder, person, clips):
+        if len(done) == 1:
+            raise KeyboardInterrupt
+        done.append(person)
+        return describe(aligner, encoder, person, clips)
+
+    monkeypatch.setattr(_dynamics_rows, "_describe", interrupted)
+    assert run(*call, table).exit_code == 130
+    assert not table.exists()
+    partial = tmp_path / "table.csv.partial"
+    # Killed while a line was written.
+    partial.write_bytes(partial.read_bytes() + b'{"person": "ha')
+    other = run("describe", people / "bob", "--model", net, "-o", table)
+    assert other.exit_code == 2
+    assert "other clips or another model" in " ".join(other.output.split())
+    monkeypatch.setattr(_dynamics_rows, "_describe", describe)
+    assert run(*call, table).exit_code == 0
+    assert table.read_bytes() == whole.read_bytes()
+    assert not partial.exists()
+
+
+def test_a_model_of_another_kind(people, tmp_path, model):
+    from persona_affect import save_model
+
+    save_model(model, tmp_path / "other.safetensors")
+    result = run(
+        "describe", people, "-m", tmp_path / "other.safetensors", "-o", tmp_path / "table.csv"
+    )
+    assert result.exit_code == 2
+    assert "no model of dynamics" in result.output
