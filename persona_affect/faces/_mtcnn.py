@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from .._threads import Share, workers
 from ._boxes import FloatArray, make_square, refine, suppress
 from ._detections import Detections
 from ._detectors import DetectorSpec, register_detector
+from ._device_pooling import DeviceTable
 from ._mtcnn_networks import FusedPNet, load_networks, weights_digest
 from ._pooling import IntegralImage
 from ._refinement import (
@@ -24,7 +26,9 @@ from ._refinement import (
     finish,
     follow_faces,
     infer,
+    join,
     logit,
+    on_processor,
     refine_candidates,
     sigmoid,
 )
@@ -33,12 +37,19 @@ from ._refinement import (
 PYRAMID_FACTOR = 0.709
 #: Side and step of the windows of the proposal network, in pixels of a pyramid level.
 WINDOW, STRIDE = 12, 2
-#: Pixels of the images that are processed together, with 16 bytes each.
-TOGETHER = 2**22
-#: Windows in one pass of the proposal network; 3 MB of intermediate values.
-TILE = 16384
+#: Pixels of the images that are processed together, with 16 bytes each; on a processor, on a GPU.
+TOGETHER, DEVICE_TOGETHER = 2**22, 2**25
+#: Windows in one pass of the proposal network: 3 MB of intermediate values on a processor.
+TILE, DEVICE_TILE = 16384, 2**22
 
 Image = npt.NDArray[np.uint8]
+#: An image in any size.
+WholeTable = IntegralImage | DeviceTable
+
+
+def make_table(image: Image, device: str) -> WholeTable:
+    """Make the table of sums where the networks are."""
+    return IntegralImage(image) if on_processor(device) else DeviceTable(image, device)
 
 
 def detect_faces(
@@ -69,21 +80,21 @@ def detect_faces(
     first, second, third = (logit(threshold) for threshold in thresholds)
     faces: list[Detections] = []
     with workers(device) as share:
-        for group in _groups(images):
-            tables = list(share(IntegralImage, group))
+        for group in _groups(images, TOGETHER if on_processor(device) else DEVICE_TOGETHER):
+            tables = list(share(partial(make_table, device=device), group))
             found = _propose(tables, pnet, min_face_size, first, share)
             found = refine_candidates(tables, found, rnet, second, share)
             faces += finish(tables, found, onet, third, share)
     return faces
 
 
-def _groups(images: Sequence[Image]) -> Iterator[list[Image]]:
+def _groups(images: Sequence[Image], most: int) -> Iterator[list[Image]]:
     """Split the images so that each group, and its integral images, take little memory."""
     group: list[Image] = []
     n_pixels = 0
     for image in images:
         size = image.shape[0] * image.shape[1]
-        if group and n_pixels + size > TOGETHER:
+        if group and n_pixels + size > most:
             yield group
             group, n_pixels = [], 0
         group.append(image)
@@ -113,7 +124,7 @@ class _Tile:
     columns: int
 
 
-def _plan(images: list[IntegralImage], min_face_size: float) -> list[_Tile]:
+def _plan(images: Sequence[WholeTable], min_face_size: float) -> list[_Tile]:
     """Divide all levels of all images into tiles of similar size.
 
     Intermediate values then stay in the processor's cache, which decides the speed; small levels of
@@ -123,13 +134,14 @@ def _plan(images: list[IntegralImage], min_face_size: float) -> list[_Tile]:
     for index, image in enumerate(images):
         by_size[image.height, image.width].append(index)
     tiles = []
+    most = DEVICE_TILE if any(isinstance(image, DeviceTable) for image in images) else TILE
     for size, members in by_size.items():
         for scale in pyramid_scales(*size, min_face_size):
             height, width = int(size[0] * scale + 1), int(size[1] * scale + 1)
             # Windows in a column and in a row; partly filled ones at the far edges count.
             n_rows, n_columns = (height - 1) // STRIDE - 4, (width - 1) // STRIDE - 4
-            n_together = max(1, TILE // (n_rows * n_columns))
-            step = max(1, TILE // n_columns)
+            n_together = max(1, most // (n_rows * n_columns))
+            step = max(1, most // n_columns)
             for start in range(0, len(members), n_together):
                 group = tuple(members[start : start + n_together])
                 for first in range(0, n_rows, step):
@@ -141,7 +153,7 @@ def _plan(images: list[IntegralImage], min_face_size: float) -> list[_Tile]:
 
 
 def _propose(
-    images: list[IntegralImage],
+    images: Sequence[WholeTable],
     pnet: FusedPNet,
     min_face_size: float,
     threshold: float,
@@ -154,7 +166,11 @@ def _propose(
         height, width = tile.shape
         pixels = [images[i].shrink(height, width, tile.rows, tile.columns) for i in tile.images]
         places, values = infer(
-            pnet, np.stack(pixels), threshold, tile.rows.stop > height, tile.columns > width
+            pnet,
+            join([part[None] for part in pixels]),
+            threshold,
+            tile.rows.stop > height,
+            tile.columns > width,
         )
         corners = places[:, :0:-1] * STRIDE + [0, tile.rows.start]
         boxes = np.concatenate([corners + 1, corners + WINDOW], axis=1).astype(np.float32)

@@ -43,8 +43,8 @@ class IntegralImage:
         ndarray of float32, shape (rows, columns, 3)
         """
         index = np.arange(rows.start, rows.stop).clip(max=height - 1)
-        top, bottom = _windows(index, self.height, height)
-        left, right = _windows(np.arange(columns).clip(max=width - 1), self.width, width)
+        top, bottom = find_windows(index, self.height, height)
+        left, right = find_windows(np.arange(columns).clip(max=width - 1), self.width, width)
         strip = self._sums[bottom]
         strip -= self._sums[top]
         # (rows, W + 1) pixels of 16 bytes each.
@@ -71,7 +71,7 @@ class IntegralImage:
         ndarray of float32, shape (n, size, size, 3)
         """
         offset, length = boxes[:, :2, np.newaxis], (boxes[:, 2:] - boxes[:, :2])[..., np.newaxis]
-        starts, ends = _windows(np.arange(size), length, size)
+        starts, ends = find_windows(np.arange(size), length, size)
         count = (ends - starts).astype(np.float32)
         stride = self.width + 1
         left, top = np.moveaxis(starts + offset, 1, 0)
@@ -114,7 +114,7 @@ class LocalImage:
         return crops
 
 
-def _windows(index: IntArray, length: IntArray | int, size: int) -> tuple[IntArray, IntArray]:
+def find_windows(index: IntArray, length: IntArray | int, size: int) -> tuple[IntArray, IntArray]:
     """Return begin and end of the windows at `index`, of `size` windows over `length` pixels."""
     return index * length // size, -(-(index + 1) * length // size)
 

@@ -12,17 +12,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .._threads import Share, workers
 from ._boxes import FloatArray, make_square, refine, suppress
 from ._detections import Detections
+from ._device_pooling import DeviceTable
 from ._mtcnn_networks import ONet, RNet, load_networks
 from ._pooling import IntegralImage, LocalImage
 
 Image = npt.NDArray[np.uint8]
 #: Where candidates are cut out.
-Table = IntegralImage | LocalImage
+Table = IntegralImage | LocalImage | DeviceTable
+#: Candidates that pass a network together on a GPU.
+DEVICE_BATCH = 4096
 
 
 @dataclass
@@ -83,7 +86,10 @@ def follow_faces(
         np.repeat(np.arange(len(images)), [len(b) for b in boxes]),
     )
     with workers(device) as share:
-        tables = [LocalImage(image) for image in images]
+        tables = [
+            LocalImage(image) if on_processor(device) else DeviceTable(image, device)
+            for image in images
+        ]
         found = refine_candidates(tables, candidates, rnet, logit(thresholds[1]), share)
         return finish(tables, found, onet, logit(thresholds[2]), share)
 
@@ -143,6 +149,8 @@ def _examine(
 ) -> tuple[Candidates, list[FloatArray]]:
     """Crop the candidates that are at least partly inside their image, and run `network`."""
     size, batch = network.side, network.batch
+    if isinstance(images[0], DeviceTable):
+        batch = DEVICE_BATCH
     bounds = np.array([[image.width, image.height] for image in images])[found.image]
     pixels = np.trunc(found.boxes).astype(np.intp)
     pixels[:, :2] = np.maximum(pixels[:, :2], 1) - 1
@@ -155,22 +163,32 @@ def _examine(
         boxes = pixels[start : start + batch]
         # Candidates are sorted by image.
         crops = [images[i].crop(boxes[owner == i], size) for i in np.unique(owner)]
-        crops.append(np.empty((0, size, size, 3), np.float32))
-        return infer(network, np.concatenate(crops))
+        return infer(network, join(crops or [np.empty((0, size, size, 3), np.float32)]))
 
     results = share(look, range(0, max(len(found.boxes), 1), batch))
     return found, [np.concatenate(parts) for parts in zip(*results, strict=True)]
 
 
 def infer(
-    network: nn.Module, pixels: FloatArray, *arguments: float | bool
+    network: nn.Module, pixels: FloatArray | Tensor, *arguments: float | bool
 ) -> tuple[npt.NDArray[Any], ...]:
     """Run `network` on pixels (n, H, W, 3), and return its outputs as arrays."""
     with torch.inference_mode():
         # (n, 3, H, W) to torch, channels last in memory.
         device = next(network.parameters()).device
-        outputs = network(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device), *arguments)
+        outputs = network(torch.as_tensor(pixels).permute(0, 3, 1, 2).to(device), *arguments)
         return tuple(output.cpu().numpy() for output in outputs)
+
+
+def join(parts: Sequence[FloatArray | Tensor]) -> FloatArray | Tensor:
+    """Concatenate arrays, or tensors where they are."""
+    if isinstance(parts[0], Tensor):
+        return torch.cat(parts)  # type: ignore[arg-type]
+    return np.concatenate(parts)
+
+
+def on_processor(device: str) -> bool:
+    return torch.device(device).type == "cpu"
 
 
 def logit(probability: float) -> float:

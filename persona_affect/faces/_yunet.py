@@ -9,6 +9,7 @@ another smallest size. The combination, and its numbers, are ours (`benchmarks/r
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from itertools import product
@@ -23,7 +24,7 @@ from ._boxes import FloatArray, suppress
 from ._detections import Detections
 from ._detectors import DetectorSpec, register_detector
 from ._mtcnn_networks import weights_digest
-from ._refinement import follow_faces
+from ._refinement import follow_faces, on_processor
 from ._yunet_network import BOX, CLASS, STRIDES, THERE, YuNet, load_yunet, yunet_digest
 
 Image = npt.NDArray[np.uint8]
@@ -46,6 +47,8 @@ OVERLAP = 0.3
 EDGE, SCALES, SHIFTS = 0.1, (0.8, 1.0, 1.25), (-0.2, 0.0, 0.2)
 #: Sides of a copy are multiples of this.
 MULTIPLE = 32
+#: Copies of one size that pass the network together on a GPU; one on a processor, for its caches.
+TOGETHER = 16
 
 
 def detect_with_yunet(
@@ -112,23 +115,55 @@ def _propose(
 ) -> list[npt.NDArray[np.float32]]:
     """Return boxes (n, 4) of each image that may hold a face, in its pixels."""
     network = load_yunet(device)
+    boxes: list[FloatArray] = [np.empty((0, 4), np.float32) for _ in images]
     with workers(device) as share:
-        pairs = zip(images, scales, strict=True)
-        return list(share(lambda pair: _propose_one(*pair, network), pairs))
+        copies = list(share(lambda pair: _copy(*pair), zip(images, scales, strict=True)))
+        groups = _group([copy.shape for copy in copies], 1 if on_processor(device) else TOGETHER)
+        looks = share(lambda group: _look([copies[i] for i in group], network), groups)
+        for group, outputs in zip(groups, looks, strict=True):
+            for i, cells in zip(group, outputs, strict=True):
+                boxes[i] = _read_boxes(cells, images[i].shape, scales[i])
+    return boxes
 
 
-def _propose_one(image: Image, scale: float, network: YuNet) -> FloatArray:
-    height, width = image.shape[:2]
-    small = shrink(image, max(1, round(height * scale)), max(1, round(width * scale)))
-    h, w = small.shape[:2]
-    padded = cv2.copyMakeBorder(small, 0, -h % MULTIPLE, 0, -w % MULTIPLE, cv2.BORDER_CONSTANT)
-    device = network.stem.weight.device
+def _copy(image: Image, scale: float) -> Image:
+    """Return a smaller copy with sides that YuNet takes, black at the right and at the bottom."""
+    height, width = _copy_size(image.shape, scale)
+    small = shrink(image, height, width)
+    return np.pad(small, ((0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0)))
+
+
+def _copy_size(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+
+def _group(shapes: Sequence[tuple[int, ...]], most: int) -> list[list[int]]:
+    """Divide copies into groups of one size, of at most so many each."""
+    by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for i, shape in enumerate(shapes):
+        by_shape[shape].append(i)
+    return [
+        members[start : start + most]
+        for members in by_shape.values()
+        for start in range(0, len(members), most)
+    ]
+
+
+def _look(copies: Sequence[Image], network: YuNet) -> list[list[FloatArray]]:
+    """Return the cells (h, w, 16) of each copy, for each stride."""
     with torch.inference_mode():
-        pixels = torch.from_numpy(padded).to(device)[None].permute(0, 3, 1, 2)
-        outputs = [o[0].permute(1, 2, 0).cpu().numpy() for o in network(pixels.float())]
-    parts = [decode(cells, stride) for cells, stride in zip(outputs, STRIDES, strict=True)]
+        pixels = torch.from_numpy(np.stack(copies)).to(network.stem.weight.device)
+        outputs = network(pixels.permute(0, 3, 1, 2).float())
+        cells = [output.permute(0, 2, 3, 1).cpu().numpy() for output in outputs]
+    return [list(own) for own in zip(*cells, strict=True)]
+
+
+def _read_boxes(cells: Sequence[FloatArray], shape: tuple[int, ...], scale: float) -> FloatArray:
+    parts = [decode(own, stride) for own, stride in zip(cells, STRIDES, strict=True)]
     boxes, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
     boxes = boxes[suppress(boxes, scores, OVERLAP)]
+    height, width = shape[:2]
+    h, w = _copy_size(shape, scale)
     boxes *= np.tile(np.array([width / w, height / h], np.float32), 2)
     return np.concatenate([boxes, vary_at_edges(boxes, height, width)])
 

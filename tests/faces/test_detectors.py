@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.pipeline import make_pipeline
@@ -25,6 +26,8 @@ from persona_affect.faces import (
     register_detector,
 )
 from persona_affect.faces import _detectors as registry
+from persona_affect.faces import _mtcnn as mtcnn
+from persona_affect.faces import _refinement as refinement
 from persona_affect.faces import _yunet as yunet
 from persona_affect.faces import _yunet_network as network
 from persona_affect.faces._pooling import IntegralImage, LocalImage
@@ -143,6 +146,55 @@ def test_each_detector_stores_its_own_faces(drawn_faces, tmp_path):
         np.testing.assert_array_equal(again, clip)
         fresh = FaceAligner(detector=name).transform(drawn_faces[:1])[0]
         np.testing.assert_array_equal(again, fresh)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_code_for_a_gpu_finds_the_same(name, monkeypatch, group_photo, drawn_faces):
+    """On the processor, so that every machine tests it; `TestOnAGPU` needs one."""
+    photos = [group_photo, drawn_faces[0], group_photo[:401:2, ::2], drawn_faces[1]]
+    aligner = FaceAligner(detector=name, device="cpu")
+    expected = aligner.detect_frames(photos)
+    followed = aligner.follow_frames(photos, [faces.boxes for faces in expected])
+    for module in (mtcnn, refinement, yunet):
+        monkeypatch.setattr(module, "on_processor", lambda device: False)
+    for found, before in zip(
+        [
+            *aligner.detect_frames(photos),
+            *aligner.follow_frames(photos, [f.boxes for f in expected]),
+        ],
+        [*expected, *followed],
+        strict=True,
+    ):
+        np.testing.assert_allclose(found.boxes, before.boxes, atol=1e-3)
+        np.testing.assert_allclose(found.landmarks, before.landmarks, atol=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+class TestOnAGPU:
+    @pytest.mark.parametrize("name", OWN)
+    def test_the_faces_of_the_processor(self, name, group_photo, drawn_faces):
+        photos = [group_photo, *drawn_faces]
+        both = [FaceAligner(detector=name, device=d).detect_frames(photos) for d in ("cpu", "cuda")]
+        for expected, found in zip(*both, strict=True):
+            partners = match(found, expected)
+            assert sorted(partners) == list(range(len(expected)))
+            assert np.abs(found.landmarks - expected.landmarks[partners]).max() < 1
+
+    def test_predictions_of_the_processor(self, drawn_faces):
+        values = []
+        for device in ("cpu", "cuda"):
+            model = load_model()
+            model[0].set_params(device=device, detector="yunet")
+            for step in find_steps(model[1:]):
+                if "device" in step.get_params(deep=False):
+                    step.set_params(device=device)
+            values.append(model.predict(drawn_faces[:3]))
+        np.testing.assert_allclose(values[1], values[0], rtol=0.02, atol=0.02)
+
+
+def find_steps(model):
+    steps = getattr(model, "steps", None) or getattr(model, "transformer_list", None)
+    return [model] if steps is None else [s for _, part in steps for s in find_steps(part)]
 
 
 class TestRegistry:
