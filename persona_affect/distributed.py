@@ -7,24 +7,33 @@ import hashlib
 import json
 import os
 import pickle
-from collections.abc import Sequence
-from functools import lru_cache
+import random
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+import pandas as pd
 from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from tqdm.auto import tqdm
 
 from persona_affect._arrays import Digest, add_to_digest
 from persona_affect._files import atomic_write, check_output_folder
+from persona_affect.faces import FaceAligner, StoredFaces, store_faces
+from persona_affect.media import describe
 
-__all__ = ["join_processes", "transform_in_chunks"]
+__all__ = ["align_in_chunks", "join_processes", "transform_in_chunks"]
 
 #: Parameters that do not change the result.
-_WORKING = {"batch_size", "cache", "device", "memory", "n_jobs", "verbose"}
+_WORKING: Final = {"batch_size", "cache", "device", "memory", "n_jobs", "verbose"}
+
+#: How often workers may die without one finishing a chunk.
+_DEATHS: Final = 3
 
 
 def transform_in_chunks(
@@ -112,6 +121,135 @@ def transform_in_chunks(
         if not path.exists()
     )
     return np.concatenate([_load_chunk(path) for path in chunks])
+
+
+def align_in_chunks(
+    aligner: FaceAligner,
+    X: Sequence[Any],
+    *,
+    chunk_size: int = 16,
+    n_jobs: int | None = None,
+    client: Any = None,
+    verbose: bool = False,
+) -> pd.DataFrame:
+    """Fill the store of ``FaceAligner(cache=...)`` with many processes or machines.
+
+    Chunks are aligned in an order of chance, and what is stored already is skipped. So several
+    machines may fill one folder at the same time, and after an interruption the same call does the
+    rest. The stored pixels are the same, to the bit, whoever made them. If a worker dies, another
+    one does its chunk.
+
+    Parameters
+    ----------
+    aligner : FaceAligner
+        With a `cache` that all workers can reach.
+    X : sequence of samples
+        As :meth:`persona_affect.FaceAligner.transform` takes them. Paths are best.
+    chunk_size : int, default=16
+        Samples that a worker takes at a time.
+    n_jobs : int or None, default=None
+        Processes on this machine, as in scikit-learn.
+    client : distributed.Client, optional
+        A Dask cluster to use instead.
+    verbose : bool, default=False
+        Show a progress bar with the rate and the time left.
+
+    Returns
+    -------
+    DataFrame of n_samples rows
+        ``sample`` (the path, or the kind), ``n_frames`` (frames with a face) and ``remark`` (why it
+        could not be read, or what looks wrong). A sample of 0 frames and no remark has no face.
+
+    Raises
+    ------
+    FaceStoreError
+        If the store cannot be written to.
+    RuntimeError
+        If workers die again and again.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from persona_affect import FaceAligner
+    >>> from persona_affect.distributed import align_in_chunks
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = align_in_chunks(FaceAligner(cache=folder), [np.zeros((90, 90, 3), np.uint8)])
+    >>> report.n_frames.tolist()
+    [0]
+    """
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size={chunk_size} must be 1 or more.")
+    working = clone(aligner).set_params(n_jobs=None, verbose=False).fit()
+    starts = list(range(0, len(X), chunk_size))
+    random.shuffle(starts)
+    rows: list[StoredFaces | None] = [None] * len(X)
+    chunks = [(start, list(X[start : start + chunk_size])) for start in starts]
+    run = _run_on_cluster(client) if client is not None else _run_here(n_jobs)
+    with tqdm(total=len(X), desc="aligning", unit=" samples", disable=not verbose) as bar:
+        for start, found in run(partial(_align_chunk, working), chunks):
+            rows[start : start + len(found)] = found
+            bar.update(len(found))
+    stored = [row for row in rows if row is not None]
+    return pd.DataFrame(
+        {
+            "sample": [describe(sample) for sample in X],
+            "n_frames": [row.n_frames for row in stored],
+            "remark": [" ".join(row.remarks) for row in stored],
+        }
+    )
+
+
+_Chunk: TypeAlias = tuple[int, list[Any]]
+_Aligned: TypeAlias = tuple[int, list[StoredFaces]]
+_Run: TypeAlias = Callable[[Callable[[_Chunk], _Aligned], list[_Chunk]], Iterator[_Aligned]]
+
+
+def _align_chunk(aligner: FaceAligner, chunk: _Chunk) -> _Aligned:
+    start, samples = chunk
+    return start, store_faces(aligner, samples)
+
+
+def _run_here(n_jobs: int | None) -> _Run:
+    """Run chunks in processes of this machine; if one dies, start others for what is left."""
+
+    def run(work: Callable[[_Chunk], _Aligned], chunks: list[_Chunk]) -> Iterator[_Aligned]:
+        left = dict(chunks)
+        deaths = 0
+        while left:
+            results = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
+                delayed(work)(chunk) for chunk in list(left.items())
+            )
+            try:
+                for start, found in results:
+                    deaths = 0
+                    yield start, found
+                    del left[start]
+            except TerminatedWorkerError as error:
+                deaths += 1
+                if deaths == _DEATHS:
+                    raise RuntimeError(
+                        f"Workers died {_DEATHS} times without finishing a chunk; {len(left)} are "
+                        "left. The memory may be too small for so many: lower n_jobs."
+                    ) from error
+
+    return run
+
+
+def _run_on_cluster(client: Any) -> _Run:
+    """Run chunks on a Dask cluster, which does the chunk of a dead worker again."""
+
+    def run(work: Callable[[_Chunk], _Aligned], chunks: list[_Chunk]) -> Iterator[_Aligned]:
+        from distributed import as_completed
+
+        futures = client.map(work, chunks, pure=False)
+        try:
+            for _, result in as_completed(futures, with_results=True):
+                yield result
+        finally:
+            client.cancel(futures)
+
+    return run
 
 
 def join_processes() -> int:

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from persona_affect import FaceAligner, FaceEmbedder, JointAffectEstimator
 from persona_affect.datasets import make_affect_faces
-from persona_affect.distributed import transform_in_chunks
+from persona_affect.distributed import align_in_chunks, transform_in_chunks
 from persona_affect.exceptions import OutputError, OutputPathError
 from persona_affect.metrics import SCORERS
 from persona_affect.model_selection import AffectGroupKFold
@@ -171,7 +171,8 @@ def cluster(tmp_path_factory):
     ]
     (folder / "deadly.py").write_text(DEADLY)
     threads = str(torch.get_num_threads())
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": str(folder)}
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": path}
     processes = []
     try:
         for command in commands:
@@ -243,3 +244,14 @@ def test_embedding_on_a_cluster_survives_a_killed_worker(cluster, tmp_path, monk
         rows = transform_in_chunks(pipeline, photos, tmp_path / "chunks", chunk_size=2)
     assert (tmp_path / "killed").exists()
     np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_faces_aligned_on_a_cluster_are_the_same(cluster, tmp_path):
+    client, _ = cluster
+    photos = list(make_affect_faces(6, halves="personality", random_state=0).data)
+    far = FaceAligner(cache=tmp_path / "far")
+    report = align_in_chunks(far, photos, chunk_size=2, client=client)
+    assert report.n_frames.tolist() == [1] * 6
+    near = FaceAligner(cache=tmp_path / "near").transform(photos)
+    assert all(np.array_equal(a, b) for a, b in zip(far.transform(photos), near, strict=True))

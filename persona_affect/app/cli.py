@@ -9,6 +9,7 @@ import typer
 
 import persona_affect
 from persona_affect.app import (
+    _align,
     _annotate,
     _dynamics,
     _evaluate,
@@ -81,6 +82,7 @@ app.command("annotate")(_annotate.annotate)
 app.command("live")(_live.live)
 app.command("info")(_info.info)
 app.command("serve")(_serve.serve)
+app.command("align", cls=RegistryCommand)(_align.align)
 app.command("train", cls=RegistryCommand)(_train.train)
 app.command("evaluate", cls=RegistryCommand)(_evaluate.evaluate)
 app.add_typer(_dynamics.dynamics, name="dynamics")

@@ -5,6 +5,7 @@ from ._alignment import align_face, estimate_similarity
 from ._detections import Detections
 from ._detectors import DETECTORS, DetectorSpec, get_detector_spec, register_detector
 from ._face_clip import FaceClip, split_pieces
+from ._filling import StoredFaces, store_faces
 from ._mtcnn import detect_faces
 from ._refinement import follow_faces
 from ._templates import TEMPLATES, Template, register_template
@@ -19,6 +20,7 @@ __all__ = [
     "FaceAligner",
     "FaceClip",
     "FaceTracker",
+    "StoredFaces",
     "Template",
     "align_face",
     "detect_faces",
@@ -29,4 +31,5 @@ __all__ = [
     "register_detector",
     "register_template",
     "split_pieces",
+    "store_faces",
 ]

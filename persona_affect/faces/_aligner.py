@@ -25,7 +25,7 @@ from ._batches import (
     share_batches,
     warn_of_remarks,
 )
-from ._caching import align_through_store
+from ._caching import align_stored
 from ._detections import Detections
 from ._settings import SELECTORS, FaceSettings, make_settings
 
@@ -225,11 +225,11 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         """
         settings = self._settings()
         samples = list_samples(X)
-        run = self._share(align_samples, settings, samples)
         if self.cache is None:
+            run = self._share(align_samples, settings, samples)
             outcomes = [outcome for _, outcome in run(range(len(samples)))]
         else:
-            outcomes = align_through_store(self.cache, settings, samples, run, self.verbose)
+            outcomes = align_stored(self.cache, settings, samples, self.n_jobs, self.verbose)
         clips = object_array([outcome.found for outcome in outcomes])
         warn_of_remarks(samples, outcomes)
         container = output_container(self) or get_config()["transform_output"]

@@ -99,6 +99,7 @@ def share_batches(
     n_jobs: int | None,
     verbose: bool,
     rows: Sequence[int],
+    size: int | None = None,
 ) -> Iterator[tuple[int, Outcome]]:
     """Share samples among joblib's workers, and yield each row with its outcome, in order.
 
@@ -113,9 +114,10 @@ def share_batches(
         As in :class:`persona_affect.FaceAligner`.
     rows : sequence of int
         Which of the samples.
+    size : int, optional
+        How many samples a worker takes at a time; by default as many as fill the detector's batch.
     """
-    # Large enough to fill the detector's batch, small enough to share and to show progress.
-    size = settings.batch_size
+    size = settings.batch_size if size is None else size
     batches = [rows[start : start + size] for start in range(0, len(rows), size)]
     jobs = (delayed(work)(settings, [samples[i] for i in batch], batch) for batch in batches)
     # All backends except joblib's "multiprocessing" return each result when it is ready.

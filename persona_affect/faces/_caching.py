@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
 from ..media import FrameSequence, is_clip, open_photo, segment_centres
-from ._batches import Outcome
+from ._batches import Outcome, align_samples, share_batches
 from ._settings import FaceSettings
 from ._store import Entry, FaceStore
 
+#: Frames that pass the detector at once. Its arithmetic depends on the batch, by a grey level in
+#: 100,000 pixels, and what is stored must depend on nothing but the sample.
+_FRAMES: Final = 32
+#: Samples that are written at once.
+_SAMPLES: Final = 32
 
-def align_through_store(
+
+def align_stored(
     folder: str | os.PathLike[str],
     settings: FaceSettings,
     samples: Sequence[Any],
-    run: Callable[[Sequence[int]], Iterator[tuple[int, Outcome]]],
+    n_jobs: int | None,
     verbose: bool,
 ) -> list[Outcome]:
-    """Align samples that are not in the store, store them, and read all from the store.
+    """Align samples that are not in a store, store them, and read all from the store.
+
+    Each sample is aligned by itself, so that the store holds the same pixels whoever fills it.
 
     Parameters
     ----------
@@ -35,20 +43,45 @@ def align_through_store(
     settings : FaceSettings
     samples : sequence
         As :meth:`FaceAligner.transform` takes them.
-    run : callable
-        ``run(rows)`` aligns the samples of these rows, and yields each row with its outcome.
-    verbose : bool
-        Show a progress bar.
+    n_jobs, verbose
+        As in :class:`FaceAligner`.
     """
     store = FaceStore(folder, settings.identity(), settings.size)
+    try:
+        keys, fresh = fill_store(store, settings, samples, n_jobs, verbose)
+    finally:
+        store.close()
+    return [fresh[key] if key in fresh else _stored(store, str(key)) for key in keys]
+
+
+def fill_store(
+    store: FaceStore,
+    settings: FaceSettings,
+    samples: Sequence[Any],
+    n_jobs: int | None,
+    verbose: bool,
+) -> tuple[list[int | str], dict[int | str, Outcome]]:
+    """Store samples that are not there.
+
+    Returns
+    -------
+    keys : list of int or str
+        The key of each sample.
+    fresh : dict
+        By key, samples that cannot be stored.
+    """
+    settings = replace(settings, batch_size=_FRAMES)
     contents = read_contents(samples, settings.n_frames, verbose)
     # Equal samples are aligned once; samples that cannot be read have no content, and stay alone.
     keys = [i if content is None else content.key for i, content in enumerate(contents)]
     todo = {key: i for i, key in reversed(list(enumerate(keys))) if str(key) not in store}
     fresh: dict[int | str, Outcome] = {}
     storable: list[Entry] = []
+    rows = sorted(todo.values())
     try:
-        for i, outcome in run(sorted(todo.values())):
+        for i, outcome in share_batches(
+            align_samples, settings, samples, n_jobs, verbose, rows, size=1
+        ):
             content = contents[i]
             if (
                 content is None
@@ -58,14 +91,13 @@ def align_through_store(
                 fresh[keys[i]] = outcome
                 continue
             storable.append((content.key, outcome.found, outcome.remarks))
-            if len(storable) == settings.batch_size:
+            if len(storable) == _SAMPLES:
                 full, storable = storable, []
                 store.add(full)
     finally:
         # Also the samples that were aligned before one that cannot be read.
         store.add(storable)
-        store.close()
-    return [fresh[key] if key in fresh else _stored(store, str(key)) for key in keys]
+    return keys, fresh
 
 
 def _stored(store: FaceStore, key: str) -> Outcome:

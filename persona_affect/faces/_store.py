@@ -81,6 +81,7 @@ class FaceStore:
         self._places: dict[str, _Place] = {}
         self._maps: dict[str, npt.NDArray[np.uint8]] = {}
         self._writer: _Shard | None = None
+        self._n_read: dict[str, int] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / "manifest.json"
@@ -88,11 +89,7 @@ class FaceStore:
                 with atomic_write(path) as draft:
                     draft.write_text(text)
             found = path.read_text()
-            for index in sorted(self.folder.glob("*.jsonl")):
-                try:
-                    self._places.update(_read_index(index, self.size))
-                except _AlteredError as error:
-                    raise self._altered(index) from error
+            self.refresh()
         except (OSError, ValueError) as error:
             raise FaceStoreError(
                 f"cache={os.fspath(folder)!r} cannot hold aligned faces: {error}. Name a folder "
@@ -100,6 +97,25 @@ class FaceStore:
             ) from error
         if found != text:
             raise self._altered(path)
+
+    def refresh(self) -> None:
+        """Read what other processes have stored since the last time.
+
+        Raises
+        ------
+        FaceStoreError
+            If an index was altered.
+        """
+        for index in sorted(self.folder.glob("*.jsonl")):
+            with index.open("rb") as file:
+                file.seek(self._n_read.get(index.name, 0))
+                # A line without an end is being written, or its writer was stopped.
+                lines, end, _ = file.read().rpartition(b"\n")
+            self._n_read[index.name] = self._n_read.get(index.name, 0) + len(lines) + len(end)
+            try:
+                self._places.update(_read_index(index, lines.splitlines(), self.size))
+            except _AlteredError as error:
+                raise self._altered(index) from error
 
     def __contains__(self, key: str) -> bool:
         return key in self._places
@@ -155,6 +171,10 @@ class FaceStore:
         if len(faces) != place.n_frames or zlib.crc32(faces.data) != place.checksum:
             raise self._altered(path)
         return FaceClip(faces, place.starts) if len(place.starts) > 1 else faces, place.remarks
+
+    def describe(self, key: str) -> tuple[int, list[str]]:
+        """Return how many frames a sample has, and its remarks."""
+        return self._places[key].n_frames, list(self._places[key].remarks)
 
     def close(self) -> None:
         """Close the files that are open for writing."""
@@ -219,12 +239,12 @@ class _AlteredError(ValueError):
     """An index contains something that this package does not write."""
 
 
-def _read_index(index: Path, size: tuple[int, int]) -> Iterator[tuple[str, _Place]]:
-    """Yield the complete lines of an index whose pixels exist."""
+def _read_index(
+    index: Path, lines: Sequence[bytes], size: tuple[int, int]
+) -> Iterator[tuple[str, _Place]]:
+    """Yield the lines of an index whose pixels exist."""
     pixels = index.with_suffix(".faces")
     n_frames = pixels.stat().st_size // _frame_bytes(size) if pixels.exists() else 0
-    # A line without an end is being written, or its writer was stopped.
-    *lines, _ = index.read_bytes().split(b"\n")
     for line in lines:
         try:
             key, first, n, checksum, starts, *remarks = json.loads(line)

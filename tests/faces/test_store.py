@@ -15,8 +15,7 @@ from PIL import Image
 from persona_affect import FaceAligner
 from persona_affect._mapping import _map_of
 from persona_affect.exceptions import FaceStoreError, MediaReadError, MediaWarning
-from persona_affect.faces import _aligner as aligner_module
-from persona_affect.faces import _settings, _store
+from persona_affect.faces import _caching, _settings, _store
 from persona_affect.faces._store import FaceStore
 from persona_affect.media import FrameSequence
 
@@ -42,13 +41,13 @@ def cache(tmp_path):
 def aligned(monkeypatch):
     """How many samples have been aligned so far."""
     counts = []
-    align = aligner_module.align_samples
+    align = _caching.align_samples
 
     def counting(settings, samples, numbers):
         counts.extend(numbers)
         return align(settings, samples, numbers)
 
-    monkeypatch.setattr(aligner_module, "align_samples", counting)
+    monkeypatch.setattr(_caching, "align_samples", counting)
     return counts
 
 
@@ -164,16 +163,16 @@ def test_a_changed_file_is_aligned_anew_even_under_its_old_date(files, cache, dr
 
 
 def test_a_file_that_changes_meanwhile_is_not_stored(files, cache, monkeypatch, aligned):
-    align = aligner_module.align_samples
+    align = _caching.align_samples
 
     def meddling(settings, samples, numbers):
         outcomes = align(settings, samples, numbers)
         files[0].write_bytes(files[1].read_bytes())
         return outcomes
 
-    monkeypatch.setattr(aligner_module, "align_samples", meddling)
+    monkeypatch.setattr(_caching, "align_samples", meddling)
     FaceAligner(cache=cache).transform(files[:1])
-    monkeypatch.setattr(aligner_module, "align_samples", align)
+    monkeypatch.setattr(_caching, "align_samples", align)
     clips = FaceAligner(cache=cache).transform(files[:1])
     assert_same(clips, FaceAligner().transform(files[1:2]))
 
@@ -229,6 +228,7 @@ def test_a_full_disk_loses_only_what_was_being_written(files, cache, monkeypatch
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         settle(file)
 
+    monkeypatch.setattr(_caching, "_SAMPLES", 2)
     monkeypatch.setattr(_store, "_settle", full_once)
     with pytest.raises(FaceStoreError, match=r"No space left.*continues from them"):
         FaceAligner(cache=cache, batch_size=2).transform(files)
