@@ -39,6 +39,7 @@ class Engine(StrEnum):
 
     AUTO = "auto"
     OPENVINO = "openvino"
+    ONNXRUNTIME = "onnxruntime"
     TORCH = "torch"
 
 

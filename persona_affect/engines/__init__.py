@@ -2,6 +2,7 @@
 
 from ._compile import compile
 from ._engines import ENGINES, PRECISIONS
+from ._export import export_onnx
 from ._report import EngineReport, get_report
 
-__all__ = ["ENGINES", "PRECISIONS", "EngineReport", "compile", "get_report"]
+__all__ = ["ENGINES", "PRECISIONS", "EngineReport", "compile", "export_onnx", "get_report"]

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import torch
-from numpy.typing import NDArray
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from persona_affect._device import network_on, resolve_device
 from persona_affect._optional import import_optional
@@ -20,6 +18,7 @@ from persona_affect.exceptions import EngineError, EngineWarning
 from persona_affect.faces import FaceAligner
 
 from ._engines import ENGINES, PRECISIONS, Engine, TorchEngine
+from ._graphs import draw_batch, first_line
 from ._report import Compiled, EngineReport, find_networks, steps_of
 
 Model = TypeVar("Model")
@@ -107,10 +106,10 @@ def compile(
     ----------
     model : estimator
         Fitted: a pipeline, a `FaceEmbedder`, a `JointAffectEstimator`, or a `KernelFeatures`.
-    engine : {"auto", "openvino", "torch"}, default="auto"
+    engine : {"auto", "openvino", "onnxruntime", "torch"}, default="auto"
         ``"auto"`` times all that are installed on four pictures, and takes the fastest whose
         difference from torch in float32 is at most `max_error`. ``"openvino"`` needs the extra
-        ``openvino``.
+        ``openvino``, ``"onnxruntime"`` the extra ``onnx``.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the networks that see faces; ``"auto"`` chooses as for `engine`. Kernels, and
         heads on embeddings, always compute in float32. bfloat16 is fast on processors that have
@@ -216,7 +215,7 @@ def _probe(model: Any, *, mirror: bool) -> dict[str, _Probe]:
         recording = recording[1:]
     _, first = next(find_networks(recording))
     method = "predict" if hasattr(recording, "predict") else "transform"
-    getattr(recording, method)(_draw(first._get_input_shape()))
+    getattr(recording, method)(draw_batch(first._get_input_shape(), _PROBES).numpy())
     return probes
 
 
@@ -226,16 +225,6 @@ def _difference(found: Tensor, wanted: Tensor) -> float:
         return float("inf")
     found, wanted = found.nan_to_num(), wanted.nan_to_num()
     return float((found - wanted).norm() / wanted.norm().clamp_min(1e-12))
-
-
-def _draw(shape: Sequence[int]) -> NDArray[Any]:
-    """Draw smooth pictures (n, height, width, 3), or embeddings (n, n_features)."""
-    generator = torch.Generator().manual_seed(0)
-    if len(shape) == 1:
-        return torch.randn(_PROBES, *shape, generator=generator).numpy()
-    cells = torch.rand(_PROBES, 3, 8, 8, generator=generator)
-    pictures = F.interpolate(cells, tuple(shape[:2]), mode="bicubic").clamp(0, 1) * 255
-    return pictures.permute(0, 2, 3, 1).to(torch.uint8).contiguous().numpy()
 
 
 def _convert(engine: type[Engine], probes: Mapping[str, _Probe]) -> dict[str, Any]:
@@ -267,7 +256,7 @@ def _assemble(
             run = ENGINES[engine](graph, kind, n_threads)
             candidate.errors[name] = probe.error_of(run)
         except Exception as error:  # each engine raises errors of its own
-            candidate.failures[name] = _first_line(error)
+            candidate.failures[name] = first_line(error)
             run = TorchEngine(probe.network, "float32", n_threads)
             candidate.errors[name] = 0.0
         candidate.runs[name] = run
@@ -345,8 +334,3 @@ def _replace(model: Any, change: Callable[[str, Any], Any], name: str = "") -> A
     else:
         copied.steps = steps
     return copied
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"

@@ -1,6 +1,5 @@
 """The engines: how each takes a torch network, and runs it."""
 
-import copy
 import threading
 import warnings
 from abc import ABC, abstractmethod
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 
 from persona_affect._optional import import_optional
 from persona_affect.exceptions import EngineError
+
+from ._graphs import on_cpu, to_onnx
 
 PRECISIONS: Final = ("float32", "bfloat16")
 #: Batch sizes that OpenVINO compiles for; the maps of more faces do not fit into the caches.
@@ -112,7 +113,7 @@ class OpenVINOEngine(Engine):
         with warnings.catch_warnings(), torch.no_grad():
             # The tracer warns of each comparison of shapes.
             warnings.simplefilter("ignore")
-            traced = torch.jit.trace(_on_cpu(network), example, check_trace=False)
+            traced = torch.jit.trace(on_cpu(network), example, check_trace=False)
             return openvino.convert_model(
                 traced,
                 example_input=example,
@@ -166,22 +167,43 @@ class OpenVINOEngine(Engine):
         return super().why_not(precision)
 
 
+class OnnxRuntimeEngine(Engine):
+    """ONNX Runtime on the CPU; its threads do not spin between calls, so that others can work."""
+
+    name, packages = "onnxruntime", ("onnx", "onnxscript", "onnxruntime")
+    extra, precisions = "onnx", ("float32",)
+
+    @classmethod
+    def convert(cls, network: nn.Module, example: Tensor) -> bytes:
+        """Convert the network to ONNX."""
+        data: bytes = to_onnx(network, example).SerializeToString()
+        return data
+
+    def __init__(self, graph: bytes, precision: str, n_threads: int | None) -> None:
+        onnxruntime = import_optional(
+            "onnxruntime", extra=self.extra, purpose='engine="onnxruntime"'
+        )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = n_threads or torch.get_num_threads()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            graph, options, providers=["CPUExecutionProvider"]
+        )
+        self._input = self._session.get_inputs()[0].name
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        (values,) = self._session.run(None, {self._input: batch.contiguous().numpy()})
+        return torch.from_numpy(values)
+
+
 ENGINES: Final[dict[str, type[Engine]]] = {
-    engine.name: engine for engine in (OpenVINOEngine, TorchEngine)
+    engine.name: engine for engine in (OpenVINOEngine, OnnxRuntimeEngine, TorchEngine)
 }
 
 
 @cache
 def _openvino_core() -> Any:
     return import_optional("openvino", extra="openvino", purpose='engine="openvino"').Core()
-
-
-def _on_cpu(network: nn.Module) -> nn.Module:
-    """Return a network for the CPU, a copy if it is elsewhere."""
-    tensors = [*network.parameters(), *network.buffers()]
-    if any(tensor.device.type != "cpu" for tensor in tensors):
-        network = copy.deepcopy(network).cpu()
-    return network.eval()
 
 
 def _divide(batch: Tensor) -> Iterator[Tensor]:
