@@ -3,7 +3,9 @@
 What they show are *apparent* traits and emotions: impressions that faces make on raters.
 """
 
-from ._audit import AUDIT_DISTURBANCES, Audit, audit
+from ._audit import AUDIT_DISTURBANCES, audit
+from ._audit_display import AuditDisplay
+from ._audit_report import Audit
 from ._circumplex import CircumplexDisplay, find_circumplex_names
 from ._disturbances import (
     DISTURBANCE_KINDS,
@@ -26,6 +28,7 @@ __all__ = [
     "DISTURBANCE_KINDS",
     "AffectTimelineDisplay",
     "Audit",
+    "AuditDisplay",
     "CircumplexDisplay",
     "Disturbance",
     "DynamicsDisplay",

@@ -1,7 +1,6 @@
 """For whom a model fails, and how little it takes to change its mind."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from persona_affect._optional import import_optional
 from persona_affect.metrics import ccc_score, pearson_score
 
 from ._aligned import AlignedModel, unwrap
+from ._audit_report import Audit
 from ._disturbances import DISTURBANCES, Disturbance, disturb_faces, find_disturbance
 from ._reference import final_model
 
@@ -68,34 +68,6 @@ def _of_group(measure: Callable[..., _Floats]) -> Callable[..., float]:
         return float(measure(*columns, **named)[0])
 
     return of_group
-
-
-@dataclass(frozen=True, eq=False)
-class Audit:
-    """What :func:`audit` found.
-
-    Attributes
-    ----------
-    overall : DataFrame
-        A row per target: ``n`` (labels), and for ``error`` (mean absolute error), ``ccc``,
-        ``pearson``, ``bias`` (mean of prediction less rating) and, with intervals, ``coverage``,
-        the value, ``<name>_low`` and ``<name>_high``.
-    groups : DataFrame
-        The same for each ``feature``, ``group`` and ``target``; intersections of all features are
-        under the feature ``"a and b"``. A group with fewer samples than the minimum has its ``n``
-        and nothing else.
-    stability : DataFrame
-        A row per ``disturbance`` and ``target``: the mean absolute change of predictions,
-        ``movement``, with ``movement_low`` and ``movement_high``, and the mean signed change,
-        ``shift``, all in standard deviations of the ratings. Empty if nothing was disturbed.
-    settings : dict
-        What was done: numbers of samples, the minimum size of a group, and so on.
-    """
-
-    overall: pd.DataFrame
-    groups: pd.DataFrame
-    stability: pd.DataFrame
-    settings: dict[str, Any]
 
 
 def audit(
@@ -278,7 +250,8 @@ def _judge(
         for j, name in enumerate(target):
             rows = (target[name].notna() & predicted[name].notna()).to_numpy()
             of_group = groups[rows].agg(", ".join, axis=1)
-            counts = of_group.value_counts().sort_index()
+            counts = of_group.value_counts()
+            counts = counts.reindex(sorted(counts.index, key=_order))
             table = pd.DataFrame({"feature": feature, "group": counts.index, "target": name})
             table["n"] = counts.to_numpy()
             kept = of_group.isin(counts.index[counts >= max(min_group_size, 2)]).to_numpy()
@@ -303,6 +276,11 @@ def _judge(
                 table = table.join(judged.join(spread)[order], on="group")
             tables.append(table)
     return [pd.concat(tables, ignore_index=True)] if tables else []
+
+
+def _order(group: str) -> list[str]:
+    """Sort groups by name, but thirds from the lowest on."""
+    return [str(_THIRDS.index(p)) if p in _THIRDS else p for p in group.split(", ")]
 
 
 def _bootstrap(

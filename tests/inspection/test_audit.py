@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 
 from persona_affect import FaceAligner
 from persona_affect.datasets import make_affect_faces
-from persona_affect.inspection import AUDIT_DISTURBANCES, audit
+from persona_affect.inspection import AUDIT_DISTURBANCES, Audit, AuditDisplay, audit
 from persona_affect.metrics import ccc_score
 
 
@@ -149,3 +151,73 @@ def test_bad_calls_say_what_is_wrong(world):
         audit(model, X, y, disturbances=["mirror"])
     with pytest.raises(ValueError, match="y has 3 columns"):
         audit(model, X, X, disturbances=[], n_resamples=50)
+
+
+@pytest.fixture
+def found(world):
+    model, X, y, sensitive = world
+    sensitive = sensitive.assign(old=sensitive["old"].replace("old", "<b>o|d</b>"))
+    return audit(
+        model, X, y, sensitive=sensitive, disturbances=[], n_resamples=20, min_group_size=20
+    )
+
+
+def test_tables_by_group(found):
+    table = found.table("bias", "old")
+    assert list(table.columns) == ["n", "warm", "calm"]
+    assert table.loc["<b>o|d</b>", "warm"] == pytest.approx(-2, abs=0.1)
+    texts = found.table("bias", "old", intervals=True, digits=1)
+    assert texts.loc["<b>o|d</b>", "warm"].startswith("-2.0 (-2.")
+    with pytest.raises(ValueError, match="measure='mood' is none of"):
+        found.table("mood")
+    with pytest.raises(ValueError, match="feature='hair' is none of"):
+        found.table("bias", "hair")
+
+
+def test_the_page_is_one_file_without_scripts_or_addresses(found, tmp_path):
+    found.save_html(tmp_path / "audit.html", title="A <script> & B")
+    page = (tmp_path / "audit.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 4
+    assert "<script" not in page
+    assert "<b>o|d" not in page
+    assert "&lt;b&gt;o|d&lt;/b&gt;" in page
+    # Addresses of XML's name spaces and of a licence's words are not fetched.
+    assert not re.findall(r"(?:src|href)=[\"']?https?:", page.replace("xlink:href", "x"))
+    assert page == found.to_html(title="A <script> & B")
+    assert "Coverage of the intervals" in page
+    assert "impressions that faces make on raters" in page
+
+
+def test_stability_is_in_the_report():
+    stability = pd.DataFrame(
+        [("mirror", "mirrored", "calm", 0.25, 0.2, 0.3, 0.1)],
+        columns=[
+            *("disturbance", "text", "target", "movement"),
+            *("movement_low", "movement_high", "shift"),
+        ],
+    )
+    overall = pd.DataFrame({"n": [3], "error": [1.0], "error_low": [0.5], "error_high": [2.0]})
+    overall.index = ["calm"]
+    settings = {
+        "n_samples": 3,
+        "n_without_prediction": 1,
+        "n_disturbed": 3,
+        "min_group_size": 20,
+        "alpha": None,
+        "confidence": 0.95,
+        "n_resamples": 5,
+        "features": [],
+    }
+    text = Audit(overall, pd.DataFrame(), stability, settings).to_markdown()
+    assert "| mirrored | 0.25 |" in text
+    assert "1 of them have no prediction" in text
+    assert "| calm | 3 | 1.00 (0.50 to 2.00) |" in text
+
+
+def test_the_display_draws_groups_and_targets(found):
+    display = AuditDisplay(found).plot("skin", measure="bias")
+    assert set(display.lines_) == {"warm", "calm"}
+    labels = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert labels == ["lowest third (40)", "middle third (40)", "highest third (40)"]
+    with pytest.raises(ValueError, match="no groups"):
+        AuditDisplay(Audit(found.overall, pd.DataFrame(), found.stability, {})).plot()
