@@ -147,12 +147,18 @@ def error_by_group(rated, predicted, ratings):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=["joint", "half", "baselines"])
-    only = parser.parse_args().only
+    parser.add_argument(
+        "--predictions", type=Path, help="a CSV file for the predictions of `joint`"
+    )
+    arguments = parser.parse_args()
+    only = arguments.only
     photos, ratings = load_portraits()
     rated = ratings[PERSONALITY + EMOTION]
     X, model = embed(photos)
     if only in (None, "joint"):
         predicted = cross_validate(model, X, rated)
+        if arguments.predictions is not None:
+            predicted.round(3).to_csv(arguments.predictions)
         print("joint network\n", summarize(rated, predicted).round(3), "\n")
         print(error_by_group(rated, predicted, ratings).round(1).to_string(), "\n")
     if only in (None, "half"):

@@ -11,6 +11,7 @@ import persona_affect
 from persona_affect.app import (
     _align,
     _annotate,
+    _audit,
     _dynamics,
     _evaluate,
     _info,
@@ -85,6 +86,7 @@ app.command("serve")(_serve.serve)
 app.command("align", cls=RegistryCommand)(_align.align)
 app.command("train", cls=RegistryCommand)(_train.train)
 app.command("evaluate", cls=RegistryCommand)(_evaluate.evaluate)
+app.command("audit", cls=RegistryCommand)(_audit.audit)
 app.add_typer(_dynamics.dynamics, name="dynamics")
 
 

@@ -5,7 +5,7 @@ from persona_affect.datasets._dynamics import make_dynamic_clips
 from persona_affect.datasets._folders import LeftOut, check_files, make_bunch, walk_data
 from persona_affect.datasets._formats.afew_va import load_afew_va
 from persona_affect.datasets._formats.aff_wild import load_aff_wild
-from persona_affect.datasets._formats.csv_table import load_csv
+from persona_affect.datasets._formats.csv_table import load_csv, read_table
 from persona_affect.datasets._formats.first_impressions import load_first_impressions
 from persona_affect.datasets._formats.omi import load_omi
 from persona_affect.datasets._miniatures import write_miniature
@@ -41,6 +41,7 @@ __all__ = [
     "make_dynamic_clips",
     "parse_bool",
     "parse_names",
+    "read_table",
     "recognise_format",
     "register_format",
     "walk_data",

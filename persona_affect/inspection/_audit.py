@@ -182,6 +182,9 @@ def audit(
         "features": list(map(str, features)),
     }
     groups = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    if frames:
+        # Where all groups are too small, none was judged.
+        groups = groups.reindex(columns=overall.columns)
     return Audit(
         overall.drop(columns=["feature", "group"]).set_index("target"), groups, stability, settings
     )

@@ -10,7 +10,6 @@ import pandas as pd
 from persona_affect._files import atomic_write
 
 from ._pages import figure_to_svg, make_page, table_to_markdown
-from ._reference import new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -163,15 +162,14 @@ class Audit:
         -------
         str
         """
-        import matplotlib.pyplot as plt
+        from matplotlib.figure import Figure
 
         figures, parts = {}, [f"# {title}", self.to_markdown()]
         for feature in self.features[: len(self.settings["features"])]:
             for measure in ("error", "bias"):
-                ax = new_axes()
-                draw_groups(self, ax, feature, measure)
-                figures[f"{measure} {feature}"] = figure_to_svg(ax.figure)
-                plt.close(ax.figure)
+                figure = Figure(layout="constrained")
+                draw_groups(self, figure.subplots(), feature, measure)
+                figures[f"{measure} {feature}"] = figure_to_svg(figure)
                 parts.append(f"{{{measure} {feature}}}")
         return make_page(title, "\n\n".join(parts), figures)
 

@@ -75,6 +75,14 @@ def test_small_groups_are_counted_and_not_judged(world):
     assert by.loc["many"].notna().all(axis=None)
 
 
+def test_groups_that_are_all_too_small_leave_nothing_to_plot(world):
+    model, X, y, _ = world
+    found = audit(model, X, y, sensitive={"who": np.arange(120) % 7}, disturbances=[])
+    assert found.groups["n"].max() < 20
+    assert found.table("error", "who")["warm"].isna().all()
+    assert "| 0 | 18 |  |  |" in found.to_markdown()
+
+
 def test_predictions_of_a_cross_validation_take_the_place_of_the_models(world):
     model, X, y, sensitive = world
     perfect = y.fillna(0)

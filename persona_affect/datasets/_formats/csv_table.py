@@ -137,6 +137,14 @@ def load_csv(
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV file as strings; spaces around the names of columns are ignored.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    DataFrame
+
     Raises
     ------
     DatasetFormatError
