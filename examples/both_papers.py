@@ -5,7 +5,7 @@
 All persons are rendered, and their traits are invented: they depend on the shape of the face, on
 the emotion that it shows, and on the style of its movement, by stated weights. PersEmoN
 (`JointAffectEstimator`) sees the first two; it also learns from photos of others, who are rated on
-emotion only. So that this takes a minute, it learns from small pixels of the mean face, in place of
+emotion only. So that this takes minutes, it learns from small pixels of the mean face, in place of
 a network of its own. `PersonDynamicsEncoder` sees the third part; the one that comes with the
 package needs no training. Persons whom neither was trained on then have three descriptions, which
 `TaskFusion` fuses as it fuses tasks: early, late or stacked. Figures of five seeds are in
@@ -20,8 +20,6 @@ import pandas as pd
 from scipy import stats
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from persona_affect import JointAffectEstimator, TaskFusion, load_model
 from persona_affect.datasets import make_affect_faces, make_dynamic_clips
@@ -36,7 +34,7 @@ def render_persons(n_persons, seed):
     return make_dynamic_clips(
         n_persons,
         1,
-        n_frames=50,
+        n_frames=60,
         session_jitter=0.0,
         # Relative to the weight of movement, which is 1.
         static_weight=np.sqrt(SHARES["looks"] / SHARES["moves"]),
@@ -73,17 +71,18 @@ def describe(joint, encoder, clips):
     predicted = joint.predict(faces)
     traits, emotion = np.split(predicted, [len(PERSONALITY_NAMES)], axis=1)
     related = joint.predict_from_emotion(emotion)
-    return {
+    parts = {
         "looks": np.hstack([faces, traits]),
         "shows": np.hstack([emotion, emotion.prod(axis=1, keepdims=True), related]),
         "moves": encoder.transform(clips),
     }
+    # One unit for a whole part: features that hardly vary must not count as much as the others.
+    return {name: part / np.sqrt(part.var(axis=0).sum()) for name, part in parts.items()}
 
 
 def fuse(parts, names, fusion, y):
     """Predict the traits of persons in five folds, from some of the parts."""
-    ridge = RidgeCV(np.logspace(-2, 6, 17), alpha_per_target=True)
-    regressor = make_pipeline(StandardScaler(), ridge)
+    regressor = RidgeCV(np.logspace(-4, 3, 15), alpha_per_target=True)
     cells = np.empty((len(y), len(names)), dtype=object)
     for j, name in enumerate(names):
         cells[:, j] = list(parts[name])
@@ -127,12 +126,13 @@ def _explained(y, predicted):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--persons", type=int, default=150)
+    parser.add_argument("--persons", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
     options = parser.parse_args()
     rows = []
     print("True shares of the variance:", SHARES)
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         rows.append(compare(options.persons, seed))
         print(pd.Series(rows[-1]).round(3).to_string(), flush=True)
     if options.seeds > 1:
