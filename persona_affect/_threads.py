@@ -52,14 +52,39 @@ def workers(device: str) -> Iterator[Share]:
         pool.shutdown(cancel_futures=True)
 
 
-def make_torch_serial() -> None:
-    """Make torch use one thread inside the calling thread, and nowhere else."""
+def make_torch_serial(n_threads: int = 1) -> None:
+    """Make torch use one thread, or a few, inside the calling thread, and nowhere else."""
     with _setting_up:
         # A thread reads the default once: later changes have no effect on this thread.
         default = torch.get_num_threads()
-        torch.set_num_threads(1)
+        torch.set_num_threads(n_threads)
         # This has changed the default for new threads too: restore it, from a thread that then
         # ends.
         restoring = threading.Thread(target=torch.set_num_threads, args=(default,))
         restoring.start()
         restoring.join()
+
+
+_calling = threading.local()
+
+
+def share_processors(n_callers: int) -> None:
+    """Make torch use its share of the processors inside the calling thread.
+
+    For threads that others made, such as those of a server: each calls this before it computes.
+    Several threads that each use all processors wait for each other.
+
+    Parameters
+    ----------
+    n_callers : int
+        Threads that may compute at the same time.
+    """
+    if getattr(_calling, "n_callers", None) != n_callers:
+        make_torch_serial(max(1, _processors() // n_callers))
+        _calling.n_callers = n_callers
+
+
+def _processors() -> int:
+    """Return the number of threads that torch uses in a new thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()

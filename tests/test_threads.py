@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from persona_affect._threads import workers
+from persona_affect._threads import share_processors, workers
 
 
 @pytest.fixture
@@ -60,3 +60,20 @@ def test_plain_map_for_one_thread_and_for_other_devices(two_threads):
     torch.set_num_threads(1)
     with workers("cpu") as share:
         assert share is map
+
+
+@pytest.mark.parametrize(("n_callers", "expected"), [(1, 2), (2, 1), (8, 1)])
+def test_threads_of_a_server_have_their_share(two_threads, n_callers, expected):
+    seen = []
+
+    def call():
+        for _ in range(2):
+            share_processors(n_callers)
+            seen.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    assert seen == [expected] * 2
+    assert torch.get_num_threads() == 2
+    assert threads_of_a_new_thread() == 2

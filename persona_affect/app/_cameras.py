@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from persona_affect._threads import share_processors
 from persona_affect.annotation import Session
 from persona_affect.media import Frame
 
@@ -88,6 +89,7 @@ class Cameras:
         if not camera.turn.acquire(blocking=False):
             raise CameraBusyError("The picture before is not predicted yet.")
         try:
+            share_processors(self._at_once)
             now = self._clock() - camera.started
             (rows,) = camera.session.annotate([Frame(camera.n_seen, now, image)])
             camera.n_seen += 1

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from persona_affect._threads import share_processors
 from persona_affect.annotation import PLACE, FrameAnnotator
 from persona_affect.datasets import make_affect_faces
 from persona_affect.media import open_photo
@@ -107,6 +108,7 @@ def predict_photo(
     MediaLimitError
         If it has more faces than the limit.
     """
+    share_processors(limits.at_once)
     height, width = image.shape[:2]
     larger = max(1.0, math.sqrt(height * width / limits.search_pixels))
     annotator = FrameAnnotator(
