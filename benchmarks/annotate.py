@@ -1,39 +1,46 @@
-"""Annotate a 720p clip of a speaker with the bundled model: frames a second, and a profile.
+"""Annotate a 720p clip of a speaker with the bundled model: frames a second.
 
     PERSONA_AFFECT_DATA=... python benchmarks/annotate.py --threads 2
 
 The clips of GRID (25 frames a second) are enlarged to 1280 x 720 and joined, with their sound. Each
 setting runs in a new process, so that its peak memory is measured alone; loading is not counted.
+The settings run in turns, and medians are compared, so that other programs disturb all alike.
 """
 
 from __future__ import annotations
 
 import argparse
-import cProfile
 import json
 import os
-import pstats
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 import cv2
 
 from persona_affect.media import VideoWriter, iter_frames
 
 RATE = 25
-#: Where time goes, by the functions whose cumulative time is printed.
-PLACES = {
-    "detect_faces": "detecting faces",
-    "follow_faces": "following faces",
-    "_predict": "predicting (ResNet29 trunk, heads)",
-    "align_face": "aligning",
-    "draw_faces": "drawing",
-    "write": "writing (x264, tables)",
+#: The command's default setting, and what it is compared with: options of `load_stream_model`.
+DEFAULT = "as `annotate` does"
+MODELS = {
+    "mtcnn, torch, mirror image": {"detector": "mtcnn", "engine": "torch", "mirror": True},
+    "yunet, torch, mirror image": {"detector": "yunet", "engine": "torch", "mirror": True},
+    "yunet, torch": {"detector": "yunet", "engine": "torch", "mirror": False},
+    DEFAULT: {},
 }
+RUNS = (
+    ("mtcnn, torch, mirror image", "rows", 1),
+    ("yunet, torch, mirror image", "rows", 1),
+    ("yunet, torch", "rows", 1),
+    (DEFAULT, "rows", 1),
+    (DEFAULT, "rows and video", 1),
+    (DEFAULT, "rows", 5),
+)
 
 
 def talking_head(path: Path, n_frames: int) -> None:
@@ -49,53 +56,49 @@ def talking_head(path: Path, n_frames: int) -> None:
                 video.write(cv2.resize(frame.image, (1280, 720), interpolation=cv2.INTER_CUBIC))
 
 
-def work(clip: Path, detect_every: int, film: bool, profile: bool) -> None:
+def work(clip: Path, model: str, writes: str, detect_every: int) -> None:
     """Annotate once, and print what it took."""
-    from persona_affect import FrameAnnotator, load_model
+    from persona_affect import FrameAnnotator
+    from persona_affect.app._options import load_stream_model
 
-    annotator = FrameAnnotator(load_model(), detect_every=detect_every)
+    begin = time.perf_counter()
+    pipeline = load_stream_model(None, **MODELS[model])
+    loading = time.perf_counter() - begin
+    annotator = FrameAnnotator(pipeline, detect_every=detect_every)
     first = next(iter(iter_frames(clip)))
-    # Networks are loaded, and torch plans its convolutions, at the first frame.
-    list(annotator.annotate([first.image]))
-    profiler = cProfile.Profile()
+    # Networks are loaded, and torch plans its convolutions, at the first frames.
+    list(annotator.annotate([first.image] * 16))
     start = time.perf_counter()
-    if profile:
-        profiler.enable()
     with tempfile.TemporaryDirectory() as folder:
-        video = Path(folder, "marked.mp4") if film else None
+        video = Path(folder, "marked.mp4") if writes == "rows and video" else None
         annotator.to_file(clip, Path(folder, "rows.csv"), video=video)
         n_frames = len(Path(folder, "rows.csv").read_text().splitlines()) - 1
-    profiler.disable()
     answer = {
         "seconds": time.perf_counter() - start,
+        "loading": loading,
         "frames": n_frames,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    if profile:
-        spent = dict.fromkeys(PLACES, 0.0)
-        for (_, _, name), (_, _, _, cumulative, _) in pstats.Stats(profiler).stats.items():
-            if name in spent:
-                spent[name] = max(spent[name], cumulative)
-        answer["spent"] = spent
     print(json.dumps(answer))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--frames", type=int, default=450)
+    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:
-        clip, detect_every, film, profile = arguments.work
-        work(Path(clip), int(detect_every), film == "film", profile == "profile")
+        clip, model, writes, detect_every = arguments.work
+        work(Path(clip), model, writes, int(detect_every))
         return
     if "PERSONA_AFFECT_DATA" not in os.environ:
         sys.exit("Set PERSONA_AFFECT_DATA to the folder with grid/.")
 
-    def ask(*settings: str) -> dict:
+    def ask(clip: Path, *settings: object) -> dict:
         done = subprocess.run(
-            [sys.executable, __file__, "--work", str(clip), *settings],
+            [sys.executable, __file__, "--work", str(clip), *map(str, settings)],
             check=True,
             stdout=subprocess.PIPE,
             env={**os.environ, "OMP_NUM_THREADS": str(arguments.threads)},
@@ -105,24 +108,32 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder, "head.mp4")
         talking_head(clip, arguments.frames)
-        print(f"1280 x 720, {arguments.frames} frames, {arguments.threads} threads\n")
-        print("| detect_every | writes | frames a second | of real time | peak memory, MiB |")
-        print("|---|---|---|---|---|")
-        for detect_every in ("1", "5"):
-            for film in ("rows", "film"):
-                got = ask(detect_every, film, "plain")
-                rate = got["frames"] / got["seconds"]
-                writes = "rows and video" if film == "film" else "rows"
-                print(
-                    f"| {detect_every} | {writes} | {rate:.1f} | {rate / RATE:.2f} | "
-                    f"{got['peak_mib']:.0f} |",
-                    flush=True,
-                )
-        print("\n| ms a frame (rows and video, under a profiler) | 1 | 5 |\n|---|---|---|")
-        profiles = [ask(detect_every, "film", "profile") for detect_every in ("1", "5")]
-        for name, what in PLACES.items():
-            cells = [1000 * got["spent"][name] / got["frames"] for got in profiles]
-            print(f"| {what} | {cells[0]:.1f} | {cells[1]:.1f} |")
+        got: dict = {run: [] for run in RUNS}
+        for _ in range(arguments.rounds):
+            for run in RUNS:
+                got[run].append(ask(clip, *run))
+    print(f"1280 x 720, {arguments.frames} frames, {arguments.threads} threads, medians\n")
+    heads = [
+        "model",
+        "writes",
+        "detect_every",
+        "frames a second",
+        "of the first",
+        "MiB",
+        "start, s",
+    ]
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+
+    def middle(run: tuple, what: str) -> float:
+        return median(answer[what] for answer in got[run])
+
+    for run in RUNS:
+        rate = arguments.frames / middle(run, "seconds")
+        first = arguments.frames / middle(RUNS[0], "seconds")
+        print(
+            f"| {' | '.join(map(str, run))} | {rate:.1f} | {rate / first:.2f} | "
+            f"{middle(run, 'peak_mib'):.0f} | {middle(run, 'loading'):.1f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from persona_affect.app._errors import error_console
-from persona_affect.app._options import ModelOption, load_photo_model
+from persona_affect.app._options import ModelOption, StreamDetectorOption, load_photo_model
 
 
 def annotate(
@@ -51,6 +51,7 @@ def annotate(
     track: Annotated[
         bool, typer.Option(help="Give each face a number that it keeps (needs the extra app).")
     ] = True,
+    detector: StreamDetectorOption = "yunet",
     resume: Annotated[
         bool,
         typer.Option(
@@ -95,7 +96,7 @@ def annotate(
     if video is not None:
         check_output(video, inputs=(clip, model), suffixes=(".mp4",))
     annotator = FrameAnnotator(
-        load_photo_model(model),
+        load_photo_model(model, detector),
         detect_every=detect_every,
         track=track,
         smooth=smooth,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from persona_affect.app._errors import error_console
-from persona_affect.app._options import ModelOption, load_photo_model
+from persona_affect.app._options import ModelOption, StreamDetectorOption, load_photo_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +38,7 @@ def live(
             min=0.0, metavar="SECONDS", help="Time of smoothing along each track; 0 for none."
         ),
     ] = 0.3,
+    detector: StreamDetectorOption = "yunet",
 ) -> None:
     """Annotate a camera in a window, live.
 
@@ -51,7 +52,7 @@ def live(
     """
     from persona_affect.annotation import CAVEAT, FrameAnnotator, open_camera, target_ranges
 
-    pipeline = load_photo_model(model)
+    pipeline = load_photo_model(model, detector)
     annotator = FrameAnnotator(
         pipeline, detect_every=detect_every, smooth=smooth or None, batch_size=1
     )

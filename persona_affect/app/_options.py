@@ -33,6 +33,25 @@ DetectorOption = Annotated[
     ),
 ]
 
+#: For clips, cameras and the page, which should keep up with what they show.
+StreamDetectorOption = Annotated[
+    str,
+    typer.Option(
+        "--detector",
+        metavar="NAME",
+        help="Face detector: yunet, several times as fast as mtcnn, or one that --import registers.",
+    ),
+]
+
+MirrorOption = Annotated[
+    bool,
+    typer.Option(
+        "--mirror/--no-mirror",
+        help="Predict each face as the mean over itself and its mirror image, as [bold]predict[/] "
+        "does: more accurate by a little, and half as fast.",
+    ),
+]
+
 
 class Engine(StrEnum):
     """What runs the networks; as in `persona_affect.engines`, which takes long to import."""

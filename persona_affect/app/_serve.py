@@ -8,7 +8,7 @@ import rich
 import typer
 
 from persona_affect._optional import import_optional
-from persona_affect.app._options import ModelOption, load_photo_model
+from persona_affect.app._options import ModelOption, StreamDetectorOption, load_photo_model
 
 
 def serve(
@@ -38,6 +38,7 @@ def serve(
     queue: Annotated[
         int, typer.Option(help="Requests that may wait; further ones are refused.", min=1)
     ] = 200,
+    detector: StreamDetectorOption = "yunet",
 ) -> None:
     """Serve the web page: photos, clips and the webcam in a browser.
 
@@ -50,7 +51,7 @@ def serve(
     from persona_affect.persistence import read_model_info
 
     name = "The bundled model" if model is None else model.name
-    pipeline, notes = load_photo_model(model), read_model_info(model).get("notes", {})
+    pipeline, notes = load_photo_model(model, detector), read_model_info(model).get("notes", {})
     about = f"{name}: {notes['meaning']}." if "meaning" in notes else f"Model: {name}."
     limits = Limits(
         upload_bytes=max_upload * 2**20,

@@ -13,6 +13,10 @@ from persona_affect.datasets import make_affect_clips, make_affect_faces
 from persona_affect.media import VideoWriter
 
 
+#: Options with which the page's numbers are those of the model's own pipeline.
+EXACT = ("--detector", "mtcnn")
+
+
 @pytest.fixture(scope="session")
 def model():
     faces = make_affect_faces(4, random_state=0)
@@ -44,7 +48,7 @@ def served(model, tmp_path_factory):
     file = tmp_path_factory.mktemp("model") / "model.safetensors"
     save_model(model, file)
     command = [sys.executable, "-c", "from persona_affect.app.cli import main; main()", "serve"]
-    settings = ["--model", file, "--max-upload", "1", "--max-seconds", "2"]
+    settings = ["--model", file, "--max-upload", "1", "--max-seconds", "2", *EXACT]
     with (home / "log").open("wb") as log:
         server = subprocess.Popen(
             [*command, *map(str, settings)],

@@ -43,7 +43,7 @@ def test_all_at_once(folder, tmp_path):
     result = run(
         folder,
         *("-o", tmp_path / "a.csv", "-o", tmp_path / "a.vtt", "--video", tmp_path / "a.mp4"),
-        *("--detect-every", 4, "--smooth", 0.5),
+        *("--detect-every", 4, "--smooth", 0.5, "--detector", "mtcnn"),
     )
     assert result.exit_code == 0, result.stderr
     model = load_model(folder / "model.safetensors")
