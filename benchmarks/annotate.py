@@ -19,27 +19,26 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import cv2
 
 from persona_affect.media import VideoWriter, iter_frames
 
 RATE = 25
-#: The command's default setting, and what it is compared with: options of `load_stream_model`.
-DEFAULT = "as `annotate` does"
-MODELS = {
-    "mtcnn, torch, mirror image": {"detector": "mtcnn", "engine": "torch", "mirror": True},
-    "yunet, torch, mirror image": {"detector": "yunet", "engine": "torch", "mirror": True},
-    "yunet, torch": {"detector": "yunet", "engine": "torch", "mirror": False},
-    DEFAULT: {},
+#: Options of `load_stream_model`; the third is what the command does by default.
+MODELS: dict[str, dict[str, Any]] = {
+    "mtcnn, torch, mirror": {"detector": "mtcnn", "mirror": True},
+    "yunet, torch, mirror": {"mirror": True},
+    "yunet, torch": {},
+    "yunet, openvino": {"engine": "openvino"},
+    "yunet, openvino, bfloat16": {"engine": "openvino", "precision": "bfloat16"},
 }
 RUNS = (
-    ("mtcnn, torch, mirror image", "rows", 1),
-    ("yunet, torch, mirror image", "rows", 1),
-    ("yunet, torch", "rows", 1),
-    (DEFAULT, "rows", 1),
-    (DEFAULT, "rows and video", 1),
-    (DEFAULT, "rows", 5),
+    *((model, "rows", 1) for model in MODELS),
+    ("yunet, torch", "rows and video", 1),
+    ("yunet, openvino", "rows and video", 1),
+    ("yunet, torch", "rows", 5),
 )
 
 

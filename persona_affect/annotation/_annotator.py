@@ -17,7 +17,7 @@ from persona_affect.exceptions import MediaWarning
 from persona_affect.media import Frame, VideoWriter
 
 from ._journal import Journal, identify, partial_path
-from ._models import check_photo_model
+from ._models import check_photo_model, engine_of
 from ._overlapping import annotate_overlapping
 from ._overlay import draw_faces
 from ._ranges import target_ranges
@@ -291,6 +291,7 @@ class FrameAnnotator:
             "smooth": self.smooth,
             "batch_size": self.batch_size,
             "rate": rate,
+            "engine": engine_of(self.model),
         }
         with Journal(paths[0], identify(source, self.model, settings), self.columns) as journal:
             earlier = journal.reopen(self.batch_size) if resume else journal.start()

@@ -1,4 +1,4 @@
-"""Checks of models for annotation and the command line."""
+"""Checks of models for annotation and the command line, and what runs them."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from persona_affect._sklearn import final_step
+from persona_affect.engines import get_report
 from persona_affect.faces import FaceAligner
 
 
@@ -44,3 +45,11 @@ def check_photo_model(model: Any) -> Pipeline:
             "fitted JointAffectEstimator."
         )
     return model
+
+
+def engine_of(model: Pipeline) -> str | None:
+    """Name what runs a compiled model, so that its numbers are not mixed with others; else None."""
+    report = get_report(model)
+    if report is None:
+        return None
+    return f"{report.engine}, {report.precision}, {'two views' if report.mirror else 'one view'}"

@@ -7,7 +7,14 @@ from typing import Annotated
 import typer
 
 from persona_affect.app._errors import error_console
-from persona_affect.app._options import ModelOption, StreamDetectorOption, load_photo_model
+from persona_affect.app._options import (
+    EngineOption,
+    MirrorOption,
+    ModelOption,
+    PrecisionOption,
+    StreamDetectorOption,
+    load_stream_model,
+)
 
 
 def annotate(
@@ -52,6 +59,9 @@ def annotate(
         bool, typer.Option(help="Give each face a number that it keeps (needs the extra app).")
     ] = True,
     detector: StreamDetectorOption = "yunet",
+    engine: EngineOption = None,
+    precision: PrecisionOption = None,
+    mirror: MirrorOption = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -96,7 +106,9 @@ def annotate(
     if video is not None:
         check_output(video, inputs=(clip, model), suffixes=(".mp4",))
     annotator = FrameAnnotator(
-        load_photo_model(model, detector),
+        load_stream_model(
+            model, detector=detector, engine=engine, precision=precision, mirror=mirror
+        ),
         detect_every=detect_every,
         track=track,
         smooth=smooth,

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from persona_affect.app._errors import error_console
-from persona_affect.app._options import ModelOption, StreamDetectorOption, load_photo_model
+from persona_affect.app._options import (
+    Engine,
+    EngineOption,
+    MirrorOption,
+    ModelOption,
+    PrecisionOption,
+    StreamDetectorOption,
+    load_stream_model,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +47,9 @@ def live(
         ),
     ] = 0.3,
     detector: StreamDetectorOption = "yunet",
+    engine: EngineOption = Engine.AUTO,
+    precision: PrecisionOption = None,
+    mirror: MirrorOption = False,
 ) -> None:
     """Annotate a camera in a window, live.
 
@@ -52,7 +63,9 @@ def live(
     """
     from persona_affect.annotation import CAVEAT, FrameAnnotator, open_camera, target_ranges
 
-    pipeline = load_photo_model(model, detector)
+    pipeline = load_stream_model(
+        model, detector=detector, engine=engine, precision=precision, mirror=mirror
+    )
     annotator = FrameAnnotator(
         pipeline, detect_every=detect_every, smooth=smooth or None, batch_size=1
     )

@@ -39,7 +39,7 @@ StreamDetectorOption = Annotated[
     typer.Option(
         "--detector",
         metavar="NAME",
-        help="Face detector: yunet, several times as fast as mtcnn, or one that --import registers.",
+        help="Face detector: yunet, mtcnn (several times as slow), or one that --import registers.",
     ),
 ]
 
@@ -141,3 +141,25 @@ def load_photo_model(
     compiled = compile(pipeline, engine or "torch", precision or "float32", mirror=mirror)
     error_console().print(f"Networks run by {get_report(compiled)}", style="dim", markup=False)
     return compiled
+
+
+def load_stream_model(
+    path: Path | None = None,
+    *,
+    detector: str = "yunet",
+    engine: str | None = None,
+    precision: str | None = None,
+    mirror: bool = False,
+) -> "Pipeline":
+    """Load a model for clips, cameras and the page: it should be as fast as what they show.
+
+    A line on standard error says what differs from the model as `predict` uses it.
+
+    Parameters
+    ----------
+    path, detector, engine, precision, mirror
+        As for `load_photo_model`.
+    """
+    model = load_photo_model(path, detector, engine=engine, precision=precision, mirror=mirror)
+    error_console().print(f"Faces are found by {detector}.", style="dim", markup=False)
+    return model

@@ -8,7 +8,15 @@ import rich
 import typer
 
 from persona_affect._optional import import_optional
-from persona_affect.app._options import ModelOption, StreamDetectorOption, load_photo_model
+from persona_affect.app._options import (
+    Engine,
+    EngineOption,
+    MirrorOption,
+    ModelOption,
+    PrecisionOption,
+    StreamDetectorOption,
+    load_stream_model,
+)
 
 
 def serve(
@@ -39,6 +47,9 @@ def serve(
         int, typer.Option(help="Requests that may wait; further ones are refused.", min=1)
     ] = 200,
     detector: StreamDetectorOption = "yunet",
+    engine: EngineOption = Engine.AUTO,
+    precision: PrecisionOption = None,
+    mirror: MirrorOption = False,
 ) -> None:
     """Serve the web page: photos, clips and the webcam in a browser.
 
@@ -51,7 +62,12 @@ def serve(
     from persona_affect.persistence import read_model_info
 
     name = "The bundled model" if model is None else model.name
-    pipeline, notes = load_photo_model(model, detector), read_model_info(model).get("notes", {})
+    pipeline, notes = (
+        load_stream_model(
+            model, detector=detector, engine=engine, precision=precision, mirror=mirror
+        ),
+        read_model_info(model).get("notes", {}),
+    )
     about = f"{name}: {notes['meaning']}." if "meaning" in notes else f"Model: {name}."
     limits = Limits(
         upload_bytes=max_upload * 2**20,

@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from typer.testing import CliRunner
 
 from persona_affect import FaceAligner, FrameAnnotator, JointAffectEstimator, load_model, save_model
+from persona_affect.annotation import Session
 from persona_affect.app.cli import app
 from persona_affect.datasets import make_affect_faces
 from persona_affect.media import VideoWriter, open_clip
@@ -43,7 +44,8 @@ def test_all_at_once(folder, tmp_path):
     result = run(
         folder,
         *("-o", tmp_path / "a.csv", "-o", tmp_path / "a.vtt", "--video", tmp_path / "a.mp4"),
-        *("--detect-every", 4, "--smooth", 0.5, "--detector", "mtcnn"),
+        *("--detect-every", 4, "--smooth", 0.5),
+        *("--detector", "mtcnn", "--mirror"),
     )
     assert result.exit_code == 0, result.stderr
     model = load_model(folder / "model.safetensors")
@@ -54,6 +56,34 @@ def test_all_at_once(folder, tmp_path):
     assert (tmp_path / "a.vtt").read_text().startswith("WEBVTT")
     assert len(open_clip(tmp_path / "a.mp4")) == 20
     assert "Apparent impressions: what raters would say" in result.stderr
+
+
+def test_by_default_clips_are_annotated_fast_and_the_command_says_how(folder, tmp_path):
+    result = run(folder, "-o", tmp_path / "a.csv")
+    assert result.exit_code == 0
+    said = " ".join(result.stderr.split())
+    assert "torch in float32, one view of each face" in said
+    assert "Faces are found by yunet." in said
+    model = load_model(folder / "model.safetensors")
+    exact = FrameAnnotator(model).to_dataframe(folder / "clip.mp4")
+    table = pd.read_csv(tmp_path / "a.csv")
+    assert table["face"].tolist() == exact["face"].tolist()
+    places = ["x", "y", "width", "height"]
+    assert (table[places] - exact[places]).abs().to_numpy().max() < 0.1 * exact["width"].mean()
+
+
+def test_rows_of_another_engine_are_not_continued(folder, tmp_path, monkeypatch):
+    def stop(self, *_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "make_rows", stop)
+        assert run(folder, "-o", tmp_path / "a.csv").exit_code == 130
+    for option in (["--mirror"], ["--detector", "mtcnn"]):
+        result = run(folder, "-o", tmp_path / "a.csv", "--resume", *option)
+        assert result.exit_code == 2
+        assert "is of another call" in " ".join(result.stderr.split())
+    assert run(folder, "-o", tmp_path / "a.csv", "--resume").exit_code == 0
 
 
 def test_rows_go_to_a_pipe(folder):
