@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,10 @@ Faces = list[tuple[Any, Any, Any]]
 Detector = Callable[[list[np.ndarray]], Faces]
 
 
-def persona_affect_detector() -> Detector:
+def persona_affect_detector(name: str = "mtcnn") -> Detector:
     from persona_affect import FaceAligner
 
-    aligner = FaceAligner()
+    aligner = FaceAligner(detector=name)
     return lambda images: [(f.boxes, f.scores, f.landmarks) for f in aligner.detect(images)]
 
 
@@ -52,6 +53,7 @@ def facenet_batch_detector() -> Detector:
 
 DETECTORS = {
     "persona_affect": persona_affect_detector,
+    "persona_affect yunet": partial(persona_affect_detector, "yunet"),
     "facenet_pytorch": facenet_detector,
     "facenet_pytorch batch": facenet_batch_detector,
 }
