@@ -7,7 +7,8 @@
 are of medians, against the model as it was loaded. ``threads`` compares one caller and two, with an
 engine of one thread or two. ``folds`` is the cross-validation of ``omi_cross_validation.py``: the
 model of each fold learns from torch's embeddings of two views, as the bundled model did, and
-predicts the faces of the fold from the embeddings of an engine. ``--cache`` stores aligned faces.
+predicts the faces of the fold from the embeddings of an engine. ``--cache`` stores aligned faces,
+``--only`` leaves out the other engines.
 """
 
 import argparse
@@ -119,7 +120,7 @@ def threads(rounds):
         print(f"{name}: {ms / 8:.1f} ms a face")
 
 
-def folds(cache):
+def folds(cache, only):
     photos, ratings = load_portraits()
     rated = ratings[PERSONALITY + EMOTION]
     faces = make_aligner().set_params(cache=cache).fit_transform(photos)
@@ -136,6 +137,8 @@ def folds(cache):
         ("openvino", "bfloat16", True),
     ]:
         name = f"{engine} {precision}, {'two views' if mirror else 'one view'}"
+        if only and name != only:
+            continue
         fast = [compile(part, engine, precision, mirror=mirror) for part in parts]
         seen[name] = np.hstack([part.transform(faces) for part in fast])
     fold = hash_of(ratings.index) % 5
@@ -160,9 +163,10 @@ def main():
     parser.add_argument("part", choices=["speed", "threads", "folds"])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--cache")
+    parser.add_argument("--only", help="folds: one of its rows, such as 'torch float32, one view'")
     arguments = parser.parse_args()
     if arguments.part == "folds":
-        folds(arguments.cache)
+        folds(arguments.cache, arguments.only)
     else:
         {"speed": speed, "threads": threads}[arguments.part](arguments.rounds)
 
