@@ -7,6 +7,7 @@ from ._face_network import make_face_network
 from ._fusion import TaskFusion
 from ._joint import JointAffectEstimator
 from ._kernel_features import KernelFeatures
+from ._nuisance import NuisanceShrinkage
 from ._presets import persemon_params, song2021_params
 from ._ram import RAMRegressor
 
@@ -15,6 +16,7 @@ __all__ = [
     "FaceEmbedder",
     "JointAffectEstimator",
     "KernelFeatures",
+    "NuisanceShrinkage",
     "PersonDynamicsEncoder",
     "RAMRegressor",
     "TaskFusion",

@@ -22,9 +22,10 @@ def make_face_network(model: BaseEstimator) -> nn.Module:
     Parameters
     ----------
     model : estimator
-        Fitted: a `JointAffectEstimator`, `FaceEmbedder` or `KernelFeatures`; a `StandardScaler`, a
-        `PCA` or a linear model of scikit-learn; or a `Pipeline` or `FeatureUnion` of them. It must
-        take aligned faces or embeddings: leave out a `FaceAligner`, with ``model[1:]``.
+        Fitted: a `JointAffectEstimator`, `FaceEmbedder`, `KernelFeatures` or `NuisanceShrinkage`; a
+        `StandardScaler`, a `PCA` or a linear model of scikit-learn; or a `Pipeline` or
+        `FeatureUnion` of them. It must take aligned faces or embeddings: leave out a `FaceAligner`,
+        with ``model[1:]``.
 
     Returns
     -------
@@ -119,8 +120,8 @@ def _convert(step: Any) -> nn.Module:
         return _Linear(step.coef_, step.intercept_)
     raise ValueError(
         f"{type(step).__name__} has no torch module: a face network is made of FaceEmbedder, "
-        "KernelFeatures, JointAffectEstimator, StandardScaler, PCA and linear models. If it is a "
-        "FaceAligner, leave it out: model[1:]."
+        "KernelFeatures, NuisanceShrinkage, JointAffectEstimator, StandardScaler, PCA and linear "
+        "models. If it is a FaceAligner, leave it out: model[1:]."
     )
 
 

@@ -100,6 +100,19 @@ class AppendedKernel(nn.Module):
         return torch.cat([X, features], dim=1)
 
 
+class ShrunkDirections(nn.Module):
+    """Embeddings, shrunk along some directions; see `NuisanceShrinkage`."""
+
+    def __init__(self, directions: Tensor, shrinkage: Tensor) -> None:
+        super().__init__()
+        self.directions = nn.Parameter(directions, requires_grad=False)
+        self.shrinkage = nn.Parameter(shrinkage, requires_grad=False)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Map (n, n_features) to the same shape."""
+        return X - ((X @ self.directions.T) * self.shrinkage) @ self.directions
+
+
 class Pick(nn.Module):
     """Columns of a matrix, in another order."""
 

@@ -9,6 +9,7 @@ from sklearn.pipeline import make_pipeline, make_union
 from persona_affect import (
     JointAffectEstimator,
     KernelFeatures,
+    NuisanceShrinkage,
     RAMRegressor,
     TaskFusion,
     load_model,
@@ -34,6 +35,7 @@ MATRICES = {
     "joint": JOINT,
     "RAM": RAMRegressor(max_epochs=2, random_state=0),
     "kernel": KernelFeatures(4, random_state=0),
+    "shrinkage": NuisanceShrinkage(random_state=0),
     "pipeline": make_pipeline(make_union(KernelFeatures(4)), JOINT),
 }
 
