@@ -10,7 +10,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from persona_affect.exceptions import OutputError, OutputPathError, PersonaAffectError
+from persona_affect.exceptions import (
+    OutputError,
+    OutputInUseError,
+    OutputPathError,
+    PersonaAffectError,
+)
 
 #: A full, failing or read-only disk, and limits on the bytes of a user or a file.
 _DISK_ERRORS: Final = {
@@ -212,8 +217,10 @@ def open_locked(path: Path) -> BinaryIO:
 
     Raises
     ------
+    OutputInUseError
+        If another run has the file.
     OutputError
-        If another run has the file, or it cannot be opened.
+        If it cannot be opened.
     """
     while True:
         with named_write_errors(path):
@@ -223,7 +230,7 @@ def open_locked(path: Path) -> BinaryIO:
             except OSError as error:
                 file.close()
                 if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-                    raise OutputError(
+                    raise OutputInUseError(
                         f"{path} is in use by another run: wait for its end, or choose another "
                         "output."
                     ) from None

@@ -19,6 +19,7 @@ __all__ = [
     "ModelReadError",
     "NoFaceWarning",
     "OutputError",
+    "OutputInUseError",
     "OutputPathError",
     "PersonaAffectError",
     "TrainingDivergedError",
@@ -41,6 +42,10 @@ class OutputError(PersonaAffectError, OSError):
 
 class OutputPathError(OutputError, ValueError):
     """An output that is refused before any work: it is an input, a folder, or in no folder."""
+
+
+class OutputInUseError(OutputError):
+    """A file that another run is writing."""
 
 
 class MediaWriteError(OutputError):

@@ -17,7 +17,7 @@ from persona_affect._files import (
     check_output_folder,
     open_locked,
 )
-from persona_affect.exceptions import OutputError, OutputPathError
+from persona_affect.exceptions import OutputError, OutputInUseError, OutputPathError
 from persona_affect.media import VideoWriter
 
 no_links = pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
@@ -176,7 +176,7 @@ def test_one_run_at_a_time_has_a_file(tmp_path):
     path = tmp_path / "rows.partial"
     with open_locked(path) as file:
         file.write(b"kept")
-        with pytest.raises(OutputError, match="in use by another run"):
+        with pytest.raises(OutputInUseError, match="in use by another run"):
             open_locked(path)
     with open_locked(path) as file:
         file.seek(0)
@@ -193,7 +193,7 @@ def test_a_lock_ends_with_its_process(tmp_path):
         [sys.executable, "-c", script, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout.readline().strip() == b"locked"
-        with pytest.raises(OutputError, match="in use by another run"):
+        with pytest.raises(OutputInUseError, match="in use by another run"):
             open_locked(path)
         process.kill()
         process.wait()

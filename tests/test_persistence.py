@@ -412,6 +412,22 @@ def test_devices_and_pipes_are_not_opened(tmp_path):
             load_model(path)
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("x" * 5000, "the path 'x+' cannot be used: File name too long"),
+        ("a\0b", "cannot be used: embedded null"),
+        (3, "not from int"),
+        (b"model", "not from bytes"),
+    ],
+)
+def test_what_is_no_path_is_named(path, message):
+    for read in (load_model, read_model_info):
+        with pytest.raises(ModelReadError, match=message) as caught:
+            read(path)
+        assert len(str(caught.value)) < 400
+
+
 def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     def refuse(path, framework):
         raise PermissionError(13, "Permission denied")

@@ -94,6 +94,7 @@ def annotate(
         MediaLimitError,
         MediaReadError,
         OutputError,
+        OutputInUseError,
         OutputPathError,
     )
     from persona_affect.media import describe
@@ -128,7 +129,7 @@ def annotate(
             raise
         raise type(error)(f"{describe(clip)}: {error}") from error
     except (KeyboardInterrupt, OutputError) as error:
-        if output and not isinstance(error, OutputPathError):
+        if output and not isinstance(error, OutputInUseError | OutputPathError):
             error.add_note("The same call with --resume continues.")
         raise
     error_console().print(CAVEAT, style="dim")

@@ -3,7 +3,7 @@
 import math
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from persona_affect.app._errors import ExitCode, OutputConsole, error_console
-from persona_affect.app._inputs import Inputs, find_inputs
+from persona_affect.app._inputs import find_inputs
 from persona_affect.app._options import (
     DetectorOption,
     EngineOption,
@@ -23,12 +23,15 @@ from persona_affect.app._options import (
 
 if TYPE_CHECKING:
     from persona_affect.annotation import Session
+    from persona_affect.faces import Detections
 
 _PLACE = ("face", "x", "y", "width", "height", "confidence")
 #: Photos that are predicted together: at most this many, and this many pixels in all.
 _TOGETHER, _PIXELS = 16, 2**24
 #: Rows that a table on a terminal shows.
 _SHOWN = 100
+#: How Python and the command line write the same setting, in messages.
+_SEARCH, _OPTION = 'upright="search"', "--upright search"
 #: Files and folders that were left out of which each is named.
 _NAMED = 10
 
@@ -36,8 +39,15 @@ _NAMED = 10
 class Faces(StrEnum):
     """Faces of a photo to predict."""
 
-    LARGEST = "largest"
+    ONE = "one"
     ALL = "all"
+
+
+class Upright(StrEnum):
+    """How photos and clips are turned, as for `FaceAligner`."""
+
+    EXIF = "exif"
+    SEARCH = "search"
 
 
 class _Rows(Protocol):
@@ -67,9 +77,18 @@ def predict(
     faces: Annotated[
         Faces,
         typer.Option(
-            help="In photos, the largest face or all faces. In clips, always the largest."
+            help="In photos, one face or all faces; in clips always one. It is the one that the "
+            "model selects: the largest, if nothing else was set."
         ),
-    ] = Faces.LARGEST,
+    ] = Faces.ONE,
+    upright: Annotated[
+        Upright | None,
+        typer.Option(
+            help="How to turn photos and clips: as their files say (exif), or also try all four "
+            "quarter turns (search), which takes four times as long. Default: as the model says.",
+            show_default=False,
+        ),
+    ] = None,
     detector: DetectorOption = None,
     engine: EngineOption = None,
     precision: PrecisionOption = None,
@@ -103,10 +122,13 @@ def predict(
     if output is not None:
         check_table_path(output, inputs=(*paths, model))
     pipeline = load_photo_model(model, detector, engine=engine, precision=precision)
+    if upright is not None:
+        pipeline[0].set_params(upright=upright.value)
     annotator = FrameAnnotator(pipeline, track=False)
     kinds = {"file": str, **dict.fromkeys(_PLACE, float), "face": int}
     kinds |= dict.fromkeys(annotator.columns[8:], float) | {"error": str}
     n_failed = 0
+    turned: dict[str, str] = {}
     with ExitStack() as stack:
         rows: _Rows
         if output is not None:
@@ -120,9 +142,14 @@ def predict(
             tqdm(total=len(paths), desc="Predicting", unit="file", disable=quiet)
         )
         for found in _predict_all(paths, pipeline, annotator.session(), faces):
+            error = found[0].get("error", "")
+            if _SEARCH in error:
+                turned[_escape(found[0]["file"])] = error.replace(_SEARCH, _OPTION)
             for row in found:
                 # Names need not be UTF-8, but tables must be.
-                row["file"] = row["file"].encode("utf-8", "backslashreplace").decode()
+                row["file"] = _escape(row["file"])
+                if "error" in row:
+                    row["error"] = row["error"].replace(_SEARCH, _OPTION)
             rows.write([{name: row.get(name, math.nan) for name in kinds} for row in found])
             n_failed += "error" in found[0]
             progress.update()
@@ -131,23 +158,24 @@ def predict(
         error_console().print(
             f"{n_failed} of {len(paths)} files have an error; see the last column."
         )
-    _report(found_inputs)
+    _report("files seem not to be upright", turned)
+    _report("files that are no photos or clips were left out", found_inputs.left_out)
+    _report("folders cannot be listed", found_inputs.unlisted)
     if n_failed or found_inputs.unlisted:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _report(inputs: Inputs) -> None:
-    """Say which files and folders were left out, and why."""
-    for what, found in (
-        ("files that are no photos or clips were left out", inputs.left_out),
-        ("folders cannot be listed", inputs.unlisted),
-    ):
-        if not found:
-            continue
-        shown = [f"  {name}: {why}" for name, why in list(found.items())[:_NAMED]]
-        more = [f"  ... and {len(found) - _NAMED} more"] if len(found) > _NAMED else []
-        lines = "\n".join([f"{len(found)} {what}:", *shown, *more])
-        error_console().print(lines, markup=False)
+def _escape(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _report(what: str, found: Mapping[str, str]) -> None:
+    """Name files and folders, and say why."""
+    if not found:
+        return
+    shown = [f"  {name}: {why}" for name, why in list(found.items())[:_NAMED]]
+    more = [f"  ... and {len(found) - _NAMED} more"] if len(found) > _NAMED else []
+    error_console().print("\n".join([f"{len(found)} {what}:", *shown, *more]), markup=False)
 
 
 def _predict_all(
@@ -155,18 +183,30 @@ def _predict_all(
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield the rows of each file, in order; photos are predicted together."""
     from persona_affect.exceptions import PersonaAffectError
+    from persona_affect.faces import find_turned
     from persona_affect.media import Frame, is_clip, open_photo
 
     photos: list[tuple[str, Frame | str]] = []
 
     def flush() -> Iterator[list[dict[str, Any]]]:
         frames = [frame for _, frame in photos if isinstance(frame, Frame)]
-        annotated = iter(session.annotate(frames) if frames else ())
+        results: Iterator[tuple[list[dict[str, Any]], Detections, str]] = iter(())
+        if frames:
+            seen = session.examine(frames, session.n_seen, lambda: session.boxes)
+            remarks = find_turned(model[0], [frame.image for frame in frames], seen.faces)
+            results = zip(session.make_rows(frames, seen), seen.faces, remarks, strict=True)
         for path, frame in photos:
             if isinstance(frame, str):
                 yield [{"file": path, "error": frame}]
-            else:
-                yield _photo_rows(path, next(annotated), faces)
+                continue
+            rows, found, remark = next(results)
+            error = {"error": remark} if remark else {}
+            if not len(found):
+                yield [{"file": path, "error": "no face found.", **error}]
+                continue
+            if faces is Faces.ONE:
+                rows = [{**rows[model[0].select_face(found, frame.image)], "face": 0}]
+            yield [{"file": path, **row, **error} for row in rows]
         photos.clear()
 
     n_pixels = 0
@@ -188,14 +228,6 @@ def _predict_all(
     yield from flush()
 
 
-def _photo_rows(path: str, rows: list[dict[str, Any]], faces: Faces) -> list[dict[str, Any]]:
-    if math.isnan(rows[0]["face"]):
-        return [{"file": path, "error": "no face found."}]
-    if faces is Faces.LARGEST:
-        rows = [{**max(rows, key=lambda row: row["width"] * row["height"]), "face": 0}]
-    return [{"file": path, **row} for row in rows]
-
-
 def _clip_row(path: str, model: Any) -> dict[str, Any]:
     from persona_affect.exceptions import MediaWarning, PersonaAffectError
 
@@ -206,10 +238,10 @@ def _clip_row(path: str, model: Any) -> dict[str, Any]:
             values = model.predict([path]).reshape(-1)
         except PersonaAffectError as error:
             return {**row, "error": str(error).removeprefix(f"sample 0 ({path}): ")}
-    if all(map(math.isnan, values)):
-        return {**row, "error": "no face found."}
-    row |= {"face": 0, **dict(zip(model[-1].target_names_, values.tolist(), strict=True))}
     notes = [str(note.message) for note in caught if issubclass(note.category, MediaWarning)]
+    if all(map(math.isnan, values)):
+        return {**row, "error": " ".join(["no face found.", *notes])}
+    row |= {"face": 0, **dict(zip(model[-1].target_names_, values.tolist(), strict=True))}
     return {**row, "error": " ".join(notes)} if notes else row
 
 

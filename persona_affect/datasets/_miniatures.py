@@ -60,7 +60,8 @@ def write_miniature(
     """
     known = tuple(spec.name for spec in FORMATS.values() if spec.miniatures)
     if name not in known:
-        raise ValueError(f"name={name!r} is none of {known}.")
+        problem = "has no miniature" if name in FORMATS else "is no format"
+        raise ValueError(f"name={name!r} {problem}; those of {', '.join(known)} can be written.")
     spec = get_format(name)
     if layout not in spec.miniatures:
         raise ValueError(f"layout={layout!r} of {name} is none of {tuple(spec.miniatures)}.")

@@ -16,6 +16,9 @@ from persona_affect.metrics import EMOTION_NAMES, PERSONALITY_NAMES
 
 #: Labels from which a target can be learnt; below, one cannot be left out to choose a penalty.
 MIN_LABELS: Final = 3
+#: Standard deviation, as a share of the mean (of 1, if that is more), up to which labels are equal:
+#: rounding alone makes differences of this size.
+_EQUAL: Final = 1e-12
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,7 @@ class TargetScaler:
         observed = ~np.isnan(self.mean)
         scale = np.sqrt(np.where(observed, variance, 1.0))
         # A constant target is predicted exactly by its mean; its scale does not matter.
-        scale[scale <= 1e-12 * np.maximum(1.0, np.abs(np.nan_to_num(self.mean)))] = 1.0
+        scale[_are_equal(scale, self.mean)] = 1.0
         self.shift = np.where(standardize, np.nan_to_num(self.mean), 0.0)
         self.scale = np.where(standardize, scale, 1.0)
 
@@ -227,6 +230,11 @@ class TargetScaler:
         return y * self.scale + self.shift
 
 
+def _are_equal(std: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return for each target whether its labels differ by rounding alone."""
+    return std <= _EQUAL * np.maximum(1.0, np.abs(np.nan_to_num(mean)))
+
+
 def leave_to_mean(scaler: TargetScaler, y: NDArray[np.float64], names: Sequence[str]) -> None:
     """Let targets that nothing can be learnt about be predicted by their mean label.
 
@@ -242,17 +250,19 @@ def leave_to_mean(scaler: TargetScaler, y: NDArray[np.float64], names: Sequence[
     Warns
     -----
     FewLabelsWarning
-        Naming targets with fewer than three labels, or with equal ones.
+        Naming targets with fewer than three labels, or with labels that are equal but for rounding.
     """
     observed = ~np.isnan(y)
     n_labels = observed.sum(axis=0)
-    spread = np.where(observed, y, -np.inf).max(axis=0) - np.where(observed, y, np.inf).min(axis=0)
-    barely = (n_labels > 0) & ((n_labels < MIN_LABELS) | (spread == 0))
+    mean = np.where(observed, y, 0.0).sum(axis=0) / np.maximum(n_labels, 1)
+    squares = np.where(observed, y - mean, 0.0) ** 2
+    std = np.sqrt(squares.sum(axis=0) / np.maximum(n_labels, 1))
+    barely = (n_labels > 0) & ((n_labels < MIN_LABELS) | _are_equal(std, mean))
     if barely.any():
         scaler.predict_by_mean(barely)
         which = ", ".join(f"{names[i]} ({n_labels[i]})" for i in np.flatnonzero(barely).tolist())
         warn_user(
             f"Predicted by their mean label, since they have fewer than {MIN_LABELS} labels or all "
-            f"labels are equal: {which}.",
+            f"labels are equal, but for rounding: {which}.",
             FewLabelsWarning,
         )

@@ -8,6 +8,7 @@ from ._face_clip import FaceClip, split_pieces
 from ._filling import StoredFaces, store_faces
 from ._mtcnn import detect_faces
 from ._refinement import follow_faces
+from ._reporting import find_turned
 from ._templates import TEMPLATES, Template, register_template
 from ._tracking import FaceTracker
 from ._yunet import detect_with_yunet
@@ -26,6 +27,7 @@ __all__ = [
     "detect_faces",
     "detect_with_yunet",
     "estimate_similarity",
+    "find_turned",
     "follow_faces",
     "get_detector_spec",
     "register_detector",

@@ -27,9 +27,7 @@ from ._detections import Detections
 from ._face_clip import join_faces, resample_faces
 from ._persons import ChosenFaces, FaceChooser
 from ._settings import FaceSettings, Image
-
-#: Degrees of roll above which a face is reported.
-ON_ITS_SIDE = 60.0
+from ._turned import Doubt, find_doubt
 
 
 class _Frame(NamedTuple):
@@ -151,6 +149,8 @@ class _Batch:
         self._settings, self._samples, self._numbers = settings, samples, numbers
         self._outcomes = [Outcome(None) for _ in samples]
         self._choosers = [FaceChooser(settings, one_person=False) for _ in samples]
+        #: Of samples in which no face was found yet, about their first frame.
+        self._faceless: dict[int, Doubt | None] = {}
 
     def align(self) -> list[Outcome]:
         settings = self._settings
@@ -160,16 +160,19 @@ class _Batch:
                 if len(faces) > 0:
                     chooser = self._choosers[frame.row]
                     chooser.add(frame.image, faces, frame.number, frame.time)
-        for chooser, outcome in zip(self._choosers, self._outcomes, strict=True):
+                elif frame.row not in self._faceless:
+                    self._faceless[frame.row] = find_doubt(frame.image, faces, None)
+        doubts: list[Doubt | None] = []
+        for row, (chooser, outcome) in enumerate(zip(self._choosers, self._outcomes, strict=True)):
             if outcome.failed:
                 chooser = FaceChooser(settings, one_person=False)
             chosen = chooser.choose()
             outcome.found = self._join(chosen)
-            if chosen.roll > ON_ITS_SIDE and settings.upright != "search":
-                outcome.remarks.append(
-                    f"the face is turned by {chosen.roll:.0f} degrees; if the picture lies on its "
-                    'side, upright="search" turns it.'
-                )
+            is_faceless = not (chosen.faces or outcome.failed)
+            doubts.append(self._faceless.get(row) if is_faceless else chosen.doubt)
+        for outcome, sentence in zip(self._outcomes, settings.describe_doubts(doubts), strict=True):
+            if sentence:
+                outcome.remarks.append(sentence)
         return self._outcomes
 
     def _join(self, chosen: ChosenFaces) -> npt.NDArray[np.uint8]:

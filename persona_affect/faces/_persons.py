@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ._detections import Detections
 from ._settings import FaceSettings, Image
-from ._upright import measure_roll
+from ._turned import ON_ITS_SIDE, Doubt, find_doubt
 
 #: Faces of a frame that are kept, at most: those that `select` prefers. This bounds the memory.
 CANDIDATES = 8
@@ -33,7 +33,6 @@ class _SeenFace:
     face: Image
     box: npt.NDArray[np.floating]
     preference: float
-    roll: float
     look: npt.NDArray[np.float32] | None = None
 
 
@@ -52,8 +51,10 @@ class _Person:
         Their times in seconds.
     preference : float
         The sum over the frames.
-    roll : float
-        The largest, in degrees to either side.
+    doubt : Doubt or None
+        About the frame in which the face is turned most.
+    is_upright : bool
+        Whether a frame shows it upright without doubt.
     """
 
     last: _SeenFace
@@ -61,24 +62,28 @@ class _Person:
     numbers: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     preference: float = 0.0
-    roll: float = 0.0
+    doubt: Doubt | None = None
+    is_upright: bool = False
 
-    def add(self, seen: _SeenFace, number: int, time: float) -> None:
+    def add(self, seen: _SeenFace, doubt: Doubt | None, number: int, time: float) -> None:
         self.last = seen
         self.faces.append(seen.face)
         self.numbers.append(number)
         self.times.append(time)
         self.preference += seen.preference
-        self.roll = max(self.roll, seen.roll)
+        if doubt is None:
+            self.is_upright = True
+        elif self.doubt is None or doubt.roll > self.doubt.roll:
+            self.doubt = doubt
 
 
 class ChosenFaces(NamedTuple):
-    """The aligned faces of one person, the numbers and times of their frames, the largest roll."""
+    """The aligned faces of one person, the numbers and times of their frames, what is doubtful."""
 
     faces: list[Image]
     numbers: list[int]
     times: list[float]
-    roll: float
+    doubt: Doubt | None
 
 
 class FaceChooser:
@@ -105,16 +110,15 @@ class FaceChooser:
         preferences = self._settings.rate_faces(faces, image)
         n_kept = CANDIDATES if self._one_person else 1
         kept = np.argsort(-preferences, kind="stable")[:n_kept]
-        rolls = measure_roll(faces.landmarks)
         aligned = self._settings.align(image, faces.landmarks[kept])
         faces_seen = [
-            _SeenFace(face, faces.boxes[i], float(preferences[i]), abs(float(rolls[i])))
+            _SeenFace(face, faces.boxes[i], float(preferences[i]))
             for face, i in zip(aligned, kept, strict=True)
         ]
-        for person, seen in zip(self._pair(faces_seen), faces_seen, strict=True):
+        for person, seen, i in zip(self._pair(faces_seen), faces_seen, kept, strict=True):
             if person is None:
                 self._persons.append(person := _Person(seen))
-            person.add(seen, number, time)
+            person.add(seen, find_doubt(image, faces, int(i)), number, time)
 
     def choose(self) -> ChosenFaces:
         """Return the aligned faces of the person whom `select` prefers.
@@ -123,8 +127,10 @@ class FaceChooser:
         """
         best = max(self._persons, key=lambda person: person.preference, default=None)
         if best is None:
-            return ChosenFaces([], [], [], 0.0)
-        return ChosenFaces(best.faces, best.numbers, best.times, best.roll)
+            return ChosenFaces([], [], [], None)
+        is_fine = best.doubt is None or (best.is_upright and best.doubt.roll <= ON_ITS_SIDE)
+        doubt = None if is_fine else best.doubt
+        return ChosenFaces(best.faces, best.numbers, best.times, doubt)
 
     def _pair(self, faces_seen: list[_SeenFace]) -> list[_Person | None]:
         """Return the known person of each face, or None for a new person."""

@@ -16,6 +16,7 @@ from ._alignment import align_face
 from ._detections import Detections
 from ._detectors import DetectorSpec, get_detector_spec
 from ._templates import Template, get_template
+from ._turned import Doubt, describe_doubts
 from ._upright import detect_in_turns, follow_in_turns, refine_turned
 
 Image = npt.NDArray[np.uint8]
@@ -127,6 +128,12 @@ class FaceSettings:
             "thresholds": self.thresholds,
             "device": resolve_device(self.device),
         }
+
+    def describe_doubts(self, doubts: Sequence[Doubt | None]) -> list[str]:
+        """Say which pictures are not upright: a sentence for each, or an empty one."""
+        if self.upright == "search":
+            return [""] * len(doubts)
+        return describe_doubts(doubts, self._find)
 
     def rate_faces(self, faces: Detections, image: Image) -> npt.NDArray[np.floating]:
         """Return the preference of `select` for each face of an image: 0 and above."""

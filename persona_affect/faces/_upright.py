@@ -184,7 +184,7 @@ def detect_in_turns(
         Of the turn with the most confident upright face, in pixels of the image as it was given;
         of the image itself where no turn shows an upright face.
     """
-    return _keep_upright(images, [detect(_turn(images, turns)) for turns in range(4)])
+    return _keep_upright(images, [detect(turn_images(images, turns)) for turns in range(4)])
 
 
 def follow_in_turns(
@@ -197,11 +197,12 @@ def follow_in_turns(
             _turn_boxes(own, image.shape[:2], turns)
             for image, own in zip(images, boxes, strict=True)
         ]
-        found.append(follow(_turn(images, turns), turned))
+        found.append(follow(turn_images(images, turns), turned))
     return _keep_upright(images, found)
 
 
-def _turn(images: Sequence[Image], turns: int) -> list[Image]:
+def turn_images(images: Sequence[Image], turns: int) -> list[Image]:
+    """Turn images by quarter turns against the clock."""
     return [np.ascontiguousarray(np.rot90(image, turns)) for image in images]
 
 
@@ -210,13 +211,14 @@ def _keep_upright(
 ) -> list[Detections]:
     kept = []
     for image, ways in zip(images, zip(*found, strict=True), strict=True):
-        turns = max(range(4), key=lambda k: _confidence(ways[k]))
+        turns = max(range(4), key=lambda k: confidence_upright(ways[k]))
         kept.append(_turn_back(ways[turns], image.shape[:2], turns))
     return kept
 
 
-def _confidence(faces: Detections) -> float:
-    upright = np.abs(measure_roll(faces.landmarks)) <= _UPRIGHT
+def confidence_upright(faces: Detections, max_roll: float = _UPRIGHT) -> float:
+    """Return the confidence of the most confident face that is upright; 0 without one."""
+    upright = np.abs(measure_roll(faces.landmarks)) <= max_roll
     return float(faces.scores[upright].max(initial=0.0))
 
 

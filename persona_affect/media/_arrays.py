@@ -21,7 +21,9 @@ def check_pixels(array: npt.NDArray[Any], what: str, channels_axis: int) -> None
     if array.size == 0:
         raise InvalidImageError(f"the {what} is empty: its shape is {array.shape}.")
     channels = (1, 3, 4)
-    if array.shape[-1] not in channels and array.shape[channels_axis] in channels:
+    # Few rows are possible, but not fewer pixels than channels.
+    is_first = array.shape[channels_axis] in channels and min(array.shape[channels_axis + 1 :]) > 5
+    if array.shape[-1] not in channels and is_first:
         raise InvalidImageError(
             f"the {what} has its channels first, {array.shape}: move them to the end with "
             f"np.moveaxis(array, {channels_axis}, -1)."

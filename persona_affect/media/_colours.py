@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from .._warnings import warn_user
 from ..exceptions import InvalidImageError, MediaWarning
 from ._arrays import check_depth, to_8_bits, to_rgb
-from ._declared import Declared
+from ._declared import Declared, read_lower_bytes
 from ._wide_colours import is_hdr, is_wide, wide_to_srgb
 
 #: Profiles that change no colour by more than this, of 255, are treated as sRGB.
@@ -49,6 +49,8 @@ def photo_to_srgb(image: Image.Image, declared: Declared) -> npt.NDArray[np.uint
     profile = image.info.get("icc_profile")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = Image.fromarray(_grey_8_bits(image, declared.n_bits))
+    elif declared.encoded and _is_shallow(image, declared.n_bits):
+        image = _colour_8_bits(image, declared)
     elif declared.deep:
         # The lower eight bits are lost: black may have been any number below 256.
         check_depth(int(np.asarray(image.convert("RGB")).max()) * 255 or 255, "photo")
@@ -72,6 +74,24 @@ def _grey_8_bits(image: Image.Image, n_bits: int | None) -> npt.NDArray[np.uint8
             "range: save it with 8 or 16 bits."
         )
     return to_8_bits(grey.astype(np.uint16), "photo", n_bits)
+
+
+def _is_shallow(image: Image.Image, n_bits: int | None) -> bool:
+    """Return whether upper bytes are so low that the bits in use are the lower ones."""
+    highest = int(np.asarray(image.convert("RGB")).max())
+    return n_bits is not None and highest < max(1, 2 ** (n_bits - 8))
+
+
+def _colour_8_bits(image: Image.Image, declared: Declared) -> Image.Image:
+    lower = read_lower_bytes(declared)
+    if lower is None or lower.size != image.size or lower.mode != image.mode:
+        raise InvalidImageError(
+            "the photo's colours have 16 bits, of which it uses the lower ones: save it with 8."
+        )
+    numbers = np.asarray(image).astype(np.uint16) << 8 | np.asarray(lower)
+    scaled = Image.fromarray(to_8_bits(numbers, "photo", declared.n_bits))
+    scaled.info = image.info
+    return scaled
 
 
 def _to_srgb(image: Image.Image, declared: Declared, profile: bytes | None) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
 from ..exceptions import (
     InvalidImageError,
@@ -24,6 +24,7 @@ from ._arrays import photo_from_array
 from ._colours import photo_to_srgb
 from ._declared import Declared, read_declared
 from ._formats import DECODED_FORMATS, BoundedFile, check_scans, open_encoded
+from ._orientation import turn_upright
 
 #: Photos above this many pixels are refused before they are decoded (8192 x 8192).
 MAX_PHOTO_PIXELS = 2**26
@@ -194,6 +195,4 @@ def _photo_from_pil(image: Image.Image, max_pixels: int) -> npt.NDArray[np.uint8
         declared = read_declared(image)
     # Decoded first: Pillow applies the orientation of a TIFF while decoding, and removes the tag.
     image.load()
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-    return photo_to_srgb(image, declared)
+    return photo_to_srgb(turn_upright(image), declared)

@@ -25,6 +25,7 @@ from persona_affect.exceptions import (
     WeightsError,
 )
 
+from ._checks import check_input
 from ._descriptions import MAX_LENGTH, check_description
 from ._intervals import describe_intervals, rebuild_intervals, take_intervals
 from ._models import NOT_A_MODEL, describe, rebuild
@@ -63,7 +64,6 @@ BUNDLED_BY_NAME: Final = {"dynamics": BUNDLED.with_name("dynamics.safetensors")}
 _LIBRARIES = ("persona-affect", "numpy", "safetensors", "scikit-learn", "skorch", "torch")
 
 #: Limits far above real models.
-_MAX_BYTES: Final = 2**34
 _MAX_TENSORS: Final = 100_000
 
 #: What a high value means, by target.
@@ -306,11 +306,16 @@ def _find_model(path: str | PathLike[str] | None) -> Path:
         return bundled_model()
     if isinstance(path, str) and path in BUNDLED_BY_NAME and not Path(path).exists():
         return bundled_model(path)
+    if not isinstance(path, str | PathLike):
+        raise ModelReadError(
+            f"a model is loaded from a path, not from {type(path).__name__}: give the path of the "
+            "file that save_model wrote."
+        )
     return Path(path)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    _check_input(path)
+    check_input(path)
     try:
         with safe_open(path, framework="pt") as file:
             header, names = file.metadata() or {}, file.keys()
@@ -341,18 +346,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelFormatError(f"{path} describes no model: {error}.") from error
     return _upgraded(description, path), tensors
-
-
-def _check_input(path: Path) -> None:
-    """Check that a path is an ordinary file, before it is opened: a pipe would block."""
-    if path.is_dir():
-        raise ModelReadError(f"{path} is a folder: give the file that save_model wrote.")
-    if not path.exists():
-        raise FileNotFoundError(f"There is no such file: {path}")
-    if not path.is_file():
-        raise ModelReadError(f"{path} is no ordinary file: give the file that save_model wrote.")
-    if path.stat().st_size > _MAX_BYTES:
-        raise ModelReadError(f"{path} is no model: it has more than {_MAX_BYTES / 2**30:.0f} GiB.")
 
 
 def _upgraded(description: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -14,7 +14,12 @@ from persona_affect import FaceAligner, FrameAnnotator, JointAffectEstimator, sa
 from persona_affect.annotation import Session
 from persona_affect.annotation._journal import Journal
 from persona_affect.datasets import make_affect_faces
-from persona_affect.exceptions import MediaReadError, OutputError, OutputPathError
+from persona_affect.exceptions import (
+    MediaReadError,
+    OutputError,
+    OutputInUseError,
+    OutputPathError,
+)
 from persona_affect.media import FrameSequence, VideoWriter, iter_frames, open_clip
 
 pytest.importorskip("trackers", reason="needs the extra app")
@@ -238,7 +243,7 @@ def test_two_calls_do_not_mix_their_rows(model, clip, tmp_path, monkeypatch):
     def meanwhile(self, frames, seen):
         if not refused:
             for resume in (False, True):
-                with pytest.raises(OutputError, match="in use by another run") as caught:
+                with pytest.raises(OutputInUseError, match="in use by another run") as caught:
                     annotator(model).to_file(clip, path, resume=resume)
                 refused.append(str(caught.value))
         return make_rows(self, frames, seen)

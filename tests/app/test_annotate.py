@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from typer.testing import CliRunner
 
 from persona_affect import FaceAligner, FrameAnnotator, JointAffectEstimator, load_model, save_model
+from persona_affect._files import open_locked
 from persona_affect.annotation import Session
 from persona_affect.app.cli import app
 from persona_affect.datasets import make_affect_faces
@@ -172,6 +173,14 @@ def test_without_trackers_the_error_names_the_extra(folder, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process")
+def test_resuming_is_not_advised_while_another_run_has_the_file(folder, tmp_path):
+    with open_locked(tmp_path / "a.csv.partial"):
+        result = run(folder, "-o", tmp_path / "a.csv")
+    assert result.exit_code == 1
+    assert "in use by another run" in result.stderr
+    assert "--resume" not in result.stderr
+
+
 def test_an_interrupted_process_is_resumed(folder, tmp_path):
     with VideoWriter(tmp_path / "long.mp4", rate=25, size=(160, 144)) as video:
         for frame in open_clip(folder / "clip.mp4").repeat(100, axis=0):

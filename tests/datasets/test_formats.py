@@ -45,6 +45,14 @@ def test_a_miniature_is_recognised_loaded_and_combined(tmp_path, name, layout):
     assert combine(data).target.shape == data.target.shape
 
 
+@pytest.mark.parametrize(
+    ("name", "message"), [("csv", "has no miniature; those of .*omi"), ("cvs", "is no format")]
+)
+def test_a_format_without_miniatures_is_named(tmp_path, name, message):
+    with pytest.raises(ValueError, match=f"name='{name}' {message}"):
+        write_miniature(name, tmp_path)
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_a_format_says_of_itself_is_true(tmp_path, name):
     spec = get_format(name)

@@ -252,6 +252,22 @@ def test_a_cell_that_is_not_a_number_is_named(tmp_path):
     ]
 
 
+def test_a_line_without_a_path_is_named(tmp_path):
+    (tmp_path / "own.csv").write_text("path,warmth\na.jpg,1\n,2\nNA,3\n  ,4\nb.jpg,5\n")
+    with pytest.warns(MediaWarning, match="3 files or labels"):
+        data = load_csv(tmp_path / "own.csv", check=None)
+    assert data.left_out["path"].tolist() == ["line 3", "line 4", "line 5"]
+    assert set(data.left_out["problem"]) == {"its path is empty."}
+    assert data.target["warmth"].tolist() == [1, 5]
+
+
+def test_what_is_no_csv_file_is_named(tmp_path):
+    for path, message in ((tmp_path, "is a folder"), (tmp_path / "no.csv", "No such file")):
+        with pytest.raises(DatasetFormatError, match=f"{path.name}.*{message}") as caught:
+            load_csv(path)
+        assert "Errno" not in str(caught.value)
+
+
 def test_annotations_far_larger_than_real_ones_are_refused_early(copy):
     root = copy("afew-va")
     annotation = next(root.rglob("*.json"))

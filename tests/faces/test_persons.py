@@ -125,6 +125,35 @@ def test_a_face_turned_by_more_than_sixty_degrees_is_reported(drawn_faces):
     assert [len(clip) for clip in clips] == [1, 1]
 
 
+@pytest.mark.parametrize("n_turns", [0, 1, 2, 3])
+def test_photos_and_clips_that_are_not_upright_are_reported(drawn_faces, faceless, n_turns):
+    photos = [np.ascontiguousarray(np.rot90(photo, n_turns)) for photo in drawn_faces[:4]]
+    samples = [*photos, np.stack(photos[:1] * 3), faceless]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MediaWarning)
+        clips = FaceAligner().transform(samples)
+    # Without a face, or with one whose numbers are wrong: neither may be silent.
+    assert len(clips) == 6
+    if n_turns == 0:
+        assert caught == []
+        return
+    (warning,) = caught
+    lines = str(warning.message).splitlines()
+    assert "5 of 6 samples" in lines[0]
+    for row, line in enumerate(lines[1:]):
+        assert line.startswith(f"- sample {row} ")
+        assert "turned by" in line
+        assert 'upright="search"' in line
+
+
+def test_a_person_who_is_upright_in_some_frames_is_not_reported(drawn_faces):
+    dark = (drawn_faces[0] * 0.1).astype(np.uint8)
+    clip = np.stack([drawn_faces[0], dark, np.rot90(drawn_faces[0], 2)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FaceAligner(n_frames=None).transform([clip])
+
+
 @pytest.mark.parametrize("angle", [-60, -45, -25, -15, 15, 25, 45, 60])
 def test_landmarks_of_turned_faces_are_those_of_upright_ones(drawn_faces, angle):
     photos = list(drawn_faces[:4])

@@ -157,6 +157,43 @@ def test_the_depth_that_a_png_declares_is_used():
     assert np.abs(open_photo(with_significant_bits(spread, [12])) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("n_bits", [8, 10, 12])
+def test_the_depth_of_colours_that_a_png_declares_is_used(n_bits, channels, orientation):
+    values = np.linspace(0, 2**n_bits - 1, 6 * 8 * 3).round().astype(np.uint16).reshape(6, 8, 3)
+    pixels = np.full((6, 8, channels), 2**n_bits - 1, np.uint16)
+    pixels[..., :3] = values
+    # OpenCV writes BGR.
+    order = [2, 1, 0, 3][:channels]
+    data = cv2.imencode(".png", pixels[..., order])[1].tobytes()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = b"eXIf" + content
+    chunk = struct.pack(">I", len(content)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    data = with_significant_bits(data[:33] + chunk + data[33:], [n_bits] * channels)
+    expected = values.astype(int) * 255 // (2**n_bits - 1)
+    expected = np.rot90(expected, -1) if orientation == 6 else expected
+    assert np.abs(open_photo(data).astype(int) - expected).max() <= 1
+    assert np.abs(open_photo(Image.open(io.BytesIO(data))).astype(int) - expected).max() <= 1
+
+
+def test_the_depth_of_colours_that_a_tiff_declares_is_used():
+    values = np.linspace(0, 4095, 6 * 8 * 3).round().astype(np.uint16).reshape(6, 8, 3)
+    entries = [
+        (256, 3, 1, 8), (257, 3, 1, 6), (258, 3, 3, 200), (259, 3, 1, 1), (262, 3, 1, 2),
+        (273, 4, 1, 300), (277, 3, 1, 3), (278, 3, 1, 6), (279, 4, 1, 288), (281, 3, 3, 206),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    data = (b"II*\0" + struct.pack("<I", 8) + directory).ljust(200, b"\0")
+    data += struct.pack("<6H", 16, 16, 16, 4095, 4095, 4095)
+    data = data.ljust(300, b"\0") + values.astype("<u2").tobytes()
+    expected = values.astype(int) * 255 // 4095
+    assert np.abs(open_photo(data).astype(int) - expected).max() <= 1
+
+
 def test_the_depth_that_a_tiff_declares_is_used():
     # Two numbers of twelve bits in three bytes.
     even, odd = TWELVE[:, ::2].astype(int), TWELVE[:, 1::2].astype(int)

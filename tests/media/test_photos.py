@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from persona_affect.exceptions import InvalidImageError, MediaLimitError, MediaReadError
+from persona_affect.exceptions import (
+    InvalidImageError,
+    MediaLimitError,
+    MediaReadError,
+    MediaWarning,
+)
 from persona_affect.media import open_photo
 
 from .conftest import encode_photo as encode
@@ -49,6 +54,17 @@ def with_orientation(orientation, format, **options):
 
 
 SECOND_PICTURE = {"save_all": True, "append_images": [Image.new("RGB", (9, 9))]}
+
+
+@pytest.mark.parametrize("junk", [b"junk", b"Exif\0\0junk"])
+@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+def test_damaged_metadata_do_not_cost_the_photo(format, junk):
+    file = io.BytesIO()
+    Image.fromarray(np.full((8, 12, 3), 90, np.uint8)).save(file, format, exif=junk, lossless=True)
+    with pytest.warns(MediaWarning, match="EXIF data are damaged"):
+        photo = open_photo(file.getvalue())
+    np.testing.assert_array_equal(photo, 90)
+    assert photo.shape == (8, 12, 3)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -200,6 +216,7 @@ def test_truncated_files(format):
     ("array", "message"),
     [
         (np.zeros((3, 20, 30), np.uint8), "channels first.*moveaxis\\(array, 0, -1\\)"),
+        (np.zeros((4, 4, 5), np.uint8), "has 5 channels"),
         (np.zeros((20, 30, 3), np.float32), "255 \\* array"),
         (np.full((20, 30, 3), np.nan), "NaN"),
         (np.full((20, 30, 3), -1.5), "negative"),

@@ -110,8 +110,13 @@ def load_csv(
         raise DatasetFormatError(f"{path}: the column 'split' may hold {SPLITS} alone.")
     keep = parts == split if split is not None else pd.Series(True, table.index)
     sources = [str(path.parent / str(name)) for name in table["path"]]
+    has_no_path = table["path"].fillna("").str.strip() == ""
     for row in table.index[keep]:
         bad = [name for name in names if no_number.at[row, name]]
+        if has_no_path[row]:
+            left_out.add(f"line {row + 2}", "its path is empty.")
+            keep[row] = False
+            continue
         if bad:
             cells = ", ".join(f"{name!r} has {str(table.at[row, name])[:40]!r}" for name in bad)
             left_out.add(sources[row], f"line {row + 2}: no finite number; the column {cells}.")
@@ -151,6 +156,8 @@ def read_table(path: Path) -> pd.DataFrame:
         If it cannot be read, is too large, or has the same name for two columns.
     """
     try:
+        if path.is_dir():
+            raise DatasetFormatError(f"{path} is a folder: give the CSV file.")
         if path.stat().st_size > _MAX_BYTES:
             raise DatasetFormatError(f"{path} has more than {_MAX_BYTES:,} bytes.")
         names = _read_names(path)
@@ -164,7 +171,8 @@ def read_table(path: Path) -> pd.DataFrame:
     except DatasetFormatError:
         raise
     except (OSError, ValueError, csv.Error, pd.errors.ParserError) as error:
-        raise DatasetFormatError(f"{path} is no readable CSV file: {error}.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetFormatError(f"{path} is no readable CSV file: {reason}.") from error
     if not isinstance(table.index, pd.RangeIndex):
         raise DatasetFormatError(f"{path}: lines have more fields than there are column names.")
     return table
