@@ -68,6 +68,8 @@ def test_a_csv_file_becomes_a_model_that_is_scored(csv, tmp_path):
     ("arguments", "message"),
     [
         (["--output", "x"], "Name one data set"),
+        (["DATA", "--output", "x", "--start", "bundled", "--epochs", "2"], "do not go with it"),
+        (["DATA", "--output", "x", "--start", "bundled", "--fresh"], "do not go with it"),
         (["DATA", "--output", "x", "--format", "cvs"], "format='cvs'"),
         (["DATA", "--output", "x", "--protocol", "other"], "there is persemon"),
         (["DATA", "--output", "x", "--ablation", "no-ram"], "belong to --protocol"),

@@ -3,8 +3,17 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from typer.testing import CliRunner
 
-from persona_affect import JointAffectEstimator
+from persona_affect import (
+    FaceAligner,
+    FaceEmbedder,
+    JointAffectEstimator,
+    load_model,
+    save_model,
+)
+from persona_affect.app.cli import app
+from persona_affect.datasets import write_miniature
 from persona_affect.protocols import train_heads
 
 RNG = np.random.default_rng(0)
@@ -63,3 +72,30 @@ def test_it_says_what_is_missing(start):
         train_heads(start[:1], X, Y, **OWN)
     with pytest.raises(ValueError, match=r"1 person\(s\) with a face"):
         train_heads(start, X, Y, **OWN, groups=np.zeros(60))
+
+
+def test_the_command_prints_intervals_and_saves_a_model(tmp_path):
+    write_miniature("omi", tmp_path / "set", n_clips=8)
+    images = sorted((tmp_path / "set" / "images").iterdir())
+    table = pd.DataFrame({"path": [f"images/{image.name}" for image in images]})
+    table["warmth"] = [1, 2, 3, None, 4, 5, 6, 7]
+    table["valence"] = [0.1, 0.2, 0.3, -0.4, 0.6, 0.1, 0.2, -0.1]
+    table["split"] = ["train"] * 7 + ["test"]
+    ratings = tmp_path / "set" / "own.csv"
+    table.to_csv(ratings, index=False)
+    aligner, embedder = FaceAligner(template="resnet29"), FaceEmbedder("faceapi_expression")
+    old = make_pipeline(aligner, embedder, heads()).fit(images, RNG.uniform(size=(8, 7)))
+    save_model(old, tmp_path / "old.safetensors")
+    model = tmp_path / "new.safetensors"
+    arguments = ("train", ratings, "--start", tmp_path / "old.safetensors", "--output", model)
+    result = CliRunner().invoke(app, [str(a) for a in (*arguments, "--cache", tmp_path / "faces")])
+    assert result.exit_code == 0, result.output
+    assert "7 of 8 samples are for training" in result.output
+    assert "95 % intervals" in result.output.replace("\n", " ")
+    (row,) = [line for line in result.output.splitlines() if line.startswith("warmth")]
+    assert row.split()[1] == "6"
+    assert "to" in row
+    loaded = load_model(model)
+    assert loaded[0].get_params() == load_model(tmp_path / "old.safetensors")[0].get_params()
+    assert loaded[-1].target_names_ == ["warmth", "valence"]
+    assert np.isfinite(loaded.predict(images[:2])).all()
