@@ -16,6 +16,7 @@ from ._disturbances import (
 )
 from ._dynamics import DynamicsDisplay
 from ._reference import RatingDistribution
+from ._relation import RelationDisplay
 from ._saliency import explain_faces
 from ._saliency_checks import check_saliency_labels, check_saliency_weights, score_saliency
 from ._saliency_display import SaliencyDisplay
@@ -33,6 +34,7 @@ __all__ = [
     "Disturbance",
     "DynamicsDisplay",
     "RatingDistribution",
+    "RelationDisplay",
     "SaliencyDisplay",
     "TraitDisplay",
     "audit",

@@ -1,0 +1,330 @@
+"""Traits as surfaces over emotion: what a relationship module has learnt."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import gaussian_kde, spearmanr
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.inspection import partial_dependence
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
+from sklearn.utils.validation import check_is_fitted
+
+from persona_affect.estimators import RAMRegressor
+from persona_affect.metrics import pearson_score, r2_score
+
+from ._reference import named_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Contours of the density contain these shares of the samples.
+_SHARES: Final = (0.95, 0.5)
+_Floats = NDArray[np.float64]
+
+
+class _MonotoneRegressor(RegressorMixin, BaseEstimator):
+    """Boosted trees that rise or fall with each column, and never turn.
+
+    The direction of each column is the sign of its rank correlation with the target in the
+    training samples.
+
+    Parameters
+    ----------
+    max_iter : int, default=100
+        Number of trees.
+    learning_rate : float, default=0.1
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    directions_ : list of int
+        1 or -1 for each column; 0 for a constant one.
+    model_ : HistGradientBoostingRegressor
+    n_features_in_ : int
+    """
+
+    def __init__(
+        self,
+        max_iter: int = 100,
+        *,
+        learning_rate: float = 0.1,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Find the directions, then fit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+
+        Returns
+        -------
+        self
+        """
+        X, y = np.asarray(X, float), np.asarray(y, float)
+        constant = np.ptp(X, axis=0) == 0 if np.ptp(y) else np.full(X.shape[1], True)
+        self.directions_ = [
+            0 if constant[j] else int(np.sign(spearmanr(X[:, j], y).statistic))
+            for j in range(X.shape[1])
+        ]
+        self.n_features_in_ = X.shape[1]
+        self.model_ = HistGradientBoostingRegressor(
+            max_iter=self.max_iter,
+            learning_rate=self.learning_rate,
+            monotonic_cst=self.directions_,
+            random_state=self.random_state,
+        ).fit(X, y)
+        return self
+
+    def predict(self, X: ArrayLike) -> _Floats:
+        """Predict.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        check_is_fitted(self)
+        return np.asarray(self.model_.predict(np.asarray(X, float)))
+
+
+class RelationDisplay:
+    """Each trait as a surface over two emotions, by several models beside each other.
+
+    A surface is a model's partial dependence: the mean prediction when the two emotions have the
+    values of the point, and all other emotions those of the samples. Contours contain half and
+    95 % of the samples; outside of them a surface is extrapolation. A relation between ratings is
+    one of impressions: it does not say that an emotion makes a person so.
+
+    Parameters
+    ----------
+    surfaces : dict of str to dict of str to ndarray of shape (n_grid, n_grid)
+        By model and trait; rows are values of the second emotion.
+    grid : tuple of two ndarrays of shape (n_grid,)
+        Values of the two emotions.
+    emotion : ndarray of shape (n_samples, 2)
+        The samples' emotions, for the density.
+    emotion_names : list of str
+    scores : DataFrame
+        A row per ``trait`` and ``model``, with ``n``, ``pearson`` and ``r2``.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib axes of shape (n_traits, n_models)
+    figure_ : matplotlib.figure.Figure
+
+    References
+    ----------
+    Zhang et al., PersEmoN, arXiv 1811.08657, section 3.4: traits from arousal and valence.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from persona_affect.inspection import RelationDisplay
+    >>> rng = np.random.default_rng(0)
+    >>> emotion = pd.DataFrame(rng.normal(size=(60, 2)), columns=["arousal", "valence"])
+    >>> traits = pd.DataFrame({"warm": emotion["valence"] + 0.1 * rng.normal(size=60)})
+    >>> display = RelationDisplay.from_data(
+    ...     emotion, traits, models={"linear": LinearRegression()}, plot=False
+    ... )
+    >>> display.scores.round(2).to_dict("records")
+    [{'trait': 'warm', 'model': 'linear', 'n': 60, 'pearson': 0.99, 'r2': 0.99}]
+    """
+
+    def __init__(
+        self,
+        surfaces: Mapping[str, Mapping[str, _Floats]],
+        grid: tuple[_Floats, _Floats],
+        emotion: _Floats,
+        *,
+        emotion_names: Sequence[str],
+        scores: pd.DataFrame,
+    ) -> None:
+        self.surfaces = surfaces
+        self.grid = grid
+        self.emotion = emotion
+        self.emotion_names = emotion_names
+        self.scores = scores
+
+    @classmethod
+    def from_data(
+        cls,
+        emotion: Any,
+        traits: Any,
+        *,
+        groups: ArrayLike | None = None,
+        features: tuple[str, str] | None = None,
+        models: Mapping[str, BaseEstimator] | None = None,
+        cv: int = 5,
+        n_grid: int = 40,
+        random_state: int = 0,
+        plot: bool = True,
+    ) -> Self:
+        """Fit and cross-validate models of each trait, and plot their surfaces.
+
+        Parameters
+        ----------
+        emotion : DataFrame of shape (n_samples, n_emotions)
+            Ratings, or predictions for other persons than the model's.
+        traits : DataFrame of shape (n_samples, n_traits)
+            Ratings, NaN where not rated.
+        groups : array-like of shape (n_samples,), optional
+            The person of each sample, who is then in one fold only.
+        features : tuple of two str, optional
+            The emotions of the plot; the first two columns by default.
+        models : dict of str to regressor, optional
+            By default `RAMRegressor` as ``"RAM"``, ``"linear"``, and ``"monotone"``: boosted
+            trees that rise or fall with each emotion. Each is fitted to one trait at a time.
+        cv : int, default=5
+            Number of folds.
+        n_grid : int, default=40
+            Points along each emotion, from the lowest to the highest value.
+        random_state : int, default=0
+            Of the folds, and of the default models.
+        plot : bool, default=True
+            Draw at once; else with :meth:`plot`.
+
+        Returns
+        -------
+        RelationDisplay
+
+        Raises
+        ------
+        ValueError
+            If an emotion is missing, unknown, not finite or constant, or a trait has fewer samples
+            than folds.
+        """
+        emotion, traits = named_table(emotion, None), named_table(traits, None)
+        names = list(features or emotion.columns[:2])
+        _check(emotion, traits, names)
+        if models is None:
+            models = {
+                "RAM": RAMRegressor(random_state=random_state),
+                "linear": LinearRegression(),
+                "monotone": _MonotoneRegressor(random_state=random_state),
+            }
+        X = emotion.to_numpy(float)
+        columns = [list(emotion.columns).index(name) for name in names]
+        first, second = (np.linspace(X[:, j].min(), X[:, j].max(), n_grid) for j in columns)
+        people = None if groups is None else np.asarray(groups)
+        surfaces: dict[str, dict[str, _Floats]] = {name: {} for name in models}
+        scores = []
+        for trait in traits:
+            rated = traits[trait].notna().to_numpy()
+            y = traits.loc[rated, trait].to_numpy(float)
+            own = None if people is None else people[rated]
+            n_units = len(y) if own is None else len(np.unique(own))
+            if n_units < cv:
+                raise ValueError(f"{trait} has {n_units} rated persons; {cv} folds need {cv}.")
+            folds = (
+                KFold(cv, shuffle=True, random_state=random_state)
+                if own is None
+                else GroupKFold(cv, shuffle=True, random_state=random_state)
+            )
+            for name, model in models.items():
+                predicted = cross_val_predict(clone(model), X[rated], y, groups=own, cv=folds)
+                scores.append(
+                    {
+                        "trait": trait,
+                        "model": name,
+                        "n": len(y),
+                        "pearson": float(pearson_score(y, predicted)),
+                        "r2": float(r2_score(y, predicted)),
+                    }
+                )
+                surface = partial_dependence(
+                    clone(model).fit(X[rated], y),
+                    X[rated],
+                    columns,
+                    custom_values=dict(zip(columns, (first, second), strict=True)),
+                    method="brute",
+                )
+                surfaces[name][str(trait)] = surface["average"][0].T
+        display = cls(
+            surfaces,
+            (first, second),
+            X[:, columns],
+            emotion_names=names,
+            scores=pd.DataFrame(scores),
+        )
+        return display.plot() if plot else display
+
+    def plot(self, *, figure: "Figure | None" = None, density: bool = True) -> Self:
+        """Draw a row of surfaces for each trait, in the same colours for all models.
+
+        Parameters
+        ----------
+        figure : matplotlib figure, optional
+            Empty; a new one by default.
+        density : bool, default=True
+            Draw the contours of the samples.
+
+        Returns
+        -------
+        RelationDisplay
+            Itself.
+        """
+        models = list(self.surfaces)
+        traits = list(next(iter(self.surfaces.values())))
+        if figure is None:
+            import matplotlib.pyplot as plt
+
+            size = (1 + 2.6 * len(models), 0.5 + 2.3 * len(traits))
+            figure = plt.figure(figsize=size, layout="constrained")
+        axes = figure.subplots(len(traits), len(models), squeeze=False, sharex=True, sharey=True)
+        r = self.scores.set_index(["trait", "model"])["pearson"]
+        contours = self._density() if density else None
+        for row, trait in zip(axes, traits, strict=True):
+            values = [self.surfaces[model][trait] for model in models]
+            low, high = min(map(np.min, values)), max(map(np.max, values))
+            for ax, model, surface in zip(row, models, values, strict=True):
+                mesh = ax.pcolormesh(*self.grid, surface, vmin=low, vmax=high, shading="nearest")
+                if contours is not None:
+                    heights, levels = contours
+                    ax.contour(*self.grid, heights, levels=levels, colors="white", linewidths=0.8)
+                ax.set_title(f"{trait}, {model}: r = {r[trait, model]:.2f}", fontsize="small")
+            figure.colorbar(mesh, ax=list(row), label=trait)
+        for ax in axes[-1]:
+            ax.set_xlabel(self.emotion_names[0])
+        for ax in axes[:, 0]:
+            ax.set_ylabel(self.emotion_names[1])
+        self.axes_, self.figure_ = axes, figure
+        return self
+
+    def _density(self) -> tuple[_Floats, _Floats]:
+        """Return the samples' density on the grid, and the heights of the contours."""
+        density = gaussian_kde(self.emotion.T)
+        mesh = np.stack(np.meshgrid(*self.grid))
+        heights = density(mesh.reshape(2, -1)).reshape(mesh.shape[1:])
+        levels = np.quantile(density(self.emotion.T), [1 - share for share in _SHARES])
+        return heights, levels
+
+
+def _check(emotion: pd.DataFrame, traits: pd.DataFrame, names: list[str]) -> None:
+    if len(emotion) != len(traits):
+        raise ValueError(f"{len(emotion)} rows of emotions, {len(traits)} of traits.")
+    unknown = [name for name in names if name not in emotion]
+    if unknown:
+        raise ValueError(f"There is no emotion {unknown[0]!r} in {list(emotion.columns)}.")
+    if len(set(names)) != 2:
+        raise ValueError(f"A surface needs two emotions, not {names}.")
+    missing = ~np.isfinite(emotion.to_numpy(float)).all(axis=1)
+    if missing.any():
+        raise ValueError(f"Sample {int(np.argmax(missing))} has an emotion that is not finite.")
+    for name in names:
+        if np.ptp(emotion[name].to_numpy(float)) == 0:
+            raise ValueError(f"The emotion {name!r} is the same in all samples.")
