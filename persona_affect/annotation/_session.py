@@ -180,7 +180,9 @@ class Session:
     ) -> list[Detections]:
         """Detect the faces of every k-th frame, together; follow them in the others."""
         keys = [i for i in range(len(frames)) if (place + i) % self._detect_every == 0]
-        found = self._aligner.detect_frames([frames[i].image for i in keys])
+        found = self._aligner.detect_frames(
+            [frames[i].image for i in keys], max_faces=self._max_faces
+        )
         detected = dict(zip(keys, found, strict=True))
         seen: list[Detections] = []
         for i, frame in enumerate(frames):
@@ -195,7 +197,7 @@ class Session:
             if self._max_faces is not None and len(faces) > self._max_faces:
                 raise MediaLimitError(
                     f"the picture at {frame.time:.2f} s has {len(faces)} faces, more than "
-                    f"max_faces={self._max_faces}."
+                    f"max_faces={self._max_faces}; the search for others ended there."
                 )
         return seen
 

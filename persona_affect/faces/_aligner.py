@@ -263,7 +263,9 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         warn_of_remarks(samples, outcomes)
         return [outcome.found for outcome in outcomes]
 
-    def detect_frames(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Detections]:
+    def detect_frames(
+        self, images: Sequence[npt.NDArray[np.uint8]], *, max_faces: int | None = None
+    ) -> list[Detections]:
         """Find all faces in frames, given as arrays.
 
         Together with :meth:`align_faces` this is the path from a frame to aligned faces, the same
@@ -273,6 +275,8 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         ----------
         images : sequence of ndarray of uint8, shape (H, W, 3)
             RGB, upright, of any sizes.
+        max_faces : int, optional
+            The search may end in an image with more faces; more than these are then returned.
 
         Returns
         -------
@@ -284,7 +288,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         InvalidImageError
             If an image is not such an array; the message names its index.
         """
-        return self._settings().detect(images)
+        return self._settings().detect(images, max_faces)
 
     def follow_frames(
         self,

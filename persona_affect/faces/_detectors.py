@@ -44,6 +44,9 @@ class DetectorSpec:
     package : str
         Module whose import registers the detector; by default the one that defines `detect`. A
         saved model names it, so that loading can say what to import.
+    takes_max_faces : bool, default=False
+        Whether `detect` also takes ``max_faces=``, a number or None, and may end its search in an
+        image that has more faces: it then returns more than that number, but not all.
     """
 
     name: str
@@ -53,6 +56,7 @@ class DetectorSpec:
     look_again: Callable[..., list[Detections]] | None = None
     license: str = ""
     package: str = ""
+    takes_max_faces: bool = False
 
     def __post_init__(self) -> None:
         if not self.package:

@@ -7,7 +7,7 @@ have the same meaning; all images and candidates are processed together.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from ._boxes import FloatArray, make_square, refine, suppress
 from ._detections import Detections
 from ._detectors import DetectorSpec, register_detector
 from ._device_pooling import DeviceTable
-from ._mtcnn_networks import FusedPNet, load_networks, weights_digest
+from ._mtcnn_networks import FusedPNet, ONet, RNet, load_networks, weights_digest
 from ._pooling import IntegralImage
 from ._refinement import (
     Candidates,
@@ -42,6 +42,9 @@ TOGETHER, DEVICE_TOGETHER = 2**22, 2**25
 #: Windows in one pass of the proposal network: 3 MB of intermediate values on a processor.
 TILE, DEVICE_TILE = 16384, 2**22
 
+#: Candidates for each face that is allowed, among which too many faces are looked for first.
+SAMPLED = 16
+
 Image = npt.NDArray[np.uint8]
 #: An image in any size.
 WholeTable = IntegralImage | DeviceTable
@@ -58,6 +61,7 @@ def detect_faces(
     min_face_size: float = 20,
     thresholds: Sequence[float] = (0.6, 0.7, 0.7),
     device: str = "cpu",
+    max_faces: int | None = None,
 ) -> list[Detections]:
     """Find all faces in RGB images of any sizes.
 
@@ -70,11 +74,14 @@ def detect_faces(
         Scores above which candidates pass the first, second and third network.
     device : str, default="cpu"
         Device of the networks.
+    max_faces : int, optional
+        The search may end in an image that is known to have more faces.
 
     Returns
     -------
     list of Detections
-        One for each image.
+        One for each image. Of an image with more than `max_faces` faces it may be a part, of more
+        than `max_faces`.
     """
     pnet, rnet, onet = load_networks(device)
     first, second, third = (logit(threshold) for threshold in thresholds)
@@ -83,9 +90,45 @@ def detect_faces(
         for group in _groups(images, TOGETHER if on_processor(device) else DEVICE_TOGETHER):
             tables = list(share(partial(make_table, device=device), group))
             found = _propose(tables, pnet, min_face_size, first, share)
-            found = refine_candidates(tables, found, rnet, second, share)
-            faces += finish(tables, found, onet, third, share)
+
+            check = partial(
+                _check, tables, rnet=rnet, second=second, onet=onet, third=third, share=share
+            )
+            crowds, found = _find_crowds(found, check, max_faces)
+            faces += [crowds.get(index, own) for index, own in enumerate(check(found))]
     return faces
+
+
+def _check(
+    tables: Sequence[WholeTable],
+    found: Candidates,
+    *,
+    rnet: RNet,
+    second: float,
+    onet: ONet,
+    third: float,
+    share: Share,
+) -> list[Detections]:
+    """Second and third stage: the faces among the candidates."""
+    return finish(tables, refine_candidates(tables, found, rnet, second, share), onet, third, share)
+
+
+def _find_crowds(
+    found: Candidates, check: Callable[[Candidates], list[Detections]], max_faces: int | None
+) -> tuple[dict[int, Detections], Candidates]:
+    """Find images with too many faces by their best candidates; return the others' candidates."""
+    crowds: dict[int, Detections] = {}
+    if max_faces is None:
+        return crowds, found
+    enough = SAMPLED * (max_faces + 1)
+    for index in np.flatnonzero(np.bincount(found.image) > 2 * enough).tolist():
+        own = np.flatnonzero(found.image == index)
+        best = own[np.argsort(-found.scores[own], kind="stable")[:enough]]
+        faces = check(found[best])[index]
+        if len(faces) > max_faces:
+            crowds[index] = faces
+            found = found[np.flatnonzero(found.image != index)]
+    return crowds, found
 
 
 def _groups(images: Sequence[Image], most: int) -> Iterator[list[Image]]:
@@ -199,5 +242,12 @@ def _propose(
 
 
 register_detector(
-    DetectorSpec("mtcnn", detect_faces, digest=weights_digest, follow=follow_faces, license="MIT")
+    DetectorSpec(
+        "mtcnn",
+        detect_faces,
+        digest=weights_digest,
+        follow=follow_faces,
+        license="MIT",
+        takes_max_faces=True,
+    )
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,12 +80,12 @@ class FaceSettings:
     batch_size: int
     device: str
 
-    def detect(self, images: Sequence[Image]) -> list[Detections]:
-        """Find all faces of each image."""
+    def detect(self, images: Sequence[Image], max_faces: int | None = None) -> list[Detections]:
+        """Find all faces of each image, or some, if there are more than `max_faces`."""
         images = _check_images(images)
         if self.upright == "search":
-            return detect_in_turns(images, self._detect)
-        return self._detect(images)
+            return detect_in_turns(images, partial(self._detect, max_faces=max_faces))
+        return self._detect(images, max_faces)
 
     def follow(
         self, images: Sequence[Image], boxes: Sequence[npt.NDArray[np.floating]]
@@ -95,9 +96,20 @@ class FaceSettings:
             return follow_in_turns(images, boxes, self._follow)
         return self._follow(images, boxes)
 
-    def _detect(self, images: Sequence[Image]) -> list[Detections]:
-        found = self._find(images, self.min_face_size)
-        return refine_turned(images, found, self._look_again, self.min_face_size)
+    def _detect(self, images: Sequence[Image], max_faces: int | None = None) -> list[Detections]:
+        found = self._find(images, self.min_face_size, max_faces)
+        most = np.inf if max_faces is None else max_faces
+        # A crowd is refused: its faces need no better landmarks, which may take a long time.
+        kept = [i for i, faces in enumerate(found) if len(faces) <= most]
+        refined = refine_turned(
+            [images[i] for i in kept],
+            [found[i] for i in kept],
+            self._look_again,
+            self.min_face_size,
+        )
+        for i, faces in zip(kept, refined, strict=True):
+            found[i] = faces
+        return found
 
     def _follow(
         self, images: Sequence[Image], boxes: Sequence[npt.NDArray[np.floating]]
@@ -109,8 +121,13 @@ class FaceSettings:
         )
         return refine_turned(images, found, self._look_again, self.min_face_size)
 
-    def _find(self, images: Sequence[Image], min_face_size: float) -> list[Detections]:
-        return self.detector.detect(images, **self._options(min_face_size))
+    def _find(
+        self, images: Sequence[Image], min_face_size: float, max_faces: int | None = None
+    ) -> list[Detections]:
+        options = self._options(min_face_size)
+        if self.detector.takes_max_faces:
+            options["max_faces"] = max_faces
+        return list(self.detector.detect(images, **options))
 
     def _look_again(
         self,
