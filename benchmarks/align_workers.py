@@ -1,6 +1,6 @@
 """Alignment of photos by two workers against one, in alternating rounds; the stores must be equal.
 
-    OMP_NUM_THREADS=1 python benchmarks/align_workers.py
+OMP_NUM_THREADS=1 python benchmarks/align_workers.py
 """
 
 import argparse
