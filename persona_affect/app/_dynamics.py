@@ -172,7 +172,7 @@ def describe(
     found = find_inputs(clips)
     check_table_path(output, inputs=(*clips, *found.paths, model, persons))
     groups = _group(found.paths, persons, by_folder)
-    aligner, encoder = _load(model, cache, device)
+    aligner, encoder = load_dynamics(model, cache, device)
     from persona_affect.app._dynamics_rows import describe_persons
 
     n_failed = describe_persons(aligner, encoder, groups, output, _ROWS)
@@ -222,9 +222,10 @@ def _read_owners(table: Path) -> dict[str, str]:
     return places
 
 
-def _load(
+def load_dynamics(
     model: str, cache: Path | None, device: str
 ) -> "tuple[FaceAligner, PersonDynamicsEncoder]":
+    """Load a model of dynamics: the aligner that its faces come from, and the encoder."""
     from sklearn.pipeline import Pipeline
 
     from persona_affect import FaceAligner, PersonDynamicsEncoder, load_model

@@ -4,7 +4,7 @@ import base64
 import json
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -79,6 +79,33 @@ def describe_persons(
     return n_failed
 
 
+def write_person(
+    encoder: PersonDynamicsEncoder,
+    person: str,
+    n_frames: int,
+    values: NDArray[np.float32],
+    output: Path,
+) -> None:
+    """Write the table of one person who was described live, with the columns of others.
+
+    Parameters
+    ----------
+    encoder : PersonDynamicsEncoder
+    person : str
+        Name.
+    n_frames : int
+        Frames with a face.
+    values : ndarray of shape (n_features,)
+        The descriptor.
+    output : Path
+        As for :func:`describe_persons`.
+    """
+    row = {"person": person, "n_clips": 1, "n_frames": n_frames, "error": ""}
+    names = [str(name) for name in encoder.get_feature_names_out()]
+    with atomic_write(output) as draft:
+        _writer(output)(draft, names, iter([([row], values[None])]))
+
+
 def _resume(file: BinaryIO, path: Path, identity: dict[str, Any]) -> int:
     """Return how many persons are described already; a line that is not complete is removed."""
     file.seek(0)
@@ -138,7 +165,6 @@ def _write_table(
 ) -> int:
     """Turn the rows of the partial file into a table, a few at a time."""
     names = [str(name) for name in encoder.get_feature_names_out()]
-    writers = {".parquet": _write_parquet, ".csv": _write_csv, ".jsonl": _write_json}
     n_failed = 0
     with atomic_write(output) as draft:
 
@@ -156,7 +182,7 @@ def _write_table(
             if batch:
                 yield batch, _values(batch, len(names))
 
-        writers[output.suffix.lower()](draft, names, batches())
+        _writer(output)(draft, names, batches())
     return n_failed
 
 
@@ -169,6 +195,12 @@ def _values(batch: list[dict[str, Any]], n_features: int) -> NDArray[np.float32]
 
 
 _Batches = Iterator[tuple[list[dict[str, Any]], NDArray[np.float32]]]
+
+
+def _writer(output: Path) -> Callable[[Path, list[str], _Batches], None]:
+    """Return what writes this kind of table."""
+    writers = {".parquet": _write_parquet, ".csv": _write_csv, ".jsonl": _write_json}
+    return writers[output.suffix.lower()]
 
 
 def _write_parquet(path: Path, names: list[str], batches: _Batches) -> None:

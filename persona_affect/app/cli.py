@@ -13,6 +13,7 @@ from persona_affect.app import (
     _annotate,
     _audit,
     _dynamics,
+    _dynamics_live,
     _evaluate,
     _info,
     _live,
@@ -87,6 +88,7 @@ app.command("align", cls=RegistryCommand)(_align.align)
 app.command("train", cls=RegistryCommand)(_train.train)
 app.command("evaluate", cls=RegistryCommand)(_evaluate.evaluate)
 app.command("audit", cls=RegistryCommand)(_audit.audit)
+_dynamics.dynamics.command("live")(_dynamics_live.live)
 app.add_typer(_dynamics.dynamics, name="dynamics")
 
 

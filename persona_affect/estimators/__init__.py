@@ -2,6 +2,7 @@
 
 from ._conformal import ConformalAffect
 from ._dynamics import PersonDynamicsEncoder
+from ._dynamics_session import DynamicsSession
 from ._embedder import FaceEmbedder
 from ._face_network import make_face_network
 from ._fusion import TaskFusion
@@ -13,6 +14,7 @@ from ._ram import RAMRegressor
 
 __all__ = [
     "ConformalAffect",
+    "DynamicsSession",
     "FaceEmbedder",
     "JointAffectEstimator",
     "KernelFeatures",

@@ -9,6 +9,7 @@ from ._filling import StoredFaces, store_faces
 from ._mtcnn import detect_faces
 from ._refinement import follow_faces
 from ._reporting import find_turned
+from ._stream import FaceStream
 from ._templates import TEMPLATES, Template, register_template
 from ._tracking import FaceTracker
 from ._yunet import detect_with_yunet
@@ -20,6 +21,7 @@ __all__ = [
     "DetectorSpec",
     "FaceAligner",
     "FaceClip",
+    "FaceStream",
     "FaceTracker",
     "StoredFaces",
     "Template",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 #: Frames further apart, in seconds, are not joined: the video has a gap of its own.
 _LONGEST: Final = 0.2
 #: Frames this close to a time, as a share of the interval, are taken as they are.
-_CLOSE: Final = 0.02
+CLOSE: Final = 0.02
 
 
 class FaceClip(np.ndarray):
@@ -141,13 +141,13 @@ def resample_faces(
         Of a clip without faces.
     """
     pieces = []
-    longest = max(_LONGEST, 1.5 / rate)
+    longest = longest_step(rate)
     at = np.asarray(times) * rate
     gaps = (np.diff(numbers) != 1) | (np.diff(at) > longest * rate)
     for part in np.split(np.arange(len(faces)), np.flatnonzero(gaps) + 1):
         if not len(part):
             continue
-        wanted = np.arange(np.ceil(at[part[0]] - _CLOSE), np.floor(at[part[-1]] + _CLOSE) + 1)
+        wanted = np.arange(np.ceil(at[part[0]] - CLOSE), np.floor(at[part[-1]] + CLOSE) + 1)
         places = np.interp(wanted, at[part], part)
         if len(places):
             pieces.append(np.stack([_mix(faces, place) for place in places]))
@@ -158,9 +158,14 @@ def resample_faces(
     return FaceClip(clip, starts.tolist()) if len(pieces) > 1 else clip
 
 
+def longest_step(rate: float) -> float:
+    """Return the seconds between two faces, at `rate` a second, above which there is a gap."""
+    return max(_LONGEST, 1.5 / rate)
+
+
 def _mix(faces: Sequence[npt.NDArray[np.uint8]], place: float) -> npt.NDArray[np.uint8]:
     nearest = round(place)
-    if abs(place - nearest) <= _CLOSE:
+    if abs(place - nearest) <= CLOSE:
         return faces[nearest]
     before = int(place)
     share = place - before

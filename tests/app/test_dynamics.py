@@ -6,8 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from persona_affect import load_model
-from persona_affect.app import _dynamics_rows
+from persona_affect.app import _dynamics_live, _dynamics_rows
 from persona_affect.app.cli import app
+from persona_affect.media import open_clip
 
 
 def run(*arguments):
@@ -117,3 +118,61 @@ def test_a_model_of_another_kind(people, tmp_path, model):
     )
     assert result.exit_code == 2
     assert "no model of dynamics" in result.output
+
+
+def camera_of(clip_file):
+    """The frames of a video, as a camera gives them: then Ctrl+C."""
+
+    def read(camera, seconds):
+        for frame in open_clip(clip_file):
+            read.last = (read.n_read / 25, np.asarray(frame))
+            read.n_read += 1
+            yield read.last
+        raise KeyboardInterrupt
+
+    read.n_read = 0
+    return read
+
+
+def test_a_camera_is_described_until_interrupted(clip_file, net, tmp_path, monkeypatch):
+    read = camera_of(clip_file)
+    monkeypatch.setattr(_dynamics_live, "read_camera", read)
+    table = tmp_path / "ann.csv"
+    result = run("live", "--model", net, "--output", table, "--person", "ann", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    rows = pd.read_csv(table)
+    aligner, encoder = load_model(net)
+    faces = aligner.transform([str(clip_file)])
+    assert rows.loc[0, ["person", "n_clips", "n_frames"]].tolist() == ["ann", 1, len(faces[0])]
+    names = encoder.get_feature_names_out()
+    values, expected = rows[names].to_numpy()[0], encoder.transform(faces)[0]
+    # The video has its own times, rounded.
+    assert np.corrcoef(values, expected)[0, 1] > 0.999
+    assert f"from {read.n_read} frames, 0 gaps" in result.output
+
+
+def test_a_camera_without_a_face_is_an_error(net, tmp_path, monkeypatch):
+    black = [(i / 25, np.zeros((120, 160, 3), np.uint8)) for i in range(3)]
+    monkeypatch.setattr(_dynamics_live, "read_camera", lambda camera, seconds: iter(black))
+    result = run("live", "--model", net, "--output", tmp_path / "nobody.csv", "--device", "cpu")
+    assert result.exit_code == 1
+    assert "No face was seen for more than" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_camera_gives_its_newest_frames_and_stops(monkeypatch):
+    freed = []
+
+    def camera(number):
+        try:
+            for i in range(10**6):
+                yield np.full((8, 8, 3), i % 256, np.uint8)
+        finally:
+            freed.append(number)
+
+    monkeypatch.setattr("persona_affect.annotation.open_camera", camera)
+    times = [at for at, _ in _dynamics_live.read_camera(3, 0.2)]
+    assert times[0] == 0.0
+    assert times[-1] <= 0.2
+    assert np.all(np.diff(times) >= 0)
+    assert freed == [3]
