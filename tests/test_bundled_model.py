@@ -56,6 +56,18 @@ def test_it_says_what_it_is():
     assert "CC BY-NC-SA 4.0" in BUNDLED.with_name("LICENSE").read_text()
 
 
+def test_it_carries_the_calibration_of_its_intervals(model):
+    calibrated = load_model(intervals=True)
+    photos = list(make_affect_faces(1, random_state=0).data[:1])
+    table = calibrated.predict_table(photos, 0.1)
+    np.testing.assert_array_equal(table[TARGETS].to_numpy(), model.predict(photos))
+    assert calibrated.n_persons_.tolist() == [804] * 7
+    width = [table[f"{name}_high"][0] - table[f"{name}_low"][0] for name in TARGETS]
+    # Errors are out of fold; those on the faces that the model learnt from are far smaller.
+    assert min(width) > 10
+    assert max(width) < 60
+
+
 def test_it_is_small():
     assert BUNDLED.stat().st_size < 12e6
 

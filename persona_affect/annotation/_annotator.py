@@ -13,9 +13,11 @@ from tqdm.auto import tqdm
 
 from persona_affect._files import check_different, check_output
 from persona_affect._warnings import warn_user
+from persona_affect.estimators import ConformalAffect
 from persona_affect.exceptions import MediaWarning
 from persona_affect.media import Frame, VideoWriter
 
+from ._columns import FaceColumns
 from ._journal import Journal, identify, partial_path
 from ._models import check_photo_model, engine_of
 from ._overlapping import annotate_overlapping
@@ -36,9 +38,10 @@ class FrameAnnotator:
 
     Parameters
     ----------
-    model : Pipeline
+    model : Pipeline or ConformalAffect
         A fitted pipeline that starts with a :class:`persona_affect.FaceAligner`, whose template,
-        margin and detection settings are used.
+        margin and detection settings are used; or a :class:`persona_affect.ConformalAffect` around
+        one.
     detect_every : int, default=1
         Detect faces in every k-th frame. In the frames between, the last two networks of the
         detector follow known faces, and new faces are not found. With 25 frames a second, 5 makes
@@ -52,6 +55,14 @@ class FrameAnnotator:
     max_faces : int, optional
         The most faces in a frame; more raise MediaLimitError before they are predicted. By default
         there is no limit.
+    interval : float, optional
+        Probability, such as 0.9, for further columns ``<target>_low`` and ``<target>_high``. Needs
+        a ConformalAffect. Intervals are those of single frames, also with `smooth`.
+    reliability : bool, default=False
+        Further columns ``reliability``, from 0 to 1, and ``remarks``: how reliable the numbers of a
+        face are, and why, such as "blurred, 40 pixels wide". 1 is as on faces like those of the
+        training, 0 no better than the mean rating of all faces. A ConformalAffect also knows
+        whether a face is unlike the training faces.
     batch_size : int, default=8
         Frames that are predicted together; 1 for a live stream.
     overlap : bool, default=True
@@ -78,12 +89,14 @@ class FrameAnnotator:
 
     def __init__(
         self,
-        model: Pipeline,
+        model: Pipeline | ConformalAffect,
         *,
         detect_every: int = 1,
         track: bool = True,
         smooth: float | None = None,
         max_faces: int | None = None,
+        interval: float | None = None,
+        reliability: bool = False,
         batch_size: int = 8,
         overlap: bool = True,
         verbose: int = 0,
@@ -95,18 +108,36 @@ class FrameAnnotator:
         if smooth is not None and (smooth <= 0 or not track):
             raise ValueError(f"smooth={smooth!r} must be a positive time, and needs track=True.")
         self.model = check_photo_model(model)
+        self.calibrated = model if isinstance(model, ConformalAffect) else None
+        if interval is not None and not (0 < interval < 1 and self.calibrated is not None):
+            raise ValueError(
+                f"interval={interval!r} must be a probability such as 0.9, and the model a "
+                "ConformalAffect: load_model(path, intervals=True)."
+            )
         self.detect_every = detect_every
         self.track = track
         self.smooth = smooth
         self.max_faces = max_faces
+        self.interval = interval
+        self.reliability = reliability
         self.batch_size = batch_size
         self.overlap = overlap
         self.verbose = verbose
 
     @property
     def columns(self) -> list[str]:
-        """Names of the columns: frame, time and place of the face, then the targets."""
-        return [*PLACE, *self.model[-1].target_names_]
+        """Names of the columns: frame, time, place of the face, targets, and what is asked for."""
+        columns = FaceColumns(self.model, self.calibrated, self.interval, self.reliability)
+        return [*PLACE, *columns.names, *columns.extras]
+
+    @property
+    def kinds(self) -> dict[str, type]:
+        """Types of the columns, by name, for :func:`open_table`."""
+        return dict.fromkeys(self.columns, float) | {
+            name: kind
+            for name, kind in {"frame": int, "face": int, "remarks": str}.items()
+            if name in self.columns
+        }
 
     def session(self) -> Session:
         """Start a stream whose frames are passed one by one, as in a server.
@@ -127,6 +158,9 @@ class FrameAnnotator:
             track=self.track,
             smooth=self.smooth,
             max_faces=self.max_faces,
+            calibrated=self.calibrated,
+            interval=self.interval,
+            reliability=self.reliability,
         )
 
     def annotate(self, source: Any, *, rate: float | None = None) -> Iterator[Row]:
@@ -292,15 +326,17 @@ class FrameAnnotator:
             "batch_size": self.batch_size,
             "rate": rate,
             "engine": engine_of(self.model),
+            "interval": self.interval,
         }
-        with Journal(paths[0], identify(source, self.model, settings), self.columns) as journal:
+        identity = identify(source, self.calibrated or self.model, settings)
+        with Journal(paths[0], identity, self.columns) as journal:
             earlier = journal.reopen(self.batch_size) if resume else journal.start()
             frames = self._run(source, rate, earlier)
             if video is not None:
                 frames = self._write_video(source, rate, frames, video)
             journal.record(frames)
             for target in paths:
-                with open_table(target, self._kinds()) as table:
+                with open_table(target, self.kinds) as table:
                     for rows in journal.rows():
                         table.write(rows)
             journal.discard()
@@ -352,6 +388,3 @@ class FrameAnnotator:
                     video = stack.enter_context(writer)
                 video.write(draw_faces(frame.image, rows, ranges), frame.time)
                 yield frame, rows
-
-    def _kinds(self) -> dict[str, type]:
-        return dict.fromkeys(self.columns, float) | {"frame": int, "face": int}

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
-from sklearn.pipeline import Pipeline
+from sklearn.base import BaseEstimator
 
 from persona_affect._arrays import add_to_digest
 from persona_affect._files import named_write_errors, open_locked
@@ -167,14 +167,14 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial")
 
 
-def identify(source: Any, model: Pipeline, settings: Mapping[str, Any]) -> dict[str, Any]:
+def identify(source: Any, model: BaseEstimator, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Identify an annotation by its clip, its model, its settings and our version.
 
     Parameters
     ----------
     source
         As for :meth:`persona_affect.FrameAnnotator.annotate`.
-    model : Pipeline
+    model : Pipeline or ConformalAffect
     settings : mapping of str to JSON values
 
     Returns

@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from persona_affect._sklearn import final_step
 from persona_affect.engines import get_report
+from persona_affect.estimators import ConformalAffect
 from persona_affect.faces import FaceAligner
 
 
@@ -16,11 +17,12 @@ def check_photo_model(model: Any) -> Pipeline:
     Parameters
     ----------
     model : object
+        A pipeline, or a :class:`persona_affect.ConformalAffect` around one.
 
     Returns
     -------
     Pipeline
-        `model` itself.
+        `model` itself, or the one that it is around.
 
     Raises
     ------
@@ -31,6 +33,9 @@ def check_photo_model(model: Any) -> Pipeline:
     NotFittedError
         If it is not fitted.
     """
+    if isinstance(model, ConformalAffect):
+        check_is_fitted(model)
+        model = model.estimator_
     if not isinstance(model, Pipeline) or not isinstance(model[0], FaceAligner):
         raise ValueError(
             "The model must be a Pipeline that starts with a FaceAligner, such as "

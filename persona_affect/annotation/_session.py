@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from persona_affect.estimators import ConformalAffect
 from persona_affect.exceptions import MediaLimitError
 from persona_affect.faces import Detections, FaceTracker
 from persona_affect.media import Frame
+
+from ._columns import FaceColumns
 
 #: Seconds for which a face that is not seen keeps its number.
 MEMORY: Final = 2.0
@@ -31,10 +34,13 @@ class Seen:
     faces : list of Detections
         Of each frame.
     values : list of ndarray of shape (n_faces, n_targets)
+    extras : list of list of list
+        Of each frame and face, the values of further columns.
     """
 
     faces: list[Detections]
     values: list[NDArray[np.float64]]
+    extras: list[list[list[float | str]]]
 
 
 class Session:
@@ -49,6 +55,10 @@ class Session:
     track : bool
     smooth : float or None
     max_faces : int, optional
+    calibrated : ConformalAffect, optional
+        The calibration of the model, for intervals and distances.
+    interval : float, optional
+    reliability : bool
         As for :class:`persona_affect.FrameAnnotator`.
 
     Attributes
@@ -67,9 +77,13 @@ class Session:
         track: bool,
         smooth: float | None,
         max_faces: int | None = None,
+        calibrated: ConformalAffect | None = None,
+        interval: float | None = None,
+        reliability: bool = False,
     ) -> None:
-        self.columns = [*PLACE, *model[-1].target_names_]
-        self._aligner, self._predictor = model[0], model[1:]
+        self._faces = FaceColumns(model, calibrated, interval, reliability)
+        self.columns = [*PLACE, *self._faces.names, *self._faces.extras]
+        self._aligner = model[0]
         self._detect_every, self._smooth = detect_every, smooth
         self._tracker = FaceTracker(MEMORY) if track else None
         self._max_faces = max_faces
@@ -133,8 +147,10 @@ class Session:
             for frame, faces in zip(frames, seen, strict=True)
             for face in self._aligner.align_faces(frame.image, faces.landmarks)
         ]
-        ends = np.cumsum([len(faces) for faces in seen])
-        return Seen(seen, np.split(self._predict(clips), ends[:-1]))
+        values, extras = self._faces.predict(frames, seen, clips)
+        ends = np.cumsum([len(faces) for faces in seen]).tolist()
+        by_frame = [extras[end - len(faces) : end] for end, faces in zip(ends, seen, strict=True)]
+        return Seen(seen, np.split(values, ends[:-1]), by_frame)
 
     def make_rows(self, frames: Sequence[Frame], seen: Seen) -> list[list[Row]]:
         """Make the rows of the next frames: number their faces, and smooth the predictions.
@@ -146,7 +162,8 @@ class Session:
         """
         self.n_seen += len(frames)
         self.boxes = seen.faces[-1].boxes
-        return [self._rows(*found) for found in zip(frames, seen.faces, seen.values, strict=True)]
+        found = zip(frames, seen.faces, seen.values, seen.extras, strict=True)
+        return [self._rows(*one) for one in found]
 
     def resume(self, time: float, rows: Sequence[Row]) -> None:
         """Use the rows of an earlier session for the next frame, instead of detecting.
@@ -169,7 +186,7 @@ class Session:
         if numbers.tolist() != [row["face"] for row in rows]:
             raise ValueError(f"the faces at {time:.3f} s have other numbers.")
         for row in rows:
-            values = np.array([row[name] for name in self.columns[len(PLACE) :]])
+            values = np.array([row[name] for name in self._faces.names])
             self._remember(row["face"], time, values)
         self._forget(time)
         self.boxes = faces.boxes
@@ -201,13 +218,13 @@ class Session:
                 )
         return seen
 
-    def _predict(self, clips: NDArray[np.object_]) -> NDArray[np.float64]:
-        n_targets = len(self.columns) - len(PLACE)
-        if not len(clips):
-            return np.empty((0, n_targets))
-        return np.reshape(self._predictor.predict(clips), (-1, n_targets))
-
-    def _rows(self, frame: Frame, faces: Detections, values: NDArray[np.float64]) -> list[Row]:
+    def _rows(
+        self,
+        frame: Frame,
+        faces: Detections,
+        values: NDArray[np.float64],
+        extras: list[list[float | str]],
+    ) -> list[Row]:
         numbers = self._number(faces, frame.time)
         rows = []
         for i in np.argsort(numbers):
@@ -216,7 +233,7 @@ class Session:
                 own = self._smoothed(own, face, frame.time, self._smooth)
             x, y, right, bottom = faces.boxes[i].tolist()
             where = [face, x, y, right - x, bottom - y, float(faces.scores[i])]
-            row = [frame.index, frame.time, *where, *own.tolist()]
+            row = [frame.index, frame.time, *where, *own.tolist(), *extras[i]]
             rows.append(dict(zip(self.columns, row, strict=True)))
         self._forget(frame.time)
         return rows or [no_face(self.columns, frame.index, frame.time)]

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, TextIO
 from persona_affect._files import atomic_write, check_output
 from persona_affect._optional import import_optional
 
+from ._columns import RELIABILITY
 from ._session import PLACE, Row
 
 #: Rows in a group of a Parquet file, which are in memory until they are written.
@@ -181,7 +182,7 @@ class _Subtitles:
     """WebVTT: a cue every half second, with one line for each face."""
 
     def __init__(self, path: Path, kinds: Mapping[str, type]) -> None:
-        self._targets = [name for name in kinds if name not in PLACE]
+        self._targets = [name for name in kinds if name not in (*PLACE, *RELIABILITY)]
         self._start = 0.0
         self._faces: dict[int, list[Row]] = defaultdict(list)
         self._file = path.open("w", encoding="utf-8")

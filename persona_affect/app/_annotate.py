@@ -12,7 +12,9 @@ from persona_affect.app._options import (
     MirrorOption,
     ModelOption,
     PrecisionOption,
+    ReliabilityOption,
     StreamDetectorOption,
+    find_calibration,
     load_stream_model,
 )
 
@@ -62,6 +64,7 @@ def annotate(
     engine: EngineOption = None,
     precision: PrecisionOption = None,
     mirror: MirrorOption = False,
+    reliability: ReliabilityOption = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -106,10 +109,12 @@ def annotate(
         check_table_path(path, inputs=(clip, model), subtitles=True)
     if video is not None:
         check_output(video, inputs=(clip, model), suffixes=(".mp4",))
+    pipeline = load_stream_model(
+        model, detector=detector, engine=engine, precision=precision, mirror=mirror
+    )
     annotator = FrameAnnotator(
-        load_stream_model(
-            model, detector=detector, engine=engine, precision=precision, mirror=mirror
-        ),
+        (find_calibration(model, pipeline) if reliability else None) or pipeline,
+        reliability=reliability,
         detect_every=detect_every,
         track=track,
         smooth=smooth,
@@ -121,7 +126,7 @@ def annotate(
         elif video is not None:
             annotator.to_video(clip, video)
         else:
-            table = CsvTable(sys.stdout, dict.fromkeys(annotator.columns, float))
+            table = CsvTable(sys.stdout, annotator.kinds)
             for _, rows in annotator.annotate_frames(clip):
                 table.write(rows)
     except (InvalidImageError, MediaLimitError, MediaReadError) as error:

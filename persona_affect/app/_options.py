@@ -11,6 +11,8 @@ from persona_affect.app._errors import error_console
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
+    from persona_affect.estimators import ConformalAffect
+
 ModelOption = Annotated[
     Path | None,
     typer.Option(
@@ -49,6 +51,15 @@ MirrorOption = Annotated[
         "--mirror/--no-mirror",
         help="Predict each face as the mean over itself and its mirror image, as [bold]predict[/] "
         "does: more accurate by a little, and half as fast.",
+    ),
+]
+
+
+ReliabilityOption = Annotated[
+    bool,
+    typer.Option(
+        help="Columns that say how reliable the numbers of a face are, from 0 to 1, and why not: "
+        "blurred, few pixels, in profile, unlike the training faces."
     ),
 ]
 
@@ -163,3 +174,25 @@ def load_stream_model(
     model = load_photo_model(path, detector, engine=engine, precision=precision, mirror=mirror)
     error_console().print(f"Faces are found by {detector}.", style="dim", markup=False)
     return model
+
+
+def find_calibration(path: Path | None, pipeline: "Pipeline") -> "ConformalAffect | None":
+    """Load the calibration of a model's file, around the pipeline that was loaded from it.
+
+    Parameters
+    ----------
+    path : Path or None
+    pipeline : Pipeline
+        From `load_photo_model`: perhaps with another detector or engine.
+
+    Returns
+    -------
+    ConformalAffect or None
+        None if the file has no calibration.
+    """
+    from persona_affect import load_model
+    from persona_affect.persistence import read_model_info
+
+    if "intervals" not in read_model_info(path):
+        return None
+    return load_model(path, intervals=True).around(pipeline)

@@ -18,11 +18,13 @@ from persona_affect.app._options import (
     EngineOption,
     ModelOption,
     PrecisionOption,
+    ReliabilityOption,
+    find_calibration,
     load_photo_model,
 )
 
 if TYPE_CHECKING:
-    from persona_affect.annotation import Session
+    from persona_affect.annotation import FrameAnnotator
     from persona_affect.faces import Detections
 
 _PLACE = ("face", "x", "y", "width", "height", "confidence")
@@ -89,6 +91,17 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Intervals that contain the rating of a new face with probability P, such as 0.9: "
+            "columns TARGET_low and TARGET_high. Needs a model with a calibration, as the bundled "
+            "one.",
+            show_default=False,
+        ),
+    ] = None,
+    reliability: ReliabilityOption = True,
     detector: DetectorOption = None,
     engine: EngineOption = None,
     precision: PrecisionOption = None,
@@ -96,7 +109,8 @@ def predict(
     """Predict the impressions that faces in photos and clips make on raters.
 
     One row for each face: the file, the place of the face (pixels; photos only), a number for each
-    target, and an [bold]error[/] if a file could not be used; the other files are not affected.
+    target, how reliable they are (photos only), and an [bold]error[/] if a file could not be used;
+    the other files are not affected.
     On a terminal a table is shown; to a pipe, CSV is written.
 
     Folders are searched through, and links in them followed. What was left out is listed at the
@@ -112,6 +126,8 @@ def predict(
       persona-affect predict photos/ clips/*.mp4 --output impressions.csv
 
       persona-affect predict 'people/**/*.png' --faces all | head
+
+      persona-affect predict portrait.jpg --interval 0.9
     """
     from tqdm import tqdm
 
@@ -121,12 +137,21 @@ def predict(
     paths = found_inputs.paths
     if output is not None:
         check_table_path(output, inputs=(*paths, model))
+    if interval is not None and not 0 < interval < 1:
+        raise typer.BadParameter(f"{interval} is not a probability such as 0.9.")
     pipeline = load_photo_model(model, detector, engine=engine, precision=precision)
     if upright is not None:
         pipeline[0].set_params(upright=upright.value)
-    annotator = FrameAnnotator(pipeline, track=False)
-    kinds = {"file": str, **dict.fromkeys(_PLACE, float), "face": int}
-    kinds |= dict.fromkeys(annotator.columns[8:], float) | {"error": str}
+    calibrated = find_calibration(model, pipeline)
+    if interval is not None and calibrated is None:
+        raise typer.BadParameter(
+            f"{model} has no calibration for intervals: save a ConformalAffect around the model."
+        )
+    annotator = FrameAnnotator(
+        calibrated or pipeline, track=False, interval=interval, reliability=reliability
+    )
+    kinds = {"file": str, **annotator.kinds, "error": str}
+    del kinds["frame"], kinds["time"]
     n_failed = 0
     turned: dict[str, str] = {}
     with ExitStack() as stack:
@@ -141,7 +166,7 @@ def predict(
         progress = stack.enter_context(
             tqdm(total=len(paths), desc="Predicting", unit="file", disable=quiet)
         )
-        for found in _predict_all(paths, pipeline, annotator.session(), faces):
+        for found in _predict_all(paths, annotator, faces):
             error = found[0].get("error", "")
             if _SEARCH in error:
                 turned[_escape(found[0]["file"])] = error.replace(_SEARCH, _OPTION)
@@ -179,7 +204,7 @@ def _report(what: str, found: Mapping[str, str]) -> None:
 
 
 def _predict_all(
-    paths: Sequence[str], model: Any, session: "Session", faces: Faces
+    paths: Sequence[str], annotator: "FrameAnnotator", faces: Faces
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield the rows of each file, in order; photos are predicted together."""
     from persona_affect.exceptions import PersonaAffectError
@@ -187,13 +212,14 @@ def _predict_all(
     from persona_affect.media import Frame, is_clip, open_photo
 
     photos: list[tuple[str, Frame | str]] = []
+    session, aligner = annotator.session(), annotator.model[0]
 
     def flush() -> Iterator[list[dict[str, Any]]]:
         frames = [frame for _, frame in photos if isinstance(frame, Frame)]
         results: Iterator[tuple[list[dict[str, Any]], Detections, str]] = iter(())
         if frames:
             seen = session.examine(frames, session.n_seen, lambda: session.boxes)
-            remarks = find_turned(model[0], [frame.image for frame in frames], seen.faces)
+            remarks = find_turned(aligner, [frame.image for frame in frames], seen.faces)
             results = zip(session.make_rows(frames, seen), seen.faces, remarks, strict=True)
         for path, frame in photos:
             if isinstance(frame, str):
@@ -205,7 +231,7 @@ def _predict_all(
                 yield [{"file": path, "error": "no face found.", **error}]
                 continue
             if faces is Faces.ONE:
-                rows = [{**rows[model[0].select_face(found, frame.image)], "face": 0}]
+                rows = [{**rows[aligner.select_face(found, frame.image)], "face": 0}]
             yield [{"file": path, **row, **error} for row in rows]
         photos.clear()
 
@@ -224,24 +250,29 @@ def _predict_all(
             yield from flush()
             n_pixels = 0
         if clip:
-            yield [_clip_row(path, model)]
+            yield [_clip_row(path, annotator)]
     yield from flush()
 
 
-def _clip_row(path: str, model: Any) -> dict[str, Any]:
+def _clip_row(path: str, annotator: "FrameAnnotator") -> dict[str, Any]:
     from persona_affect.exceptions import MediaWarning, PersonaAffectError
 
     row: dict[str, Any] = {"file": path}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            values = model.predict([path]).reshape(-1)
+            if annotator.calibrated is not None and annotator.interval is not None:
+                table = annotator.calibrated.predict_table([path], 1 - annotator.interval)
+                values = table.iloc[0].to_dict()
+            else:
+                names = annotator.model[-1].target_names_
+                values = dict(zip(names, annotator.model.predict([path]).reshape(-1), strict=True))
         except PersonaAffectError as error:
             return {**row, "error": str(error).removeprefix(f"sample 0 ({path}): ")}
     notes = [str(note.message) for note in caught if issubclass(note.category, MediaWarning)]
-    if all(map(math.isnan, values)):
+    if all(map(math.isnan, values.values())):
         return {**row, "error": " ".join(["no face found.", *notes])}
-    row |= {"face": 0, **dict(zip(model[-1].target_names_, values.tolist(), strict=True))}
+    row |= {"face": 0, **{str(name): float(value) for name, value in values.items()}}
     return {**row, "error": " ".join(notes)} if notes else row
 
 

@@ -37,9 +37,8 @@ class ConformalAffect(Calibration, RegressorMixin, MetaEstimatorMixin, BaseEstim
     """Prediction intervals around the predictions of any estimator or pipeline.
 
     An interval contains the rating of a new person with a probability of at least ``1 - alpha``,
-    whatever the model and the distribution of its errors, if the new person comes from the same
-    population as the persons of the calibration. This holds on average over persons, not for each
-    person or kind of photo.
+    whatever the model, if the new person comes from the same population as the persons of the
+    calibration. This holds on average over persons, not for each person or kind of photo.
 
     There are two ways to calibrate:
 
@@ -104,9 +103,8 @@ class ConformalAffect(Calibration, RegressorMixin, MetaEstimatorMixin, BaseEstim
 
     Notes
     -----
-    The numbers equal those of MAPIE's ``SplitConformalRegressor`` and ``CrossConformalRegressor``
-    for one target without missing labels, one sample a person. MAPIE itself takes one target, no
-    missing labels, and no groups in its quantiles.
+    For one target without missing labels and one sample a person, the numbers equal those of
+    MAPIE's ``SplitConformalRegressor`` and ``CrossConformalRegressor``, which need just that.
 
     A sample is what `predict` takes as one: if the samples of the calibration are clips, intervals
     are those of a clip's mean.
@@ -313,12 +311,12 @@ class ConformalAffect(Calibration, RegressorMixin, MetaEstimatorMixin, BaseEstim
             For each target ``name``, ``name_low`` and ``name_high``. The index is that of `X`, if
             it has one.
         """
-        values, intervals = self._intervals(X, alpha)
+        values, intervals, _ = self._intervals(X, alpha)
         columns = {}
         for j, name in enumerate(self.target_names_):
             columns[name] = values[:, j]
             columns[f"{name}_low"], columns[f"{name}_high"] = intervals[:, j].T
-        return pd.DataFrame(columns, index=getattr(X, "index", None))
+        return pd.DataFrame(columns, X.index if isinstance(X, pd.DataFrame | pd.Series) else None)
 
     def skip_steps(self, n_steps: int) -> Self:
         """Return the same calibration for the outputs of the first steps of the pipeline.
@@ -344,6 +342,22 @@ class ConformalAffect(Calibration, RegressorMixin, MetaEstimatorMixin, BaseEstim
         result = copy(self)
         result.estimator_ = self.estimator_[n_steps:]
         result._n_shared = max(0, self._n_shared - n_steps)
+        return result
+
+    def around(self, model: Any) -> Self:
+        """Return the same calibration around another form of the model.
+
+        Parameters
+        ----------
+        model : estimator
+            Predicts as `estimator_` does, up to small differences: compiled, for example.
+
+        Returns
+        -------
+        ConformalAffect
+        """
+        result = copy(self)
+        result.estimator_ = model
         return result
 
     def describe_faces(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:

@@ -39,14 +39,38 @@ class Calibration:
     familiarity_: Familiarity | None
     _n_shared: int
 
+    def predict_parts(
+        self, X: Any, alpha: float | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
+        """Predict values and intervals and measure distances, with one pass through the model.
+
+        Parameters
+        ----------
+        X : samples
+        alpha : float, optional
+            Share of ratings that may lie outside; by default that of the constructor.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples, n_targets)
+        intervals : ndarray of shape (n_samples, n_targets, 2)
+            As of :meth:`ConformalAffect.predict_interval`.
+        ratios : ndarray of shape (n_samples,) or None
+            As of :meth:`ConformalAffect.describe_faces`.
+        """
+        known = getattr(self, "familiarity_", None)
+        values, bounds, features = self._intervals(X, alpha, needs_features=known is not None)
+        return values, bounds, None if known is None else known.ratio(features)
+
     def _intervals(
-        self, X: Any, alpha: float | None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        self, X: Any, alpha: float | None, *, needs_features: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], Any]:
         check_is_fitted(self, "scores_")
         alpha = self.alpha if alpha is None else alpha
         if not 0 < alpha < 1:
             raise ValueError(f"alpha={alpha!r} must be between 0 and 1.")
-        shared, features, values = self._look(X, needs_features=self.difficulty == "distance")
+        needs_features |= self.difficulty == "distance"
+        shared, features, values = self._look(X, needs_features=needs_features)
         n_targets = len(self.target_names_)
         values = np.reshape(np.asarray(values, np.float64), (-1, n_targets))
         few = np.flatnonzero(self.n_persons_ < count_needed(alpha)).tolist()
@@ -59,14 +83,14 @@ class Calibration:
             )
         difficulty = self._find_difficulty(X, features, len(values))
         if not len(values):
-            return values, np.empty((0, n_targets, 2))
+            return values, np.empty((0, n_targets, 2)), features
         if self.members_:
             members = [np.reshape(m.predict(shared), values.shape) for m in self.members_]
             bounds = cross_bounds(np.stack(members), self.scores_, self.folds_, difficulty, alpha)
         else:
             bounds = split_bounds(values, self.scores_, difficulty, alpha)
         bounds[np.isnan(values)] = np.nan
-        return values, bounds
+        return values, bounds, features
 
     def _calibrate(
         self,

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from persona_affect._arrays import check_names
 
 from ._familiarity import Familiarity
-from ._state import Facts, Tensors, add_prefix, copy_array, pack_inputs, take
+from ._state import Facts, Tensors, add_prefix, copy_array, take
 
 
 def get_calibration(model: Any) -> tuple[Facts, Tensors]:
@@ -18,7 +18,6 @@ def get_calibration(model: Any) -> tuple[Facts, Tensors]:
         "target_names": model.target_names_,
         "n_shared": model._n_shared,
         "familiarity": None,
-        **pack_inputs(model),
     }
     tensors: Tensors = {
         "scores": torch.from_numpy(model.scores_),

@@ -7,6 +7,7 @@ from ._detectors import DETECTORS, DetectorSpec, get_detector_spec, register_det
 from ._face_clip import FaceClip, split_pieces
 from ._filling import StoredFaces, store_faces
 from ._mtcnn import detect_faces
+from ._quality import FaceQuality, estimate_pose, measure_quality
 from ._refinement import follow_faces
 from ._reporting import find_turned
 from ._stream import FaceStream
@@ -21,6 +22,7 @@ __all__ = [
     "DetectorSpec",
     "FaceAligner",
     "FaceClip",
+    "FaceQuality",
     "FaceStream",
     "FaceTracker",
     "StoredFaces",
@@ -28,10 +30,12 @@ __all__ = [
     "align_face",
     "detect_faces",
     "detect_with_yunet",
+    "estimate_pose",
     "estimate_similarity",
     "find_turned",
     "follow_faces",
     "get_detector_spec",
+    "measure_quality",
     "register_detector",
     "register_template",
     "split_pieces",

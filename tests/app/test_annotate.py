@@ -201,3 +201,12 @@ def test_an_interrupted_process_is_resumed(folder, tmp_path):
     assert not rows.exists()
     subprocess.run([*command, "--resume"], check=True, env=environment)
     assert pd.read_csv(rows)["frame"].tolist() == list(range(2000))
+
+
+def test_the_reliability_of_faces_is_a_column(folder, tmp_path):
+    assert run(folder, "--no-track", "--reliability", "-o", tmp_path / "a.csv").exit_code == 0
+    table = pd.read_csv(tmp_path / "a.csv")
+    assert [*table.columns][-2:] == ["reliability", "remarks"]
+    assert table["reliability"].between(0, 1).all()
+    rows = csv.DictReader(io.StringIO(run(folder, "--no-track").stdout))
+    assert "reliability" not in rows.fieldnames

@@ -12,7 +12,13 @@ import pytest
 from sklearn.pipeline import make_pipeline
 from typer.testing import CliRunner
 
-from persona_affect import FaceAligner, JointAffectEstimator, load_model, save_model
+from persona_affect import (
+    ConformalAffect,
+    FaceAligner,
+    JointAffectEstimator,
+    load_model,
+    save_model,
+)
 from persona_affect.app._inputs import find_inputs
 from persona_affect.app._options import Engine, Precision
 from persona_affect.app.cli import app
@@ -338,3 +344,53 @@ def test_a_terminal_gets_a_table(folder, width):
     assert "one.png" in shown.decode()
     assert all(name in shown.decode() for name in TARGETS)
     assert "file,face" not in shown.decode()
+
+
+@pytest.fixture(scope="module")
+def calibrated(folder):
+    """A model with a calibration, in a file."""
+    faces = make_affect_faces(6, random_state=1)
+    values = np.random.default_rng(0).uniform(size=faces.target.shape)
+    labels = pd.DataFrame(values, columns=faces.target.columns)
+    model = make_pipeline(FaceAligner(), JointAffectEstimator(max_epochs=1, random_state=0))
+    model = ConformalAffect(model.fit(faces.data[:4], labels[:4]), random_state=0)
+    save_model(
+        model.conformalize(faces.data[4:], labels[4:], faces.groups[4:]),
+        folder / "calibrated.safetensors",
+    )
+    return folder / "calibrated.safetensors"
+
+
+def test_intervals_are_those_of_python(folder, calibrated):
+    paths = [folder / "photos/one.png", folder / "photos/clip.mp4"]
+    rows = rows_of(run(*paths, "-m", calibrated, "--interval", 0.6))
+    expected = load_model(calibrated, intervals=True).predict_table(list(map(str, paths)), 0.4)
+    for row, wanted in zip(rows, expected.to_dict("records"), strict=True):
+        found = {name: float(row[name]) for name in wanted}
+        assert found == pytest.approx(wanted, abs=1e-4)
+        assert found["openness_low"] < found["openness"] < found["openness_high"]
+    # What is asked for beside them changes no number.
+    (plain,) = rows_of(run(paths[0], "-m", calibrated, "--no-reliability"))
+    assert {name: rows[0][name] for name in plain} == plain
+    assert not {"reliability", "remarks", "openness_low"} & plain.keys()
+
+
+@pytest.mark.parametrize("level", ["0", "90", "1.0"])
+def test_intervals_need_a_probability(folder, calibrated, level):
+    result = run(folder / "photos/one.png", "-m", calibrated, "--interval", level)
+    assert (result.exit_code, "probability" in result.stderr) == (2, True)
+
+
+def test_intervals_need_a_calibration(folder):
+    result = run(folder / "photos/one.png", "-m", folder / "model.safetensors", "--interval", 0.9)
+    assert (result.exit_code, "no calibration" in " ".join(result.stderr.split())) == (2, True)
+
+
+def test_the_reliability_of_a_blurred_face_says_so(folder, tmp_path):
+    image = cv2.imread(str(folder / "photos/one.png"))
+    cv2.imwrite(str(tmp_path / "blurred.png"), cv2.GaussianBlur(image, (0, 0), 4))
+    photos = [folder / "photos/one.png", tmp_path / "blurred.png", folder / "photos/none.png"]
+    sharp, blurred, none = rows_of(run(*photos, "-m", folder / "model.safetensors"))
+    assert float(blurred["reliability"]) < 0.8 < float(sharp["reliability"]) <= 1
+    assert "blurred" in blurred["remarks"]
+    assert sharp["remarks"] == none["remarks"] == none["reliability"] == ""

@@ -1,0 +1,405 @@
+"""Coverage and width of prediction intervals, and what the reliability of a face says about them.
+
+    PERSONA_AFFECT_DATA=folder python benchmarks/intervals.py [synthetic portraits disturbed]
+                                                              [--cache FOLDER]
+
+- ``synthetic``: rendered faces, half-labelled, two photos a person; five seeds.
+- ``portraits``: the 804 portraits of ``folder/omi`` in five folds by the recipe of the bundled
+  model, calibrated inside the training folds; also by thirds of what the faces look like.
+- ``disturbed``: portraits of one fold, with blur, few pixels and other disturbances: errors,
+  coverage, and how well the reliability finds the faces that the intervals fail on. The same for
+  real photographs of ``folder/people/london``, which are rated on another scale: a line from the
+  model's *attractive* to the ratings is fitted on half of the 102, and 51 are predicted.
+
+With ``--cache``, embeddings are kept in a folder. Results: ``benchmarks/results/intervals.md``.
+"""
+
+import argparse
+import itertools
+import os
+import warnings
+from copy import copy
+from dataclasses import fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from mapie.metrics.regression import regression_coverage_score, regression_mean_width_score
+from omi_cross_validation import (
+    EMOTION,
+    PERSONALITY,
+    embed,
+    hash_of,
+    load_portraits,
+    make_aligner,
+    make_embedders,
+    make_features,
+    make_heads,
+)
+from sklearn.base import clone
+from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import PredefinedSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from persona_affect import ConformalAffect, JointAffectEstimator
+from persona_affect.annotation import rate_reliability
+from persona_affect.datasets import make_affect_faces
+from persona_affect.exceptions import NoFaceWarning
+from persona_affect.faces import FaceQuality, measure_quality
+from persona_affect.media import open_photo
+
+LEVELS = (0.8, 0.9, 0.95)
+#: Features of the recognition network, before those of the small networks.
+N_MAPS = 24576
+
+
+def coverage(y, bounds):
+    """Share of ratings inside, over all targets; labels and intervals may be missing."""
+    rated = ~np.isnan(y) & ~np.isnan(bounds).any(axis=-1)
+    return float(regression_coverage_score(y[rated], bounds[rated][:, :, None])[0])
+
+
+def width(bounds):
+    return float(regression_mean_width_score(bounds.reshape(-1, 2)[:, :, None])[0])
+
+
+class Constant(DummyRegressor):
+    """Predicts the mean of the labels that are there."""
+
+    def fit(self, X, y):
+        """Take the mean of each target."""
+        self.mean_ = np.nanmean(np.asarray(y, float), axis=0)
+        return self
+
+    def predict(self, X):
+        """Return it for each sample."""
+        return np.tile(self.mean_, (len(X), 1))
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "mean_")
+
+
+def synthetic():
+    """Thumbnails of rendered faces, and the joint network on them."""
+    rows = []
+    for seed in range(5):
+        faces = make_affect_faces(300, 2, aligned=True, random_state=seed)
+        X = faces.data[:, 4:108:8, 4:92:8].reshape(len(faces.data), -1) / 255
+        y, person = faces.target, np.asarray(faces.groups)
+        test = hash_of(person) % 2 == 1
+        model = JointAffectEstimator(max_epochs=5, learning_rate=1e-4, random_state=0)
+        # Another bit: hashes of equally long texts differ by one number for each salt.
+        held_out = ~test & (hash_of(person) // 2 % 2 == 1)
+        train = ~test & ~held_out
+        found = {"plus": ConformalAffect(model, random_state=0)}
+        found["plus"].fit(X[~test], y[~test], person[~test])
+        # The same errors, around the model that was trained on all training persons.
+        found["base"] = copy(found["plus"])
+        found["base"].members_ = []
+        found["split"] = ConformalAffect(clone(model).fit(X[train], y[train]), random_state=0)
+        found["split"].conformalize(X[held_out], y[held_out], person[held_out])
+        found["constant"] = ConformalAffect(Constant(), random_state=0)
+        found["constant"].fit(X[~test], y[~test], person[~test])
+        values = y.to_numpy()[test]
+        for (method, conformal), level in itertools.product(found.items(), LEVELS):
+            bounds = conformal.predict_interval(X[test], 1 - level)
+            row = {"coverage": coverage(values, bounds), "width": width(bounds)}
+            rows.append({"method": method, "level": level, "seed": seed, **row})
+        print(f"seed {seed}", flush=True)
+    table = pd.DataFrame(rows)
+    print(table.pivot_table("coverage", "seed", ["method", "level"]).round(3).to_string(), "\n")
+    print(table.groupby(["method", "level"]).mean().drop(columns="seed").round(3), "\n")
+
+
+def cached(cache, name, compute):
+    if cache is None:
+        return compute()
+    path = Path(cache, f"{name}.npy")
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, compute())
+    return np.load(path)
+
+
+def rotate_exactly(X):
+    """Rotate (n, d) into (n, n): all distances and products stay, and fits take a twentieth."""
+    u, s, _ = np.linalg.svd(X.astype(np.float64), full_matrices=False)
+    # Axes at random, so that no axis matters more than another.
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(len(s), len(s))))[0]
+    return ((u * s) @ turn).astype(np.float32)
+
+
+def portraits(cache):
+    photos, ratings = load_portraits()
+    rated = ratings[PERSONALITY + EMOTION]
+    fold = hash_of(ratings.index) % 5
+    X = cached(cache, "omi", lambda: embed(photos)[0])
+    X = np.hstack([rotate_exactly(X[:, :N_MAPS]), rotate_exactly(X[:, N_MAPS:])])
+    model, bounds = make_model(len(X)), {}
+    predicted = np.full(rated.shape, np.nan)
+    for k in range(5):
+        train, test = fold != k, fold == k
+        split = PredefinedSplit(fold[train])
+        conformal = ConformalAffect(model, cv=split, random_state=0).fit(X[train], rated[train])
+        alone = ConformalAffect(Constant(), cv=split, method="base").fit(X[train], rated[train])
+        predicted[test] = conformal.predict(X[test])
+        far = conformal.describe_faces(X[test])[1]
+        for level in LEVELS:
+            found = {
+                "plus": conformal.predict_interval(X[test], 1 - level),
+                "constant": alone.predict_interval(X[test], 1 - level),
+            }
+            # The same errors, around the model that was trained on all training folds.
+            conformal.members_, members = [], conformal.members_
+            found["base"] = conformal.predict_interval(X[test], 1 - level)
+            # Errors by distance, as difficulty="distance" divides them.
+            known = conformal.familiarity_
+            scores, own = (
+                conformal.scores_,
+                known.ratio(conformal.estimator_[:-1].transform(X[train]), np.arange(train.sum())),
+            )
+            conformal.scores_ = scores / own[:, None]
+            unit = conformal.predict_interval(X[test], 1 - level)
+            middle = unit.mean(axis=-1, keepdims=True)
+            found["distance"] = middle + (unit - middle) * far[:, None, None]
+            conformal.scores_, conformal.members_ = scores, members
+            for name, one in found.items():
+                bounds.setdefault((name, level), np.full((*rated.shape, 2), np.nan))[test] = one
+        print(f"fold {k} of 5", flush=True)
+    y = rated.to_numpy()
+    rows = [
+        {
+            "method": name,
+            "level": level,
+            "coverage": coverage(y, found),
+            **{
+                f"{target}": coverage(y[:, j], found[:, j])
+                for j, target in enumerate(rated.columns)
+            },
+            "width": width(found),
+        }
+        for (name, level), found in bounds.items()
+    ]
+    print(pd.DataFrame(rows).sort_values(["method", "level"]).round(3).to_string(index=False), "\n")
+    by_fold = [
+        {
+            "level": level,
+            **{k: coverage(y[fold == k], bounds["plus", level][fold == k]) for k in range(5)},
+        }
+        for level in LEVELS
+    ]
+    print(pd.DataFrame(by_fold).round(3).to_string(index=False), "\n")
+    rows = []
+    for name in ("gender", "age", "skin-color"):
+        thirds = pd.qcut(ratings[name], 3, labels=["lowest", "middle", "highest"])
+        for third in thirds.cat.categories:
+            inside = (thirds == third).to_numpy()
+            found = {level: coverage(y[inside], bounds["base", level][inside]) for level in LEVELS}
+            rows.append({"third": f"{name}, {third}", "faces": inside.sum(), **found})
+    print(pd.DataFrame(rows).round(3).to_string(index=False), "\n")
+
+
+def blur(strength):
+    # Of pictures of 256 pixels; in others the same part of the face.
+    return lambda image: cv2.GaussianBlur(image, (0, 0), strength * image.shape[1] / 256)
+
+
+def shrink(width):
+    # Faces are about 0.55 and 0.33 of the width of a portrait and of a photograph.
+    def run(image):
+        share = 0.55 if image.shape[1] == 256 else 0.33
+        side = round(width / share)
+        return cv2.resize(image, (side, side * image.shape[0] // image.shape[1]), None, 0, 0, 3)
+
+    return run
+
+
+def rotate(degrees):
+    def run(image):
+        h, w = image.shape[:2]
+        matrix = cv2.getRotationMatrix2D((w / 2, h / 2), degrees, 1)
+        return cv2.warpAffine(image, matrix, (w, h), borderMode=cv2.BORDER_REPLICATE)
+
+    return run
+
+
+def compress(quality):
+    def run(image):
+        _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        return cv2.imdecode(code, cv2.IMREAD_COLOR)
+
+    return run
+
+
+VIEWS = {
+    "clean": lambda image: image,
+    **{f"blur {s}": blur(s) for s in (1, 2, 3, 5, 8)},
+    **{f"{w} pixels": shrink(w) for w in (64, 32, 20, 14)},
+    **{f"turned {a} degrees": rotate(a) for a in (20, 45)},
+    "JPEG quality 10": compress(10),
+}
+
+
+def examine(photos, change):
+    """Embeddings, and measures of the largest face, of changed photos; NaN without a face."""
+    images = [change(open_photo(photo)) for photo in photos]
+    aligner = make_aligner()
+    found = aligner.detect_frames(images)
+    clips = np.empty(len(images), object)
+    measures = np.full((len(images), 6), np.nan)
+    for i, (image, faces) in enumerate(zip(images, found, strict=True)):
+        clips[i] = np.empty((0, 150, 150, 3), np.uint8)
+        if len(faces):
+            best = np.array([aligner.select_face(faces, image)])
+            clips[i] = aligner.align_faces(image, faces[best].landmarks)
+            quality = measure_quality(image, faces[best])
+            measures[i] = [getattr(quality, field.name)[0] for field in fields(quality)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoFaceWarning)
+        parts = [part.fit_transform(clips) for part in make_embedders()]
+    return np.hstack([*parts, measures]).astype(np.float32)
+
+
+def calibrated_model(X, rated, fold):
+    """Train the bundled model's recipe on some portraits, calibrated out-of-fold among them."""
+    n = len(X)
+    turned = np.hstack([rotate_exactly(X[:, :N_MAPS]), rotate_exactly(X[:, N_MAPS:])])
+    predicted = np.empty(rated.shape)
+    for k in np.unique(fold):
+        member = make_model(n).fit(turned[fold != k], rated[fold != k])
+        predicted[fold == k] = member.predict(turned[fold == k])
+    conformal = ConformalAffect(make_model(N_MAPS).fit(X, rated), random_state=0)
+    return conformal.conformalize(X, rated, predicted=predicted)
+
+
+def make_model(n_maps):
+    parts = np.s_[:n_maps], np.s_[n_maps:]
+    pick = [FunctionTransformer(lambda X, part=part: X[:, part]) for part in parts]
+    return make_pipeline(make_features(*pick), make_heads())
+
+
+def view_of(conformal, found):
+    """Predictions, intervals by level, measures and reliability of the faces of one view."""
+    seen = np.isfinite(found).all(axis=1)
+    Z, measures = found[seen, :-6], found[seen, -6:].astype(float)
+    values, _, distance = conformal.predict_parts(Z)
+    bounds = {level: conformal.predict_interval(Z, 1 - level) for level in LEVELS}
+    score, _ = rate_reliability(FaceQuality(*measures.T), distance)
+    names = [field.name for field in fields(FaceQuality)]
+    measured = pd.DataFrame(measures, columns=names).assign(distance=distance, reliability=score)
+    return seen, values, bounds, measured
+
+
+def auc(failed, table):
+    """AUC with which low reliability, or one of its causes, finds what failed."""
+    causes = {
+        "reliability": -table["reliability"],
+        "sharpness": -table["sharpness"],
+        "width": -table["width"],
+        "yaw": table["yaw"].abs(),
+        "confidence": -table["confidence"],
+        "distance": table["distance"],
+    }
+    return {name: roc_auc_score(failed, values) for name, values in causes.items()}
+
+
+def report(rows, pooled, failed):
+    print(pd.DataFrame(rows).round(2).to_string(index=False), "\n")
+    pooled = pd.concat(pooled, ignore_index=True)
+    print("AUC", {k: round(v, 3) for k, v in auc(pooled[failed], pooled).items()}, "\n")
+    bins = pd.cut(pooled["reliability"], [-0.01, 0.25, 0.5, 0.8, 0.999, 1])
+    table = pooled.groupby(bins, observed=True)[["inside", failed]].agg(["mean", "size"])
+    print(table.round(3).to_string(), "\n")
+
+
+def disturbed(cache):
+    photos, ratings = load_portraits()
+    rated, fold = ratings[PERSONALITY + EMOTION], hash_of(ratings.index) % 5
+    X = cached(cache, "omi", lambda: embed(photos)[0])
+    train, test = fold != 0, np.flatnonzero(fold == 0)[:100]
+    conformal = calibrated_model(X[train], rated[train], fold[train])
+    y, constant = rated.to_numpy()[test], rated[train].mean().to_numpy()
+    rows, pooled, clean = [], [], None
+    for name, change in VIEWS.items():
+        found = cached(
+            cache, f"omi {name}", lambda change=change: examine([photos[i] for i in test], change)
+        )
+        seen, values, bounds, measured = view_of(conformal, found)
+        error = ((values - y[seen]) ** 2).mean()
+        clean = error if clean is None else clean
+        plain = ((constant - y[seen]) ** 2).mean()
+        outside = (y[seen] < bounds[0.9][..., 0]) | (y[seen] > bounds[0.9][..., 1])
+        rows.append(
+            {
+                "view": name,
+                "found": seen.mean(),
+                "r": pd.DataFrame(values).corrwith(pd.DataFrame(y[seen])).mean(),
+                "error": np.abs(values - y[seen]).mean(),
+                "advantage left": 1 - (error - clean) / (plain - clean),
+                **{f"{level:.0%}": coverage(y[seen], bounds[level]) for level in LEVELS},
+                "reliability": measured["reliability"].median(),
+            }
+        )
+        pooled.append(measured.assign(inside=1 - outside.mean(1), failed=outside.sum(1) >= 3))
+    print("portraits; failed: 3 or more of 7 ratings outside of their 90 % intervals\n")
+    report(rows, pooled, "failed")
+    london(cache, conformal, rated.columns.get_loc("attractive"))
+
+
+def london(cache, conformal, target):
+    """Fit a line from the model to ratings on another scale; then as with the portraits."""
+    photos, score = (np.array(part, object) for part in zip(*load_london(), strict=True))
+    score = score.astype(float)
+    identity = VIEWS["clean"]
+    fitted = cached(cache, "london fitted", lambda: examine(photos[1::2], identity))
+    values = view_of(conformal, fitted)[1][:, [target]]
+    line = ConformalAffect(LinearRegression(), cv=len(values)).fit(values, score[1::2])
+    y, rows, pooled = score[::2], [], []
+    for name, change in VIEWS.items():
+        found = cached(cache, f"london {name}", lambda change=change: examine(photos[::2], change))
+        seen, values, bounds, measured = view_of(conformal, found)
+        value = values[:, [target]]
+        row = {"view": name, "found": seen.mean()}
+        row["r"] = np.corrcoef(value[:, 0], y[seen])[0, 1]
+        row["error"] = np.abs(line.predict(value) - y[seen]).mean()
+        for level in LEVELS:
+            ends = line.predict(bounds[level][:, target].reshape(-1, 1)).reshape(-1, 1, 2)
+            row[f"{level:.0%}"] = coverage(y[seen][:, None], ends)
+            own = line.predict_interval(value, 1 - level)
+            row[f"line {level:.0%}"] = coverage(y[seen][:, None], own)
+            if level == 0.9:
+                failed = (y[seen] < own[:, 0, 0]) | (y[seen] > own[:, 0, 1])
+                row["width"], row["line width"] = width(ends), width(own)
+        row["reliability"] = measured["reliability"].median()
+        rows.append(row)
+        pooled.append(measured.assign(inside=~failed, failed=failed))
+    print("london; percentages of the model's intervals, mapped by the line, and of the line's own")
+    report(rows, pooled, "failed")
+
+
+def load_london():
+    folder = Path(os.environ["PERSONA_AFFECT_DATA"], "people")
+    table = pd.read_csv(folder / "london.csv", dtype={"face_id": str})
+    return [
+        (folder / "london" / "neutral" / f"{face}.jpg", rating)
+        for face, rating in zip(table["face_id"], table["attractive"], strict=True)
+    ]
+
+
+def main():
+    parts = {"synthetic": synthetic, "portraits": portraits, "disturbed": disturbed}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
+    parser.add_argument("--cache")
+    arguments = parser.parse_args()
+    for name in arguments.parts or parts:
+        print(f"{name}\n")
+        parts[name](*([] if name == "synthetic" else [arguments.cache]))
+
+
+if __name__ == "__main__":
+    main()
