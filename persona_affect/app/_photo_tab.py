@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from persona_affect._threads import share_processors
-from persona_affect.annotation import PLACE, FrameAnnotator
+from persona_affect.annotation import PLACE, RELIABILITY, FrameAnnotator, check_photo_model
 from persona_affect.datasets import make_affect_faces
+from persona_affect.estimators import ConformalAffect
 from persona_affect.media import open_photo
 
 from ._limits import Limits, readable, with_face_size
@@ -22,11 +23,18 @@ from ._uploads import Uploads
 from ._views import photo_report
 from ._visitors import Visitors
 
+#: Probability that an interval contains a rating.
+LEVEL = 0.9
+
 Answer = tuple[list[dict[str, Any]], str]
 
 
 def photo_tab(
-    model: Pipeline, scales: Scales, limits: Limits, uploads: Uploads, visitors: Visitors
+    model: Pipeline | ConformalAffect,
+    scales: Scales,
+    limits: Limits,
+    uploads: Uploads,
+    visitors: Visitors,
 ) -> None:
     """Lay out the tab."""
 
@@ -61,7 +69,7 @@ def photo_tab(
         button = gr.Button("Try a rendered face", elem_id="pa-photo-example", scale=0)
     rows = gr.JSON(visible=False)
     report = gr.HTML(EMPTY, elem_id="pa-photo-report")
-    gr.HTML(_MANY.format(columns=escape(json.dumps([*PLACE[2:], *scales.names]))))
+    gr.HTML(_MANY.format(columns=escape(json.dumps([*PLACE[2:], *scales.names, *RELIABILITY]))))
     together: dict[str, Any] = {"concurrency_limit": limits.at_once, "concurrency_id": "photo"}
     box.upload(
         photo,
@@ -99,9 +107,12 @@ _MANY = """
 
 
 def predict_photo(
-    model: Pipeline, image: NDArray[np.uint8], limits: Limits
+    model: Pipeline | ConformalAffect, image: NDArray[np.uint8], limits: Limits
 ) -> list[dict[str, Any]]:
     """Predict every face of a photo: ``face``, its box, ``confidence``, the targets.
+
+    Then how reliable they are; before that, with a calibration, the ends of 90 % intervals, where
+    there are enough calibration persons.
 
     Raises
     ------
@@ -111,11 +122,19 @@ def predict_photo(
     share_processors(limits.at_once)
     height, width = image.shape[:2]
     larger = max(1.0, math.sqrt(height * width / limits.search_pixels))
+    pipeline = check_photo_model(model)
+    sized = with_face_size(pipeline, larger * pipeline[0].min_face_size)
+    calibrated = isinstance(model, ConformalAffect)
     annotator = FrameAnnotator(
-        with_face_size(model, larger * model[0].min_face_size),
+        model.around(sized) if calibrated else sized,
         track=False,
         max_faces=limits.faces,
+        interval=LEVEL if calibrated else None,
+        reliability=True,
     )
     table = annotator.to_dataframe(image[None]).drop(columns=["frame", "time"])
     table = table.dropna(subset=["face"]).astype({"face": int})
+    ends = [f"{name}_{end}" for name in pipeline[-1].target_names_ for end in ("low", "high")]
+    missing = [name for name in ends if name in table and table[name].isna().all()]
+    table = table.drop(columns=missing)
     return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]

@@ -15,6 +15,7 @@ from persona_affect.app._options import (
     ModelOption,
     PrecisionOption,
     StreamDetectorOption,
+    find_calibration,
     load_stream_model,
 )
 
@@ -83,8 +84,9 @@ def serve(
         # Windows has no SIGHUP.
         if number := getattr(signal, name_of_signal, None):
             signal.signal(number, lambda *_: stop.set())
+    calibrated = find_calibration(model, pipeline) or pipeline
     with running(
-        pipeline, name=about, host=host, port=port, origins=origin or (), limits=limits
+        calibrated, name=about, host=host, port=port, origins=origin or (), limits=limits
     ) as url:
         rich.print(f"Serving on {url} until Ctrl+C. Predictions are impressions, not facts.")
         stop.wait()

@@ -74,7 +74,7 @@ def _table(rows: Sequence[Row], scales: Scales) -> str:
     )
     lines = "".join(
         f'<tr><th scope="row">{escape(name)}</th>'
-        + "".join(_cell(float(row[name]), int(row["face"]), name, scales) for row in rows)
+        + "".join(_cell(row, name, scales) for row in rows)
         + "</tr>"
         for name in scales.names
     )
@@ -84,12 +84,13 @@ def _table(rows: Sequence[Row], scales: Scales) -> str:
     )
 
 
-def _cell(value: float, face: int, name: str, scales: Scales) -> str:
-    bar = ""
+def _cell(row: Row, name: str, scales: Scales) -> str:
+    value, face, bar = float(row[name]), int(row["face"]), ""
+    ends = _interval(row, name, scales)
     if scales.known(name) and math.isfinite(value):
         share = 100 * float(scales.place(name, value))
         bar = f' class="pa-bar pa-c{face % N_COLOURS}" style="--share:{share:.0f}%"'
-    return f"<td{bar}>{scales.write(name, value)}</td>"
+    return f"<td{bar}>{scales.write(name, value)}{ends}</td>"
 
 
 def boxes(rows: Iterable[Row], width: int, height: int) -> str:
@@ -116,17 +117,29 @@ def boxes(rows: Iterable[Row], width: int, height: int) -> str:
 
 def _card(row: Row, scales: Scales, *, hidden: bool) -> str:
     face = int(row["face"])
-    traits = "".join(_trait(name, float(row[name]), face, scales) for name in scales.names)
+    traits = "".join(_trait(row, name, scales) for name in scales.names)
+    remarks = str(row.get("remarks", ""))
+    note = f'<p class="pa-note">Less reliable: {escape(remarks)}.</p>' if remarks else ""
     return (
         f'<section class="pa-c{face % N_COLOURS}" data-of="{face}" aria-label="Face {face}"'
         f"{' hidden' if hidden else ''}>"
         f'<h3><span class="pa-dot" aria-hidden="true">{face}</span> Face {face}</h3>'
-        f'<dl class="pa-traits">{traits}</dl></section>'
+        f'{note}<dl class="pa-traits">{traits}</dl></section>'
     )
 
 
-def _trait(name: str, value: float, face: int, scales: Scales) -> str:
-    chart = rank = ""
+def _interval(row: Row, name: str, scales: Scales) -> str:
+    """Write the ends of the 90 % interval, if there is one."""
+    ends = [float(row.get(f"{name}_{end}", math.nan)) for end in ("low", "high")]
+    if not all(map(math.isfinite, ends)):
+        return ""
+    low, high = (scales.write(name, end) for end in ends)
+    return f'<span class="pa-rank" title="90 % interval">{low} to {high}</span>'
+
+
+def _trait(row: Row, name: str, scales: Scales) -> str:
+    value, face, chart, rank = float(row[name]), int(row["face"]), "", ""
+    interval = _interval(row, name, scales)
     if scales.known(name) and math.isfinite(value):
         chart = _curve(float(scales.place(name, value)))
         percent = min(max(round(scales.rank(name, value)), 1), 99)
@@ -134,7 +147,7 @@ def _trait(name: str, value: float, face: int, scales: Scales) -> str:
     return (
         f'<div class="pa-trait"><dt>{escape(name)}</dt><dd class="pa-chart">{chart}</dd>'
         f'<dd class="pa-value"><output data-face="{face}" data-target="{escape(name)}" '
-        f'data-value="{value!r}">{scales.write(name, value)}</output>{rank}</dd></div>'
+        f'data-value="{value!r}">{scales.write(name, value)}</output>{interval}{rank}</dd></div>'
     )
 
 

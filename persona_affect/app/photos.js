@@ -73,7 +73,7 @@
         say();
       }
     }
-    const write = (value) => value === undefined ? "" : Number.isInteger(value) ? value : value.toPrecision(3);
+    const write = (value) => value === undefined ? "" : typeof value === "string" || Number.isInteger(value) ? value : value.toPrecision(3);
     stop.onclick = () => { round += 1; finish(); };
     function finish() {
       stop.hidden = true;

@@ -10,6 +10,9 @@ import gradio as gr
 from fastapi import FastAPI
 from sklearn.pipeline import Pipeline
 
+from persona_affect.annotation import check_photo_model
+from persona_affect.estimators import ConformalAffect
+
 from ._limits import Limits
 from ._photo_tab import photo_tab, predict_photo
 from ._routes import own_routes
@@ -35,7 +38,7 @@ _HEAD = (
 
 @contextmanager
 def running(
-    model: Pipeline,
+    model: Pipeline | ConformalAffect,
     *,
     name: str = "",
     host: str = "127.0.0.1",
@@ -50,8 +53,9 @@ def running(
 
     Parameters
     ----------
-    model : Pipeline
-        Fitted, starting with a :class:`persona_affect.FaceAligner`.
+    model : Pipeline or ConformalAffect
+        Fitted, starting with a :class:`persona_affect.FaceAligner`. With a calibration, photos get
+        intervals.
     name : str, optional
         A text about the model for the end of the page, such as its source.
     host : str, default="127.0.0.1"
@@ -75,6 +79,7 @@ def running(
         If the port is taken.
     """
     limits, visitors = limits or Limits(), Visitors()
+    pipeline = check_photo_model(model)
     with private_folder() as folder:
         uploads = Uploads(folder, max_bytes=limits.stored_bytes, seconds=limits.kept_seconds)
 
@@ -83,7 +88,7 @@ def running(
             page.queue(max_size=limits.queue, default_concurrency_limit=limits.at_once)
             routes = own_routes(
                 lambda image: predict_photo(model, image, limits),
-                make_cameras(model, limits),
+                make_cameras(pipeline, limits),
                 limits,
                 uploads,
             )
@@ -97,9 +102,14 @@ def running(
 
 
 def _build(
-    model: Pipeline, name: str, limits: Limits, uploads: Uploads, visitors: Visitors
+    model: Pipeline | ConformalAffect,
+    name: str,
+    limits: Limits,
+    uploads: Uploads,
+    visitors: Visitors,
 ) -> gr.Blocks:
-    scales = Scales.of(model)
+    pipeline = check_photo_model(model)
+    scales = Scales.of(pipeline)
     with gr.Blocks(
         title="persona-affect: impressions that faces make", analytics_enabled=False
     ) as page:
@@ -108,7 +118,7 @@ def _build(
             with gr.Tab("Photo", id="photo"):
                 photo_tab(model, scales, limits, uploads, visitors)
             with gr.Tab("Video", id="video"):
-                video_tab(model, scales, limits, uploads, visitors)
+                video_tab(pipeline, scales, limits, uploads, visitors)
             with gr.Tab("Webcam", id="webcam"):
                 webcam_tab(scales)
         gr.HTML(_foot(name, scales, limits))

@@ -25,6 +25,19 @@ def test_a_report_shows_every_face_and_number():
     assert "2 faces were found" in report
 
 
+def test_intervals_and_remarks_are_shown_where_there_are_some():
+    plain = photo_report(IMAGE, ROWS, SCALES)
+    assert "interval" not in plain
+    assert "Less reliable" not in plain
+    rows = [
+        ROWS[0] | {"warm_low": 51.24, "warm_high": 68.8, "remarks": "blurred <i>"},
+        ROWS[1] | {"warm_low": np.nan, "warm_high": np.nan, "remarks": ""},
+    ]
+    report = photo_report(IMAGE, rows, SCALES)
+    assert re.findall(r'90 % interval">([^<]*)<', report) == ["51.2 to 68.8"] * 2
+    assert report.count("Less reliable: blurred &lt;i&gt;.") == 1
+
+
 def test_several_faces_are_compared_and_can_be_picked():
     report = photo_report(IMAGE, ROWS, SCALES)
     assert len(re.findall(r'<td class="pa-bar[^>]*>60.0</td>', report)) == 2

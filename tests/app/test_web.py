@@ -12,7 +12,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from persona_affect import FrameAnnotator
+from persona_affect import ConformalAffect, FrameAnnotator
+from persona_affect.exceptions import FewLabelsWarning
 from persona_affect.media import VideoWriter, open_clip
 
 
@@ -112,6 +113,24 @@ def test_large_photos_are_searched_for_larger_faces(model, frames):
     limits = Limits(search_pixels=240 * 640 // 16)
     (row,) = predict_photo(model, image, limits)
     assert row["height"] > 80
+
+
+def test_photos_have_intervals_with_a_calibration(model, frames):
+    from persona_affect.app._limits import Limits
+    from persona_affect.app._photo_tab import predict_photo
+
+    names = model[-1].target_names_
+    assert set(predict_photo(model, frames[0], Limits())[0]) >= {"reliability", "remarks"}
+    calibrated = ConformalAffect(model, random_state=0)
+    # Of the last target there is no rating, and so no interval.
+    labels = np.zeros((10, len(names)))
+    labels[:, -1] = np.nan
+    calibrated.conformalize(np.stack([frames[0]] * 10), labels)
+    with pytest.warns(FewLabelsWarning, match=names[-1]):
+        (row,) = predict_photo(calibrated, frames[0], Limits())
+    shown = {name for name in names if f"{name}_low" in row}
+    assert shown == {name for name in names[:-1] if np.isfinite(row[name])}
+    assert all(row[f"{name}_low"] < row[name] < row[f"{name}_high"] for name in shown)
 
 
 def test_uploads_above_the_limit_are_refused(client, tmp_path):
