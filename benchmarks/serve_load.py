@@ -3,7 +3,8 @@
     python benchmarks/serve_load.py --clients 50 --requests 500
 
 Server and clients share the processor cores of this machine. Every request uploads a rendered photo
-of 480 x 480 pixels with one face, waits in the queue, and checks the answer.
+of 480 x 480 pixels with one face, waits in the queue, and checks the answer. The model is the bundled
+one, used as `persona-affect serve` uses it by default; `--plain` is exactly `load_model()`.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from persona_affect import load_model
+from persona_affect.app._options import load_stream_model
 from persona_affect.app.web import running
 from persona_affect.datasets import make_affect_faces
 
@@ -28,9 +30,11 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds for one answer")
+    parser.add_argument("--plain", action="store_true")
     options = parser.parse_args()
 
-    with TemporaryDirectory() as folder, running(load_model()) as url:
+    model = load_model() if options.plain else load_stream_model(engine="auto")
+    with TemporaryDirectory() as folder, running(model) as url:
         photos = write_photos(Path(folder))
 
         def start(_: int) -> Client:
