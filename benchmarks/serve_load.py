@@ -3,8 +3,8 @@
     python benchmarks/serve_load.py --clients 50 --requests 500
 
 Server and clients share the processor cores of this machine. Every request uploads a rendered photo
-of 480 x 480 pixels with one face, waits in the queue, and checks the answer. The model is the bundled
-one, used as `persona-affect serve` uses it by default; `--plain` is exactly `load_model()`.
+of 480 x 480 pixels with one face, waits in the queue, and checks the answer. The bundled model is
+used as `persona-affect serve` uses it by default; `--plain` is exactly `load_model()`.
 """
 
 import argparse
