@@ -6,6 +6,7 @@ What they show are *apparent* traits and emotions: impressions that faces make o
 from ._audit import AUDIT_DISTURBANCES, audit
 from ._audit_display import AuditDisplay
 from ._audit_report import Audit
+from ._cards import ModelCard, model_card
 from ._circumplex import CircumplexDisplay, find_circumplex_names
 from ._disturbances import (
     DISTURBANCE_KINDS,
@@ -33,6 +34,7 @@ __all__ = [
     "CircumplexDisplay",
     "Disturbance",
     "DynamicsDisplay",
+    "ModelCard",
     "RatingDistribution",
     "RelationDisplay",
     "SaliencyDisplay",
@@ -45,5 +47,6 @@ __all__ = [
     "explain_faces",
     "find_circumplex_names",
     "iter_face_tracks",
+    "model_card",
     "score_saliency",
 ]

@@ -116,7 +116,14 @@ class Audit:
         order = list(dict.fromkeys(self.stability["text"]))
         return table.loc[order, list(self.overall.index)].rename_axis(index=None, columns=None)
 
-    def to_markdown(self, *, intervals: bool = True, digits: int = 2, level: int = 2) -> str:
+    def to_markdown(
+        self,
+        *,
+        intervals: bool = True,
+        digits: int = 2,
+        level: int = 2,
+        intersections: bool = True,
+    ) -> str:
         """Write all tables as Markdown.
 
         Parameters
@@ -127,6 +134,8 @@ class Audit:
             Digits after the point.
         level : int, default=2
             Level of the headings.
+        intersections : bool, default=True
+            Also the groups by all features together.
 
         Returns
         -------
@@ -135,7 +144,8 @@ class Audit:
         done, mark = self.settings, "#" * level
         parts = [_CAVEAT, _describe(done), f"{mark} All persons"]
         parts.append(table_to_markdown(self._overall_table(intervals, digits), index="target"))
-        for feature in self.features:
+        n_features = len(done["features"])
+        for feature in self.features if intersections else self.features[:n_features]:
             parts.append(f"{mark} By {feature}")
             for measure in ("error", "bias", *(["coverage"] if "coverage" in self.overall else [])):
                 table = self.table(measure, feature, intervals=intervals, digits=digits)
