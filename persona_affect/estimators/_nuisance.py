@@ -67,7 +67,7 @@ class NuisanceShrinkage(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     >>> light = rng.normal(size=(90, 1)) * [3, 0, 0, 0]
     >>> model = NuisanceShrinkage(n_directions=1).fit(faces + light, groups=np.arange(90) // 3)
     >>> model.transform(np.eye(4)).diagonal().round(1)
-    array([0.1, 1. , 1. , 1. ])
+    array([0.2, 1. , 1. , 1. ])
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

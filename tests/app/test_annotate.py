@@ -183,7 +183,7 @@ def test_resuming_is_not_advised_while_another_run_has_the_file(folder, tmp_path
 
 def test_an_interrupted_process_is_resumed(folder, tmp_path):
     with VideoWriter(tmp_path / "long.mp4", rate=25, size=(160, 144)) as video:
-        for frame in open_clip(folder / "clip.mp4").repeat(100, axis=0):
+        for frame in open_clip(folder / "clip.mp4").repeat(60, axis=0):
             video.write(frame)
     rows = tmp_path / "rows.csv"
     command = [sys.executable, "-m", "persona_affect", "annotate", tmp_path / "long.mp4"]
@@ -200,7 +200,7 @@ def test_an_interrupted_process_is_resumed(folder, tmp_path):
     assert "The same call with --resume continues" in stderr
     assert not rows.exists()
     subprocess.run([*command, "--resume"], check=True, env=environment)
-    assert pd.read_csv(rows)["frame"].tolist() == list(range(2000))
+    assert pd.read_csv(rows)["frame"].tolist() == list(range(1200))
 
 
 def test_the_reliability_of_faces_is_a_column(folder, tmp_path):

@@ -56,14 +56,15 @@ def test_epochs_differ_and_seeds_repeat():
 def test_a_batch_holds_the_frames_and_labels_that_were_planned():
     data = make_data([0, 1, 0])
     frames, labels = data[[(2, np.array([0, 4])), (1, np.array([8]))]]
-    assert frames[:, 0].tolist() == [2, 2, 1]
+    assert frames.frames[:, 0].tolist() == [2, 2, 1]
+    assert len(frames) == 3
     assert labels["clip"].tolist() == [0, 0, 1]
     assert labels["domain"].tolist() == [0, 1]
 
 
 def test_prediction_loads_each_sample_once_in_order():
     data = make_data([0, 1, 0, 1, 0])
-    loaded = [frames[:, 0].tolist() for frames, _ in data.centres(2)]
+    loaded = [batch.frames[:, 0].tolist() for batch, _ in data.centres(2)]
     assert loaded == [[0, 0, 0, 1, 1, 1], [2, 2, 2, 3, 3, 3], [4, 4, 4]]
 
 
