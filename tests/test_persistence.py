@@ -195,6 +195,7 @@ def test_a_step_that_is_not_a_transformer_is_refused(tmp_path):
         load_model(path)
 
 
+@pytest.mark.slow
 def test_attacks_by_model_files():
     # In a process of its own, because audit hooks stay. Anyone can run it with more files.
     script = Path(__file__).parents[1] / "benchmarks/attacks/model_files.py"
@@ -243,6 +244,7 @@ joblib.dump(results, sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_models_of_faces_come_back_to_the_bit_in_a_fresh_process(on_faces, tmp_path):
     jobs = []
     for i, (model, X) in enumerate(on_faces):

@@ -35,6 +35,7 @@ def pipeline(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_grid_search_fits_the_cached_steps_once_a_fold(faces, pipeline, monkeypatch):
     fitted = []
     fit = FaceEmbedder.fit
@@ -55,6 +56,7 @@ def test_grid_search_fits_the_cached_steps_once_a_fold(faces, pipeline, monkeypa
     assert search.predict(faces.data[:2]).shape == (2, 7)
 
 
+@pytest.mark.slow
 def test_halving_search(faces, pipeline):
     search = HalvingRandomSearchCV(
         pipeline,

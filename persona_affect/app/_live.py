@@ -12,7 +12,6 @@ import typer
 
 from persona_affect.app._errors import error_console
 from persona_affect.app._options import (
-    Engine,
     EngineOption,
     MirrorOption,
     ModelOption,
@@ -47,7 +46,7 @@ def live(
         ),
     ] = 0.3,
     detector: StreamDetectorOption = "yunet",
-    engine: EngineOption = Engine.AUTO,
+    engine: EngineOption = None,
     precision: PrecisionOption = None,
     mirror: MirrorOption = False,
 ) -> None:
@@ -63,6 +62,7 @@ def live(
     """
     from persona_affect.annotation import CAVEAT, FrameAnnotator, open_camera, target_ranges
 
+    check_display()
     pipeline = load_stream_model(
         model, detector=detector, engine=engine, precision=precision, mirror=mirror
     )
@@ -70,7 +70,6 @@ def live(
         pipeline, detect_every=detect_every, smooth=smooth or None, batch_size=1
     )
     session = annotator.session()
-    check_display()
     error_console().print(f"{CAVEAT} Press q or Esc to quit.", style="dim")
     newest = NewestFrame()
     newest.read(open_camera(camera))

@@ -67,6 +67,7 @@ def test_threads(case):
     assert_same(fit_together("threading", case.estimator, case.X, case.y), alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["threading", "loky"])
 def test_dropout_and_augmentation(backend, dropping):
     alone = [fit_with(dropping[0], seed, *dropping[1:]) for seed in SEEDS]

@@ -127,6 +127,7 @@ def test_another_fit_forgets_the_engine(clips, labels):
     assert np.array_equal(fast.predict(clips), wanted, equal_nan=True)
 
 
+@pytest.mark.slow
 def test_a_file_of_a_compiled_model_is_that_of_the_model(engine, tmp_path):
     rng = np.random.default_rng(0)
     faces = rng.integers(0, 256, (2, 150, 150, 3), dtype=np.uint8)

@@ -122,6 +122,7 @@ class Kill(Callback):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_killed_while_learning_and_while_writing(tmp_path):
     path = tmp_path / "state"
     for moment, epoch in (("learning", 2), ("writing", 4)):

@@ -82,7 +82,8 @@ def run(tmp_path, n, timeout=120, **options):
     return done.returncode, done.stdout + done.stderr, results
 
 
-@pytest.mark.parametrize("n_ranks", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_ranks", [2, 3])
 def test_the_model_is_that_of_one_process(tmp_path, n_ranks):
     status, printed, (alone,) = run(tmp_path, 1)
     assert status == 0, printed

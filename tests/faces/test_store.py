@@ -383,6 +383,7 @@ print(peak - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 def test_mapped_faces_do_not_stay_in_memory(cache):
     command = [sys.executable, "-c", MEMORY, str(cache)]

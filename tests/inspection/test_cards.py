@@ -91,6 +91,7 @@ def test_the_card_of_the_bundled_model_is_what_the_code_gives(benchmark):
     assert benchmark.CARD.read_text(encoding="utf-8") == card.markdown
 
 
+@pytest.mark.slow
 def test_the_bundled_model_moves_as_its_card_says(benchmark):
     photos, ratings, folds, _ = benchmark.load()
     found = benchmark.measure_stability(photos, ratings, folds, ["mirror"])
