@@ -181,6 +181,7 @@ def test_resuming_is_not_advised_while_another_run_has_the_file(folder, tmp_path
     assert "--resume" not in result.stderr
 
 
+@pytest.mark.slow
 def test_an_interrupted_process_is_resumed(folder, tmp_path):
     with VideoWriter(tmp_path / "long.mp4", rate=25, size=(160, 144)) as video:
         for frame in open_clip(folder / "clip.mp4").repeat(60, axis=0):

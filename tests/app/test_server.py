@@ -70,6 +70,7 @@ def test_the_first_free_port_is_taken():
         assert second.getsockname()[1] > first.getsockname()[1] >= _server.FIRST_PORT
 
 
+@pytest.mark.slow
 def test_a_head_that_never_ends_is_dropped(model, monkeypatch):
     monkeypatch.setattr(_server._Protocol, "head_seconds", 0.5)
     with web.running(model) as url:

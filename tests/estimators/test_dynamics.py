@@ -274,6 +274,7 @@ def test_eight_threads_describe_as_one_does(encoder, clips):
     assert all(parameter.grad is None for parameter in encoder.net_.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
 def test_fits_beside_others_are_those_made_alone(backend, clips):
     def fit(seed):

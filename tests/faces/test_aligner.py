@@ -306,6 +306,7 @@ def registered(monkeypatch):
     monkeypatch.setattr(_templates, "TEMPLATES", _templates._templates)
 
 
+@pytest.mark.slow
 def test_a_template_of_ones_own(drawn_faces, registered):
     half = tuple((x / 2, y / 2) for x, y in TEMPLATES["sphereface"].landmarks)
     register_template("half", Template(56, 48, half))

@@ -10,6 +10,7 @@ import pytest
 from persona_affect import FaceAligner
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing", "sequential"])
 def test_every_backend_of_joblib(backend, drawn_faces):
     expected = FaceAligner().transform(drawn_faces[:4])
