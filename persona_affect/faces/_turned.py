@@ -30,9 +30,9 @@ ON_ITS_SIDE: Final = 60.0
 #: none was, and its highest roll in degrees: a head that leans by 60 degrees is no turned picture.
 _ENOUGH, _ENOUGH_ALONE = 0.9, 0.99
 _UPRIGHT: Final = 25.0
-#: How many times the odds must be those of the face as it is. Of turned portraits they were
-#: 13 times as high and more, of upright ones a thirteenth and less; of drawn ones 0.1 to 10 times.
-_MORE: Final = 4.0
+#: How many times the odds must be those of the face as it is. For portraits that were turned they
+#: were 7.8 times as high and more; for upright ones, drawn faces too, 5.9 times and less.
+_MORE: Final = 7.0
 #: Side in pixels of the copies, around a face or of a whole picture, and of the smallest face.
 _FACE_SIDE, _PICTURE_SIDE, _MIN_FACE = 256, 384, 20.0
 #: Side of what is copied around a face, as a multiple of that of the face.
