@@ -79,8 +79,11 @@ def found(pattern, name):
 
 def test_one_version():
     version = persona_affect.__version__
-    assert found(r'^version = "(.+)"$', "pyproject.toml") == version
+    # The build reads it from `__init__.py`.
+    assert found(r'^dynamic = \["(.+)"\]$', "pyproject.toml") == "version"
+    assert found(r'^path = "(.+)"$', "pyproject.toml") == "persona_affect/__init__.py"
     assert found(r"^version: (.+)$", "CITATION.cff") == version
+    assert found(r"^## (\S+)", "CHANGELOG.md") == version.partition(".dev")[0]
 
 
 def test_one_ruff():
