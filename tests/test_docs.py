@@ -1,6 +1,7 @@
 """What the documents say of the repository is so: paths, links, names, and the diagram."""
 
 import ast
+import doctest
 import importlib
 import itertools
 import re
@@ -73,6 +74,12 @@ def test_imports_in_python_blocks_exist(path):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("persona_affect"):
             module = importlib.import_module(node.module)
             assert not [alias.name for alias in node.names if not hasattr(module, alias.name)]
+
+
+def test_the_example_of_the_readme_prints_what_it_says():
+    pytest.importorskip("skimage", reason="needs the extra examples")
+    failed, run = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+    assert (failed, run) == (0, 4)
 
 
 def test_the_table_of_benchmarks_has_each_script():
