@@ -1,39 +1,142 @@
-"""Memory-mapped files as arrays, whose memory can be released after use."""
+"""Memory-mapped files as arrays, and reading frames of such arrays from the files themselves."""
 
+from __future__ import annotations
+
+import math
 import mmap
-from collections.abc import Iterable
+import os
+import weakref
+from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Windows does not have it; there, the system itself releases mapped pages.
-_DONT_NEED = getattr(mmap, "MADV_DONTNEED", None)
+from .exceptions import FaceStoreError
+
+#: Windows does not have it; there, frames are copied from the map.
+_CAN_READ: Final = hasattr(os, "preadv")
 
 
 class FileMap(mmap.mmap):
-    """A file mapped for reading. Its pages can be released, and are read again when used."""
+    """A file mapped for reading, that knows its file and where it lies in memory."""
+
+    file: int
+    address: int
 
 
 def map_bytes(path: str | PathLike[str]) -> NDArray[np.uint8]:
     """Map a file that is not empty as a read-only array of bytes."""
     with open(path, "rb") as file:
-        return np.frombuffer(FileMap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        mapped = FileMap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        mapped.file = os.dup(file.fileno())
+    weakref.finalize(mapped, os.close, mapped.file)
+    content = np.frombuffer(mapped, np.uint8)
+    mapped.address = content.__array_interface__["data"][0]
+    return content
 
 
-def release(arrays: Iterable[NDArray[Any]]) -> None:
-    """Release the memory of arrays that are mapped from files; other arrays are left alone.
+class FrameReader:
+    """Copies frames of clips into new arrays.
 
-    The arrays remain valid: when they are used again, they are read again. Without this, a training
-    that has used every face of a mapped file would hold the whole file in memory.
+    Frames of arrays that :func:`map_bytes` made are read from their files. Copying them from the
+    map takes two to three times as long, because each page has to be mapped first, and it leaves
+    all pages that were ever used in memory.
+
+    Parameters
+    ----------
+    clips : sequence of ndarray of shape (n_frames, ...)
+        Of one type, and one shape of a frame.
     """
-    if _DONT_NEED is None:
-        return
-    maps = {id(found): found for array in arrays if (found := _map_of(array)) is not None}
-    for found in maps.values():
-        # Only our read-only maps: in other maps, this would discard what was written.
-        found.madvise(_DONT_NEED)
+
+    def __init__(self, clips: Sequence[NDArray[Any]]) -> None:
+        self.clips = clips
+        places = np.array([_place(clip) for clip in clips], np.int64).reshape(len(clips), 2)
+        #: By clip: the descriptor of its file, -1 for an array in memory; and its first byte there.
+        self._files, self._starts = places.T.copy()
+        self.any_mapped = bool((self._files >= 0).any())
+
+    def read_rows(
+        self,
+        clip_of: NDArray[np.intp],
+        frames: NDArray[np.intp],
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """Copy frames.
+
+        Parameters
+        ----------
+        clip_of, frames : ndarray of shape (n,), int
+            For each frame, the number of its clip, and its number in it.
+        out : ndarray of shape (n, ...), optional
+            Where to copy them to, contiguous; by default a new array.
+
+        Returns
+        -------
+        ndarray of shape (n, ...)
+
+        Raises
+        ------
+        FaceStoreError
+            If a file is shorter than it was when it was mapped, or cannot be read.
+        """
+        like = self.clips[clip_of[0] if len(clip_of) else 0]
+        if out is None:
+            out = np.empty((len(frames), *like.shape[1:]), like.dtype)
+        if not self.any_mapped or not len(out):
+            for row, (clip, frame) in enumerate(zip(clip_of, frames, strict=True)):
+                out[row] = self.clips[clip][frame]
+            return out
+        files = self._files[clip_of]
+        n_bytes = like.dtype.itemsize * math.prod(like.shape[1:])
+        starts = self._starts[clip_of] + frames * n_bytes
+        # Frames that follow each other in a file are read in one call.
+        breaks = (np.diff(starts) != n_bytes) | (np.diff(files) != 0)
+        heads = np.flatnonzero(np.concatenate([[True], breaks]))
+        lengths = np.diff(heads, append=len(out)) * n_bytes
+        memory = memoryview(out).cast("B")
+        table = np.stack([files[heads], starts[heads], heads * n_bytes, lengths], axis=1)
+        for file, start, at, length in table.tolist():
+            if file >= 0:
+                _read_into(memory[at : at + length], file, start, length)
+        for row in np.flatnonzero(files < 0):
+            out[row] = self.clips[clip_of[row]][frames[row]]
+        return out
+
+
+def read_array(array: NDArray[Any]) -> NDArray[Any]:
+    """Copy a whole array as `FrameReader` copies frames; the array itself if it is in memory."""
+    file, start = _place(array)
+    if file < 0:
+        return array
+    out = np.empty(array.shape, array.dtype)
+    _read_into(memoryview(out).cast("B"), file, start, out.nbytes)
+    return out
+
+
+def _read_into(memory: memoryview, file: int, start: int, length: int) -> None:
+    """Fill memory with bytes of a file."""
+    try:
+        done = os.preadv(file, [memory], start)
+        # One call reads two gigabytes at most.
+        while done < length and (count := os.preadv(file, [memory[done:]], start + done)):
+            done += count
+    except OSError as error:
+        raise FaceStoreError(f"stored faces cannot be read: {error}.") from error
+    if done < length:
+        raise FaceStoreError(
+            "a file of stored faces became shorter while it was read: do not change the folder of "
+            "cache= while it is used. Call again, and its faces are checked."
+        )
+
+
+def _place(clip: NDArray[Any]) -> tuple[int, int]:
+    """Return the file of a clip and its first byte there; -1 for an array in memory."""
+    found = _map_of(clip) if _CAN_READ and clip.flags.c_contiguous and clip.size else None
+    if found is None:
+        return -1, 0
+    return found.file, clip.__array_interface__["data"][0] - found.address
 
 
 def _map_of(array: Any) -> FileMap | None:

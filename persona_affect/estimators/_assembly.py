@@ -30,7 +30,7 @@ from ._targets import Targets, TargetScaler, leave_to_mean
 from ._training import OPTIMIZERS, AffectNet, standard_callbacks
 
 #: Parameters that do not change the model, and the backbone, which its weights identify.
-_NOT_IDENTIFYING = ("backbone", "callbacks", "checkpoint", "verbose")
+_NOT_IDENTIFYING = ("backbone", "callbacks", "checkpoint", "n_workers", "verbose")
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class TrainingSettings:
     precision: str
     callbacks: list[Any] | None
     checkpoint: str | PathLike[str] | None
+    n_workers: int
     verbose: int
     identity: dict[str, Any]
 
@@ -296,6 +297,7 @@ def make_net(
         precision=settings.precision,
         penalties=penalties,
         randomness=randomness,
+        n_workers=settings.n_workers,
         optimizer=optimizer,
         lr=settings.learning_rate,
         max_epochs=settings.max_epochs,

@@ -1,22 +1,54 @@
 """Training batches: two domains, mixed with a fixed ratio."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
-from persona_affect._mapping import release
+from persona_affect._mapping import FrameReader
+from persona_affect._ranks import n_ranks
+from persona_affect._read_ahead import ReadAhead, Rows, can_read_ahead
 
 from ._clips import centre_frames, random_frames
-from ._ranks import own_part
+from ._ranks import own_rows
 
-#: Samples of a batch, with the chosen frames of each.
-Plan: TypeAlias = list[tuple[int, NDArray[np.intp]]]
+
+@dataclass(frozen=True)
+class Plan:
+    """The samples of a batch, and the chosen frames of each.
+
+    Attributes
+    ----------
+    samples, counts : ndarray of shape (n_samples,), int
+        Each sample, and how many of its frames are in the batch.
+    frames : ndarray of int
+        The frames of one sample after those of the other.
+    """
+
+    samples: NDArray[np.intp]
+    counts: NDArray[np.intp]
+    frames: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[int, NDArray[np.intp]]]) -> "Plan":
+        """Make a plan of pairs: a sample and its frames."""
+        samples = np.array([sample for sample, _ in pairs], np.intp)
+        counts = np.array([len(frames) for _, frames in pairs], np.intp)
+        return cls(samples, counts, np.concatenate([frames for _, frames in pairs]))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def positions(self) -> NDArray[np.intp]:
+        """Return, for each frame, the position of its sample in the batch."""
+        return np.repeat(np.arange(len(self.samples)), self.counts)
 
 
 @dataclass
@@ -62,15 +94,28 @@ class LabelledClips(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.clips)
 
+    @cached_property
+    def reader(self) -> FrameReader:
+        """Reads frames of the clips."""
+        return FrameReader(self.clips)
+
     def __getitem__(self, plan: Plan) -> Batch:
-        own = [self.clips[sample][picked] for sample, picked in own_part(plan)]
-        frames = np.concatenate(own or [self.clips[plan[0][0]][:0]])
-        release(self.clips[sample] for sample, _ in own_part(plan))
-        clip = torch.from_numpy(
-            np.repeat(np.arange(len(plan)), [len(picked) for _, picked in plan])
-        )
-        samples = [sample for sample, _ in plan]
-        labels = {name: torch.from_numpy(values[samples]) for name, values in self.labels.items()}
+        return self.label(plan, self.reader.read_rows(*self.rows(plan)))
+
+    def rows(self, plan: Plan) -> Rows:
+        """Return the clips and the frames of a batch that this process reads."""
+        clip_of, frames = np.repeat(plan.samples, plan.counts), plan.frames
+        if n_ranks() == 1:
+            return clip_of, frames
+        own = own_rows(torch.from_numpy(plan.positions())).numpy()
+        return clip_of[own], frames[own]
+
+    def label(self, plan: Plan, frames: NDArray[Any]) -> Batch:
+        """Join the frames of a batch with the labels."""
+        clip = torch.from_numpy(plan.positions())
+        labels = {
+            name: torch.from_numpy(values[plan.samples]) for name, values in self.labels.items()
+        }
         return BatchFrames(torch.from_numpy(frames), clip), {**labels, "clip": clip}
 
     def subset(self, samples: NDArray[np.intp]) -> "LabelledClips":
@@ -78,14 +123,62 @@ class LabelledClips(Dataset[Batch]):
         labels = {name: values[samples] for name, values in self.labels.items()}
         return LabelledClips([self.clips[i] for i in samples], labels, self.n_segments)
 
+    def load(
+        self,
+        plans: Sampler[Plan] | list[Plan],
+        generator: torch.Generator | None = None,
+        n_workers: int = 0,
+    ) -> DataLoader[Batch]:
+        """Load batches as planned; see `Feed`."""
+        # A loader draws a number even where nothing is random.
+        return DataLoader(Feed(self, plans, n_workers), batch_size=None, generator=generator)
+
     def centres(
-        self, batch_size: int, generator: torch.Generator | None = None
+        self, batch_size: int, generator: torch.Generator | None = None, n_workers: int = 0
     ) -> DataLoader[Batch]:
         """Load every sample once, in order, at the centre frames of its segments."""
         picked = [(i, centre_frames(len(c), self.n_segments)) for i, c in enumerate(self.clips)]
-        plans = [picked[i : i + batch_size] for i in range(0, len(picked), batch_size)]
-        # A loader draws a number even where nothing is random.
-        return DataLoader(self, sampler=plans, batch_size=None, generator=generator)
+        starts = range(0, len(picked), batch_size)
+        plans = [Plan.of(picked[start : start + batch_size]) for start in starts]
+        return self.load(plans, generator, n_workers)
+
+
+class Feed(IterableDataset[Batch]):
+    """Batches in the order of their plans, which other processes read while the network computes.
+
+    Plans are made in this process, so that random numbers do not depend on the number of workers.
+
+    Parameters
+    ----------
+    data : LabelledClips
+    plans : Sampler or list
+    n_workers : int
+        Processes that read stored faces. 0 reads each batch when it is needed; so does any number
+        where processes cannot be forked, and for arrays in memory.
+    """
+
+    def __init__(
+        self, data: LabelledClips, plans: Sampler[Plan] | list[Plan], n_workers: int
+    ) -> None:
+        self.data = data
+        self.plans = plans
+        self.n_workers = n_workers if data.reader.any_mapped and can_read_ahead() else 0
+
+    def __len__(self) -> int:
+        return len(self.plans)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Batch]:
+        data, plans = self.data, iter(self.plans)
+        first = next(plans, None)
+        if self.n_workers == 0 or first is None:
+            yield from map(data.__getitem__, itertools.chain([first] if first else [], plans))
+            return
+        # Batches are of about the same size.
+        n_rows = int(first.counts.max()) * len(first)
+        asked = ((plan, data.rows(plan)) for plan in itertools.chain([first], plans))
+        with ReadAhead(data.reader, self.n_workers, n_rows) as ahead:
+            for plan, frames in ahead.read(asked):
+                yield data.label(plan, frames)
 
 
 class MixedBatches(Sampler[Plan]):
@@ -145,6 +238,7 @@ class MixedBatches(Sampler[Plan]):
                 for pool, share in zip(self.pools, self.shares, strict=True)
             ]
             dealt = list(np.concatenate(streams, axis=1))
-        clips, n_segments = self.dataset.clips, self.dataset.n_segments
+        n_frames = np.array([len(clip) for clip in self.dataset.clips])
         for samples in dealt:
-            yield [(i, random_frames(len(clips[i]), n_segments, self.rng)) for i in samples]
+            drawn = random_frames(n_frames[samples], self.dataset.n_segments, self.rng)
+            yield Plan(samples, *drawn)

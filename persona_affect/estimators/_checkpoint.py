@@ -17,7 +17,7 @@ from torch import Tensor
 
 from persona_affect._arrays import add_to_digest
 from persona_affect._files import atomic_write
-from persona_affect._mapping import release
+from persona_affect._mapping import read_array
 from persona_affect._random import OwnRandomness
 from persona_affect._ranks import check_equal, rank
 from persona_affect.exceptions import ModelFormatError
@@ -153,6 +153,5 @@ def fingerprint(
             for labels in part.labels.values():
                 add_to_digest(sum_, labels)
             for clip in part.clips:
-                add_to_digest(sum_, clip)
-                release([clip])
+                add_to_digest(sum_, read_array(clip))
     return sum_.hexdigest()

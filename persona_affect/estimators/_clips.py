@@ -159,9 +159,30 @@ def centre_frames(n_frames: int, n_segments: int) -> NDArray[np.intp]:
     return segment_centres(n_frames, min(n_segments, n_frames))
 
 
-def random_frames(n_frames: int, n_segments: int, rng: np.random.RandomState) -> NDArray[np.intp]:
-    """Draw one frame from each of `n_segments` equal segments: the papers' sparse sampling."""
-    n_segments = min(n_segments, n_frames)
-    return ((np.arange(n_segments) + rng.uniform(size=n_segments)) * n_frames / n_segments).astype(
-        np.intp
-    )
+def random_frames(
+    n_frames: NDArray[np.intp], n_segments: int, rng: np.random.RandomState
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Draw one frame from each of `n_segments` equal segments: the papers' sparse sampling.
+
+    Parameters
+    ----------
+    n_frames : ndarray of shape (n_clips,)
+        Frames of each clip.
+    n_segments : int
+        A clip with fewer frames gives all its frames.
+    rng : numpy.random.RandomState
+
+    Returns
+    -------
+    counts : ndarray of shape (n_clips,), int
+        How many frames were drawn from each clip.
+    frames : ndarray of int
+        The frames of one clip after those of the other.
+    """
+    counts = np.minimum(n_segments, n_frames)
+    of_clip = np.repeat(np.cumsum(counts) - counts, counts)
+    segment = np.arange(len(of_clip)) - of_clip
+    # One call for all clips: it draws the same numbers as a call for each.
+    at = segment + rng.uniform(size=len(segment))
+    frames = at * np.repeat(n_frames, counts) / np.repeat(counts, counts)
+    return counts, frames.astype(np.intp)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from persona_affect._mapping import release
+from persona_affect._mapping import FrameReader
 from persona_affect._sklearn import is_followed_by
 from persona_affect._warnings import warn_user
 from persona_affect.exceptions import NoFaceWarning
@@ -60,14 +60,15 @@ def run_frames(
     ]
     if not picked:
         return []  # np.split would return one empty part
-    where = [(i, frame) for i, frames in enumerate(picked) for frame in frames]
+    clip_of = np.repeat(np.arange(len(clips)), [len(frames) for frames in picked])
+    frame_of = np.concatenate(picked)
+    reader = FrameReader(clips)
     parts = []
-    starts = range(0, len(where), size)
+    starts = range(0, len(clip_of), size)
     with torch.inference_mode():
         for start in tqdm(starts, desc="Predicting", unit="batch", disable=not verbose):
-            part = where[start : start + size]
-            batch = np.stack([clips[i][t] for i, t in part])
-            release(clips[i] for i, _ in part)
+            part = slice(start, start + size)
+            batch = reader.read_rows(clip_of[part], frame_of[part])
             parts.append(run(torch.from_numpy(batch)).float().cpu().numpy())
     values = np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
     return np.split(values, np.cumsum([len(frames) for frames in picked])[:-1])

@@ -7,9 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.utils import Tags, check_consistent_length
-from sklearn.utils.validation import validate_data
 
 from persona_affect._device import resolve_device
 from persona_affect._files import check_output
@@ -33,7 +31,6 @@ from ._assembly import (
 )
 from ._augmentation import AUGMENTATIONS
 from ._backbone_params import BACKBONE_CONSTRAINT
-from ._clips import check_embeddings, check_face_clips, holds_faces
 from ._joint_state import JointState
 from ._prediction import JointPrediction
 from ._presets import HEAD_STYLES
@@ -134,6 +131,9 @@ class JointAffectEstimator(JointPrediction, JointState):
         from it, and gives the same model, bit by bit, as a training without interruption.
         Parameters and data must be the same, and `random_state` an integer; `callbacks` start from
         the beginning. Each fit needs a file of its own: do not use it in searches.
+    n_workers : int, default=0
+        Processes that read stored faces (``FaceAligner(cache=...)``) ahead of the training, on
+        Linux. It does not change the model. A CPU needs none, a fast GPU about two.
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, batches and augmentation. The same seed gives the same model, bit by
         bit, on one machine, also while other fits run in threads or processes; torch's global
@@ -216,6 +216,7 @@ class JointAffectEstimator(JointPrediction, JointState):
         "device": [str],
         "callbacks": [list, None],
         "checkpoint": [str, PathLike, None],
+        "n_workers": [Interval(Integral, 0, None, closed="left")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -255,6 +256,7 @@ class JointAffectEstimator(JointPrediction, JointState):
         device: str = "auto",
         callbacks: list[Any] | None = None,
         checkpoint: str | PathLike[str] | None = None,
+        n_workers: int = 0,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -290,6 +292,7 @@ class JointAffectEstimator(JointPrediction, JointState):
         self.device = device
         self.callbacks = callbacks
         self.checkpoint = checkpoint
+        self.n_workers = n_workers
         self.random_state = random_state
         self.verbose = verbose
 
@@ -380,18 +383,6 @@ class JointAffectEstimator(JointPrediction, JointState):
         train(net, data, held_out)
         self._keep(net, history_table(net), targets, scaler)
         return self
-
-    def _start(self, X: Any) -> tuple[Backbone, Sequence[NDArray[Any]]]:
-        """Build the FEM, and convert `X` to its input."""
-        if holds_faces(X):
-            backbone = self._make_backbone(self.weights)
-            for stale in ("n_features_in_", "feature_names_in_"):
-                self.__dict__.pop(stale, None)
-            return backbone, check_face_clips(X, backbone.input_size)
-        X = validate_data(
-            self, X, dtype=np.float32, ensure_all_finite="allow-nan", ensure_min_samples=2
-        )
-        return EmbeddingAdapter(X.shape[1], self.adapter_rank), check_embeddings(X)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

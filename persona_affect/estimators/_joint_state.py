@@ -1,21 +1,23 @@
 """The fitted state of the joint network: set by `fit`, saved to a file, and loaded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.utils.validation import validate_data
 from torch import nn
 
 from persona_affect._arrays import check_names
 from persona_affect._device import resolve_device
 from persona_affect._optional import missing_registration
-from persona_affect.networks import EmbeddingAdapter
+from persona_affect.networks import Backbone, EmbeddingAdapter
 from persona_affect.objectives import PAPER_TERMS, TERMS
 
 from ._assembly import make_losses, make_network
 from ._backbone_params import BackboneParams
+from ._clips import check_embeddings, check_face_clips, holds_faces
 from ._engine import Run
 from ._state import (
     Facts,
@@ -54,6 +56,18 @@ class JointState(BackboneParams):
     _scaler: TargetScaler
     _one_dimensional: bool
     _engine: Run | None
+
+    def _start(self, X: Any) -> tuple[Backbone, Sequence[NDArray[Any]]]:
+        """Build the FEM, and convert `X` to its input."""
+        if holds_faces(X):
+            backbone = self._make_backbone(self.weights)
+            for stale in ("n_features_in_", "feature_names_in_"):
+                self.__dict__.pop(stale, None)
+            return backbone, check_face_clips(X, backbone.input_size)
+        X = validate_data(
+            self, X, dtype=np.float32, ensure_all_finite="allow-nan", ensure_min_samples=2
+        )
+        return EmbeddingAdapter(X.shape[1], self.adapter_rank), check_embeddings(X)
 
     def _keep(
         self, net: AffectNet, history: pd.DataFrame, targets: Targets, scaler: TargetScaler

@@ -7,7 +7,7 @@ cannot be used: it expects the loss to use no parameters that its `forward` does
 coherence loss trains a head of its own.
 """
 
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from persona_affect._ranks import n_ranks, rank
 from persona_affect.networks import PersEmoNOutput
-
-Item = TypeVar("Item")
 
 
 def check_layers(network: nn.Module) -> None:
@@ -38,16 +36,10 @@ def check_layers(network: nn.Module) -> None:
             )
 
 
-def own_part(batch: list[Item]) -> list[Item]:
-    """Return the samples of a batch that this rank computes: every `n_ranks()`-th.
+def own_rows(clip: Tensor) -> Tensor:
+    """Return the rows of a batch that are frames of this rank: of every `n_ranks()`-th sample.
 
     A batch begins with one domain and ends with the other, so that every rank has both.
-    """
-    return batch[rank() :: n_ranks()]
-
-
-def own_rows(clip: Tensor) -> Tensor:
-    """Return the rows of a batch that are frames of this rank.
 
     Parameters
     ----------

@@ -63,6 +63,8 @@ class AffectNet(NeuralNet):
         By linear head, the factor p of a penalty ``p / 2 |w|^2`` on each output's weights.
     randomness : OwnRandomness, optional
         Generators of what the network and further terms of the loss draw in training.
+    n_workers : int, default=0
+        Processes that read batches ahead.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class AffectNet(NeuralNet):
         precision: str = "float32",
         penalties: dict[str, Tensor] | None = None,
         randomness: OwnRandomness | None = None,
+        n_workers: int = 0,
         **kwargs: Any,
     ) -> None:
         self.batches = batches
@@ -84,6 +87,7 @@ class AffectNet(NeuralNet):
         self.precision = precision
         self.penalties = penalties
         self.randomness = randomness
+        self.n_workers = n_workers
         super().__init__(module, criterion, **kwargs)
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
@@ -108,10 +112,8 @@ class AffectNet(NeuralNet):
         """Return mixed batches in training, and all samples in order otherwise."""
         generator = None if self.randomness is None else self.randomness.generator()
         if not training:
-            return dataset.centres(self.batch_size, generator)
-        return DataLoader(
-            dataset, sampler=self.batches(dataset), batch_size=None, generator=generator
-        )
+            return dataset.centres(self.batch_size, generator, self.n_workers)
+        return dataset.load(self.batches(dataset), generator, self.n_workers)
 
     def _own_randomness(self, draws: bool) -> AbstractContextManager[Any]:
         """Return the context for what may draw; it slows small operations, so not for others."""

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._files import atomic_write
-from .._mapping import map_bytes
+from .._mapping import map_bytes, read_array
 from ..exceptions import FaceStoreError
 from ._face_clip import FaceClip
 
@@ -168,7 +168,7 @@ class FaceStore:
             frames = content[: n_frames * _frame_bytes(self.size)]
             self._maps[place.shard] = frames.reshape(n_frames, *self.size, 3)
         faces = self._maps[place.shard][place.first : end]
-        if len(faces) != place.n_frames or zlib.crc32(faces.data) != place.checksum:
+        if len(faces) != place.n_frames or zlib.crc32(read_array(faces).data) != place.checksum:
             raise self._altered(path)
         return FaceClip(faces, place.starts) if len(place.starts) > 1 else faces, place.remarks
 

@@ -25,6 +25,7 @@ _LOCAL: Final[dict[str, tuple[Any, ...]]] = {
     "cache": (None,),
     "checkpoint": (None,),
     "n_jobs": (None, 1),
+    "n_workers": (),
     "weights": (None, "pretrained"),
 }
 #: Marks of direction: text after them is shown in another order than it has.

@@ -22,7 +22,7 @@ from ._files import load_model, read_model_info, save_model
 
 _NOTE: Final = "training"
 #: Parameters that do not change the model.
-_WORKING: Final = {"cache", "callbacks", "checkpoint", "device", "n_jobs", "verbose"}
+_WORKING: Final = {"cache", "callbacks", "checkpoint", "device", "n_jobs", "n_workers", "verbose"}
 
 
 def identify_training(

@@ -393,17 +393,6 @@ def test_mapped_faces_do_not_stay_in_memory(cache):
     assert float(result.stdout) < 30
 
 
-def test_other_maps_are_left_alone(tmp_path):
-    from persona_affect._mapping import release
-
-    path = tmp_path / "own.bin"
-    path.write_bytes(bytes(10_000))
-    own = np.memmap(path, np.uint8, mode="c")
-    own[:] = 1
-    release([own, own[5:], np.zeros(3)])
-    assert own.all()
-
-
 def test_no_warning_without_a_reason(files, cache):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
