@@ -85,8 +85,8 @@ class FrameReader:
         if out is None:
             out = np.empty((len(frames), *like.shape[1:]), like.dtype)
         if not self.any_mapped or not len(out):
-            for row, (clip, frame) in enumerate(zip(clip_of, frames, strict=True)):
-                out[row] = self.clips[clip][frame]
+            for at, (clip, frame) in enumerate(zip(clip_of, frames, strict=True)):
+                out[at] = self.clips[clip][frame]
             return out
         files = self._files[clip_of]
         n_bytes = like.dtype.itemsize * math.prod(like.shape[1:])
@@ -95,12 +95,12 @@ class FrameReader:
         breaks = (np.diff(starts) != n_bytes) | (np.diff(files) != 0)
         heads = np.flatnonzero(np.concatenate([[True], breaks]))
         lengths = np.diff(heads, append=len(out)) * n_bytes
-        memory = memoryview(out).cast("B")
+        memory = out.data.cast("B")
         table = np.stack([files[heads], starts[heads], heads * n_bytes, lengths], axis=1)
         for file, start, at, length in table.tolist():
             if file >= 0:
                 _read_into(memory[at : at + length], file, start, length)
-        for row in np.flatnonzero(files < 0):
+        for row in np.flatnonzero(files < 0).tolist():
             out[row] = self.clips[clip_of[row]][frames[row]]
         return out
 
@@ -111,7 +111,7 @@ def read_array(array: NDArray[Any]) -> NDArray[Any]:
     if file < 0:
         return array
     out = np.empty(array.shape, array.dtype)
-    _read_into(memoryview(out).cast("B"), file, start, out.nbytes)
+    _read_into(out.data.cast("B"), file, start, out.nbytes)
     return out
 
 
