@@ -3,7 +3,9 @@
     PERSONA_AFFECT_DATA=folder python benchmarks/relation.py [--figure relation.png]
 
 Ratings of the 804 portraits of ``omi``: five traits from *alert* and *happy*. Pearson r and R2 of
-predictions for portraits outside of the training folds (five folds, three shuffles).
+predictions for portraits outside of the training folds (five folds, three shuffles); then the
+module inside the bundled model, which was trained on these portraits. With `--figure FILE`, the
+surfaces of all. Results: ``benchmarks/results/relation.md``.
 """
 
 import argparse
@@ -12,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 from omi_cross_validation import EMOTION, PERSONALITY, load_portraits
 
+from persona_affect import load_model
 from persona_affect.inspection import RelationDisplay
 
 
@@ -20,10 +23,9 @@ def main():
     parser.add_argument("--figure", type=Path)
     figure = parser.parse_args().figure
     _, ratings = load_portraits()
+    emotion, traits = ratings[EMOTION], ratings[PERSONALITY]
     displays = [
-        RelationDisplay.from_data(
-            ratings[EMOTION], ratings[PERSONALITY], random_state=seed, plot=False
-        )
+        RelationDisplay.from_data(emotion, traits, random_state=seed, plot=False)
         for seed in range(3)
     ]
     scores = pd.concat([display.scores for display in displays])
@@ -32,8 +34,15 @@ def main():
         spread = scores.pivot_table(index="trait", columns="model", values=measure, aggfunc="std")
         print(measure, table.round(3).to_string(), sep="\n")
         print("largest standard deviation over shuffles", spread.to_numpy().max().round(4), "\n")
+    own = RelationDisplay.from_estimator(load_model(), emotion, traits, models={}, plot=False)
+    print("inside the bundled model", own.scores.round(3).to_string(index=False), sep="\n")
     if figure is not None:
-        displays[0].plot().figure_.savefig(figure, dpi=110)
+        surfaces = displays[0].surfaces | own.surfaces
+        both = pd.concat([displays[0].scores, own.scores])
+        first = displays[0]
+        RelationDisplay(
+            surfaces, first.grid, first.emotion, emotion_names=first.emotion_names, scores=both
+        ).plot().figure_.savefig(figure, dpi=110)
 
 
 if __name__ == "__main__":

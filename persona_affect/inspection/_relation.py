@@ -1,23 +1,28 @@
 """Traits as surfaces over emotion: what a relationship module has learnt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import gaussian_kde, spearmanr
-from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.ensemble import HistGradientBoostingRegressor
+from scipy.stats import gaussian_kde
+from sklearn.base import BaseEstimator, clone
 from sklearn.inspection import partial_dependence
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
-from sklearn.utils.validation import check_is_fitted
 
 from persona_affect.estimators import RAMRegressor
 from persona_affect.metrics import pearson_score, r2_score
 
 from ._reference import named_table
+from ._relation_models import (
+    FittedRelation,
+    MonotoneRegressor,
+    emotion_names,
+    find_module,
+    trait_names,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,80 +30,6 @@ if TYPE_CHECKING:
 #: Contours of the density contain these shares of the samples.
 _SHARES: Final = (0.95, 0.5)
 _Floats = NDArray[np.float64]
-
-
-class _MonotoneRegressor(RegressorMixin, BaseEstimator):
-    """Boosted trees that rise or fall with each column, and never turn.
-
-    The direction of each column is the sign of its rank correlation with the target in the
-    training samples.
-
-    Parameters
-    ----------
-    max_iter : int, default=100
-        Number of trees.
-    learning_rate : float, default=0.1
-    random_state : int, RandomState instance or None, default=None
-
-    Attributes
-    ----------
-    directions_ : list of int
-        1 or -1 for each column; 0 for a constant one.
-    model_ : HistGradientBoostingRegressor
-    n_features_in_ : int
-    """
-
-    def __init__(
-        self,
-        max_iter: int = 100,
-        *,
-        learning_rate: float = 0.1,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        self.max_iter = max_iter
-        self.learning_rate = learning_rate
-        self.random_state = random_state
-
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Find the directions, then fit.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-
-        Returns
-        -------
-        self
-        """
-        X, y = np.asarray(X, float), np.asarray(y, float)
-        constant = np.ptp(X, axis=0) == 0 if np.ptp(y) else np.full(X.shape[1], True)
-        self.directions_ = [
-            0 if constant[j] else int(np.sign(spearmanr(X[:, j], y).statistic))
-            for j in range(X.shape[1])
-        ]
-        self.n_features_in_ = X.shape[1]
-        self.model_ = HistGradientBoostingRegressor(
-            max_iter=self.max_iter,
-            learning_rate=self.learning_rate,
-            monotonic_cst=self.directions_,
-            random_state=self.random_state,
-        ).fit(X, y)
-        return self
-
-    def predict(self, X: ArrayLike) -> _Floats:
-        """Predict.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        check_is_fitted(self)
-        return np.asarray(self.model_.predict(np.asarray(X, float)))
 
 
 class RelationDisplay:
@@ -119,7 +50,8 @@ class RelationDisplay:
         The samples' emotions, for the density.
     emotion_names : list of str
     scores : DataFrame
-        A row per ``trait`` and ``model``, with ``n``, ``pearson`` and ``r2``.
+        A row per ``trait`` and ``model``, with ``n``, ``pearson`` and ``r2``: cross-validated, but
+        for a module that was fitted before.
 
     Attributes
     ----------
@@ -208,22 +140,108 @@ class RelationDisplay:
             If an emotion is missing, unknown, not finite or constant, or a trait has fewer samples
             than folds.
         """
+        if models is None:
+            models = {"RAM": RAMRegressor(random_state=random_state)} | _others(random_state)
+        display = cls._compare(
+            named_table(emotion, None),
+            named_table(traits, None),
+            groups,
+            features,
+            lambda trait: models,
+            cv,
+            n_grid,
+            random_state,
+        )
+        return display.plot() if plot else display
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        emotion: Any,
+        traits: Any,
+        *,
+        groups: ArrayLike | None = None,
+        features: tuple[str, str] | None = None,
+        models: Mapping[str, BaseEstimator] | None = None,
+        cv: int = 5,
+        n_grid: int = 40,
+        random_state: int = 0,
+        plot: bool = True,
+    ) -> Self:
+        """Read the relationship module of a fitted model, and put other models beside it.
+
+        The module is used as it is, under the name ``"fitted RAM"``, and scored on all samples:
+        give persons that it was not trained on. The models beside it are fitted to these samples
+        and cross-validated, as in :meth:`from_data`.
+
+        Parameters
+        ----------
+        estimator : fitted estimator
+            A :class:`JointAffectEstimator` that was trained with a RAM, a :class:`RAMRegressor`, a
+            pipeline that ends with one, or a :class:`ConformalAffect` around one.
+        emotion : DataFrame of shape (n_samples, n_emotions)
+            Its emotions, by name; other columns are left out.
+        traits : DataFrame of shape (n_samples, n_traits)
+            Ratings, NaN where not rated; columns that the module does not predict are left out.
+        groups, features, cv, n_grid, random_state, plot
+            As for :meth:`from_data`.
+        models : dict of str to regressor, optional
+            By default ``"linear"`` and ``"monotone"``.
+
+        Returns
+        -------
+        RelationDisplay
+
+        Raises
+        ------
+        ValueError
+            If the model has no RAM, if the tables have none of its emotions or traits, and as for
+            :meth:`from_data`.
+        NotFittedError
+        """
+        module = find_module(estimator)
         emotion, traits = named_table(emotion, None), named_table(traits, None)
+        emotion = emotion[emotion_names(module, list(emotion.columns))]
+        known = [name for name in traits.columns if name in trait_names(module)]
+        if not known:
+            raise ValueError(
+                f"The model predicts {trait_names(module)}; there are {list(traits.columns)}."
+            )
+        beside = dict(_others(random_state) if models is None else models)
+        display = cls._compare(
+            emotion,
+            traits[known],
+            groups,
+            features,
+            lambda trait: {"fitted RAM": FittedRelation(module, trait)} | beside,
+            cv,
+            n_grid,
+            random_state,
+        )
+        return display.plot() if plot else display
+
+    @classmethod
+    def _compare(
+        cls,
+        emotion: pd.DataFrame,
+        traits: pd.DataFrame,
+        groups: ArrayLike | None,
+        features: tuple[str, str] | None,
+        models_of: Callable[[str], Mapping[str, BaseEstimator]],
+        cv: int,
+        n_grid: int,
+        random_state: int,
+    ) -> Self:
         names = list(features or emotion.columns[:2])
         _check(emotion, traits, names)
-        if models is None:
-            models = {
-                "RAM": RAMRegressor(random_state=random_state),
-                "linear": LinearRegression(),
-                "monotone": _MonotoneRegressor(random_state=random_state),
-            }
         X = emotion.to_numpy(float)
         columns = [list(emotion.columns).index(name) for name in names]
         first, second = (np.linspace(X[:, j].min(), X[:, j].max(), n_grid) for j in columns)
         people = None if groups is None else np.asarray(groups)
-        surfaces: dict[str, dict[str, _Floats]] = {name: {} for name in models}
+        surfaces: dict[str, dict[str, _Floats]] = {}
         scores = []
-        for trait in traits:
+        for trait in map(str, traits):
             rated = traits[trait].notna().to_numpy()
             y = traits.loc[rated, trait].to_numpy(float)
             own = None if people is None else people[rated]
@@ -235,8 +253,14 @@ class RelationDisplay:
                 if own is None
                 else GroupKFold(cv, shuffle=True, random_state=random_state)
             )
-            for name, model in models.items():
-                predicted = cross_val_predict(clone(model), X[rated], y, groups=own, cv=folds)
+            # Where a point has a value for every emotion, all samples give the same mean.
+            background = X[rated] if X.shape[1] > 2 else X[rated][:1]
+            for name, model in models_of(trait).items():
+                if isinstance(model, FittedRelation):
+                    fitted, predicted = model, model.predict(X[rated])
+                else:
+                    fitted = clone(model).fit(X[rated], y)
+                    predicted = cross_val_predict(clone(model), X[rated], y, groups=own, cv=folds)
                 scores.append(
                     {
                         "trait": trait,
@@ -247,21 +271,20 @@ class RelationDisplay:
                     }
                 )
                 surface = partial_dependence(
-                    clone(model).fit(X[rated], y),
-                    X[rated],
+                    fitted,
+                    background,
                     columns,
                     custom_values=dict(zip(columns, (first, second), strict=True)),
                     method="brute",
                 )
-                surfaces[name][str(trait)] = surface["average"][0].T
-        display = cls(
+                surfaces.setdefault(name, {})[trait] = surface["average"][0].T
+        return cls(
             surfaces,
             (first, second),
             X[:, columns],
             emotion_names=names,
             scores=pd.DataFrame(scores),
         )
-        return display.plot() if plot else display
 
     def plot(self, *, figure: "Figure | None" = None, density: bool = True) -> Self:
         """Draw a row of surfaces for each trait, in the same colours for all models.
@@ -328,3 +351,10 @@ def _check(emotion: pd.DataFrame, traits: pd.DataFrame, names: list[str]) -> Non
     for name in names:
         if np.ptp(emotion[name].to_numpy(float)) == 0:
             raise ValueError(f"The emotion {name!r} is the same in all samples.")
+
+
+def _others(random_state: int) -> dict[str, BaseEstimator]:
+    return {
+        "linear": LinearRegression(),
+        "monotone": MonotoneRegressor(random_state=random_state),
+    }
