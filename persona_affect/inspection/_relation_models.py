@@ -146,7 +146,9 @@ class FittedRelation(RegressorMixin, BaseEstimator):
         names = getattr(self.module, "feature_names_in_", None)
         # A regressor that was fitted to a table warns of an array.
         named = None if predict != self.module.predict else names
-        table = np.asarray(X, float) if named is None else pd.DataFrame(X, columns=named)
+        table: Any = np.asarray(X, float)
+        if named is not None:
+            table = pd.DataFrame(table, columns=named)
         values = np.asarray(predict(table), float)
         return values.reshape(len(values), -1)[:, trait_names(self.module).index(self.trait)]
 
