@@ -43,6 +43,7 @@ def test_intervals_come_back_to_the_bit(model, tmp_path):
     np.testing.assert_array_equal(again.predict_interval(X), model.predict_interval(X))
     np.testing.assert_array_equal(again.predict_interval(X, 0.3), model.predict_interval(X, 0.3))
     np.testing.assert_array_equal(again.describe_faces(X)[1], model.describe_faces(X)[1])
+    np.testing.assert_array_equal(again.advantages_, model.advantages_)
     assert again.target_names_ == model.target_names_
     assert again.n_features_in_ == 6
     assert model_fingerprint(again) == model_fingerprint(model)

@@ -63,6 +63,8 @@ class FrameAnnotator:
         face are, and why, such as "blurred, 40 pixels wide". 1 is as on faces like those of the
         training, 0 no better than the mean rating of all faces. A ConformalAffect also knows
         whether a face is unlike the training faces.
+    widen : bool, default=False
+        Make intervals wider where the reliability is below 1, by :meth:`ConformalAffect.widen`.
     batch_size : int, default=8
         Frames that are predicted together; 1 for a live stream.
     overlap : bool, default=True
@@ -97,6 +99,7 @@ class FrameAnnotator:
         max_faces: int | None = None,
         interval: float | None = None,
         reliability: bool = False,
+        widen: bool = False,
         batch_size: int = 8,
         overlap: bool = True,
         verbose: int = 0,
@@ -120,6 +123,7 @@ class FrameAnnotator:
         self.max_faces = max_faces
         self.interval = interval
         self.reliability = reliability
+        self.widen = widen
         self.batch_size = batch_size
         self.overlap = overlap
         self.verbose = verbose
@@ -161,6 +165,7 @@ class FrameAnnotator:
             calibrated=self.calibrated,
             interval=self.interval,
             reliability=self.reliability,
+            widen=self.widen,
         )
 
     def annotate(self, source: Any, *, rate: float | None = None) -> Iterator[Row]:

@@ -30,6 +30,8 @@ class FaceColumns:
         Probability that intervals contain a rating; None for no intervals.
     reliability : bool
         Whether to rate how reliable each face is.
+    widen : bool
+        Whether intervals grow where the reliability is below 1.
 
     Attributes
     ----------
@@ -45,11 +47,13 @@ class FaceColumns:
         calibrated: ConformalAffect | None,
         interval: float | None,
         reliability: bool,
+        widen: bool = False,
     ) -> None:
         self.names = list(model[-1].target_names_)
         self._predictor = model[1:]
         self._calibrated = None if calibrated is None else calibrated.skip_steps(1)
         self._interval, self._reliability = interval, reliability
+        self._widen = widen and interval is not None
         self.extras: list[str] = []
         if interval is not None:
             self.extras += [f"{name}_{end}" for name in self.names for end in ("low", "high")]
@@ -86,16 +90,20 @@ class FaceColumns:
         else:
             values = np.reshape(self._predictor.predict(clips), (-1, len(self.names)))
         extras: list[list[float | str]] = [[] for _ in clips]
+        rated: list[tuple[float, str]] = []
+        if self._reliability or self._widen:
+            for frame, faces in zip(frames, seen, strict=True):
+                block = slice(len(rated), len(rated) + len(faces))
+                far = None if distances is None else distances[block]
+                scores, remarks = rate_reliability(measure_quality(frame.image, faces), far)
+                rated += zip(scores.tolist(), remarks, strict=True)
         if bounds is not None:
+            if self._widen:
+                assert self._calibrated is not None
+                bounds = self._calibrated.widen(bounds, [score for score, _ in rated])
             for row, own in zip(extras, bounds.reshape(len(clips), -1).tolist(), strict=True):
                 row += own
         if self._reliability:
-            start = 0
-            for frame, faces in zip(frames, seen, strict=True):
-                block = slice(start, start + len(faces))
-                start += len(faces)
-                far = None if distances is None else distances[block]
-                scores, remarks = rate_reliability(measure_quality(frame.image, faces), far)
-                for row, score, words in zip(extras[block], scores.tolist(), remarks, strict=True):
-                    row += [score, words]
+            for row, said in zip(extras, rated, strict=True):
+                row += said
         return values, extras

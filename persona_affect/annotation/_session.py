@@ -59,6 +59,7 @@ class Session:
         The calibration of the model, for intervals and distances.
     interval : float, optional
     reliability : bool
+    widen : bool
         As for :class:`persona_affect.FrameAnnotator`.
 
     Attributes
@@ -80,8 +81,9 @@ class Session:
         calibrated: ConformalAffect | None = None,
         interval: float | None = None,
         reliability: bool = False,
+        widen: bool = False,
     ) -> None:
-        self._faces = FaceColumns(model, calibrated, interval, reliability)
+        self._faces = FaceColumns(model, calibrated, interval, reliability, widen)
         self.columns = [*PLACE, *self._faces.names, *self._faces.extras]
         self._aligner = model[0]
         self._detect_every, self._smooth = detect_every, smooth

@@ -112,7 +112,7 @@ def predict_photo(
     """Predict every face of a photo: ``face``, its box, ``confidence``, the targets.
 
     Then how reliable they are; before that, with a calibration, the ends of 90 % intervals, where
-    there are enough calibration persons.
+    there are enough calibration persons: wider for faces that are less reliable.
 
     Raises
     ------
@@ -131,6 +131,7 @@ def predict_photo(
         max_faces=limits.faces,
         interval=LEVEL if calibrated else None,
         reliability=True,
+        widen=True,
     )
     table = annotator.to_dataframe(image[None]).drop(columns=["frame", "time"])
     table = table.dropna(subset=["face"]).astype({"face": int})

@@ -101,6 +101,13 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    widen: Annotated[
+        bool,
+        typer.Option(
+            help="Make the intervals of less reliable faces wider, so that they still contain the "
+            "rating about as often; photos only."
+        ),
+    ] = True,
     reliability: ReliabilityOption = True,
     detector: DetectorOption = None,
     engine: EngineOption = None,
@@ -148,7 +155,11 @@ def predict(
             f"{model} has no calibration for intervals: save a ConformalAffect around the model."
         )
     annotator = FrameAnnotator(
-        calibrated or pipeline, track=False, interval=interval, reliability=reliability
+        calibrated or pipeline,
+        track=False,
+        interval=interval,
+        reliability=reliability,
+        widen=widen,
     )
     kinds = {"file": str, **annotator.kinds, "error": str}
     del kinds["frame"], kinds["time"]

@@ -15,7 +15,13 @@ from persona_affect._warnings import warn_user
 from persona_affect.exceptions import FewLabelsWarning
 from persona_affect.model_selection import AffectGroupKFold
 
-from ._conformal_scores import count_needed, cross_bounds, one_per_person, split_bounds
+from ._conformal_scores import (
+    compare_with_mean,
+    count_needed,
+    cross_bounds,
+    one_per_person,
+    split_bounds,
+)
 from ._conformal_steps import look
 from ._familiarity import Familiarity
 
@@ -37,6 +43,7 @@ class Calibration:
     n_persons_: NDArray[np.intp]
     target_names_: list[str]
     familiarity_: Familiarity | None
+    advantages_: NDArray[np.float64]
     _n_shared: int
 
     def predict_parts(
@@ -61,6 +68,48 @@ class Calibration:
         known = getattr(self, "familiarity_", None)
         values, bounds, features = self._intervals(X, alpha, needs_features=known is not None)
         return values, bounds, None if known is None else known.ratio(features)
+
+    def widen(self, intervals: Any, reliability: Any) -> NDArray[np.float64]:
+        """Widen the intervals of samples whose reliability is below 1.
+
+        Reliability is the share of the model's advantage that is expected to be left: 1 stands for
+        the mean squared error of the calibration, 0 for the variance of the ratings, which is the
+        error of their mean. Half widths grow with the root of the error that is expected between
+        the two. They never shrink, so that no coverage is lost; how much is won depends on how good
+        the reliability is, and has no guarantee.
+
+        Parameters
+        ----------
+        intervals : array-like of shape (n_samples, n_targets, 2)
+            From :meth:`ConformalAffect.predict_interval`.
+        reliability : array-like of shape (n_samples,)
+            Between 0 and 1, as :func:`persona_affect.annotation.rate_reliability` returns it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_targets, 2)
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit` or `conformalize`.
+        ValueError
+            If shapes do not match, or a reliability is not between 0 and 1.
+        """
+        check_is_fitted(self, "scores_")
+        bounds, share = np.asarray(intervals, np.float64), np.asarray(reliability, np.float64)
+        if bounds.shape != (*share.shape, len(self.target_names_), 2) or share.ndim != 1:
+            raise ValueError(
+                f"intervals of shape {bounds.shape} and reliability of shape {share.shape} do not "
+                f"match; there are {len(self.target_names_)} targets."
+            )
+        if not ((share >= 0) & (share <= 1)).all():
+            raise ValueError("reliability must be between 0 and 1.")
+        middle = bounds.mean(axis=-1, keepdims=True)
+        lost = np.outer(1 - share, np.maximum(self.advantages_, 1) - 1)
+        return np.where(
+            lost[..., None] > 0, middle + (bounds - middle) * np.sqrt(1 + lost)[..., None], bounds
+        )
 
     def _intervals(
         self, X: Any, alpha: float | None, *, needs_features: bool = False
@@ -109,8 +158,9 @@ class Calibration:
             if n_seen > 1 or self.difficulty == "distance":
                 self.familiarity_ = Familiarity(features, persons, rng)
         difficulty = self._find_difficulty(X, features, len(labels), persons)
-        errors = np.abs(labels - predicted) / difficulty[:, None]
-        self.scores_ = one_per_person(errors, persons, rng)
+        errors = np.abs(labels - predicted)
+        self.advantages_ = compare_with_mean(labels, errors)
+        self.scores_ = one_per_person(errors / difficulty[:, None], persons, rng)
         self.folds_ = folds
         self.n_persons_ = np.isfinite(self.scores_).sum(axis=0)
 

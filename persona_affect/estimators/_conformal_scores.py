@@ -67,6 +67,30 @@ def one_per_person(
     return drawn
 
 
+def compare_with_mean(
+    labels: NDArray[np.float64], errors: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Divide the variance of each target's labels by the mean squared error of predictions.
+
+    Parameters
+    ----------
+    labels, errors : ndarray of shape (n_samples, n_targets)
+        NaN where there is none.
+
+    Returns
+    -------
+    ndarray of shape (n_targets,)
+        Above 1 if the predictions are better than the mean label; 1 where that is not known.
+    """
+    ratios = np.ones(labels.shape[1])
+    for j in range(labels.shape[1]):
+        known = np.isfinite(errors[:, j])
+        error = float((errors[known, j] ** 2).mean()) if known.any() else 0.0
+        if error > 0:
+            ratios[j] = labels[known, j].var() / error
+    return ratios
+
+
 def split_bounds(
     values: NDArray[np.float64],
     scores: NDArray[np.float64],

@@ -7,6 +7,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from persona_affect._arrays import check_names
+from persona_affect._sklearn import final_step
 
 from ._familiarity import Familiarity
 from ._state import Facts, Tensors, add_prefix, copy_array, take
@@ -22,6 +23,7 @@ def get_calibration(model: Any) -> tuple[Facts, Tensors]:
     tensors: Tensors = {
         "scores": torch.from_numpy(model.scores_),
         "folds": torch.from_numpy(model.folds_.astype(np.int64)),
+        "advantages": torch.from_numpy(model.advantages_),
     }
     if model.familiarity_ is not None:
         facts["familiarity"], own = model.familiarity_.get_state()
@@ -49,6 +51,7 @@ def set_calibration(model: Any, facts: Facts, tensors: Tensors) -> None:
     n_folds = max(1, len(model.members_))
     if len(folds) and not 0 <= int(folds.min()) <= int(folds.max()) < n_folds:
         raise ValueError(f"folds are not numbers from 0 to {n_folds - 1}")
+    advantages = _read_advantages(model, scores, tensors.pop("advantages", None))
     n_shared = facts["n_shared"]
     n_steps = len(getattr(model.estimator, "steps", [None]))
     if not isinstance(n_shared, int) or not 0 <= n_shared < n_steps:
@@ -61,7 +64,23 @@ def set_calibration(model: Any, facts: Facts, tensors: Tensors) -> None:
     model.estimator_ = model.estimator
     model.target_names_, model._n_shared, model.familiarity_ = names, n_shared, known
     model.scores_, model.folds_ = copy_array(scores), copy_array(folds).astype(np.intp)
+    model.advantages_ = advantages
     model.n_persons_ = np.isfinite(model.scores_).sum(axis=0)
     for name in ("n_features_in_", "feature_names_in_"):
         if hasattr(model.estimator_, name):
             setattr(model, name, getattr(model.estimator_, name))
+
+
+def _read_advantages(model: Any, scores: torch.Tensor, stored: torch.Tensor | None) -> Any:
+    if stored is None:
+        # Earlier files do not have them; the model's own ratings are those of the calibration.
+        stds = getattr(
+            final_step(model.estimator), "target_stds_", np.full(scores.shape[1], np.nan)
+        )
+        found = np.asarray(stds, float) ** 2 / np.nanmean(scores.numpy() ** 2, axis=0)
+        return np.where(np.isfinite(found), found, 1.0)
+    if stored.dtype != torch.float64 or tuple(stored.shape) != (scores.shape[1],):
+        raise ValueError(f"advantages are {stored.dtype} {tuple(stored.shape)}")
+    if not bool((torch.isfinite(stored) & (stored >= 0)).all()):
+        raise ValueError("advantages are negative or not finite")
+    return copy_array(stored)

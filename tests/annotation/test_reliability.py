@@ -128,3 +128,19 @@ def test_intervals_need_a_calibration(model):
     for one, interval in ((model.estimator_, 0.9), (model, 0), (model, 90)):
         with pytest.raises(ValueError, match="interval"):
             FrameAnnotator(one, track=False, interval=interval)
+
+
+def test_intervals_grow_where_the_reliability_is_low(model, scene):
+    settings = {"track": False, "interval": 0.5, "reliability": True}
+    narrow = FrameAnnotator(model, **settings).to_dataframe(scene)
+    wide = FrameAnnotator(model, widen=True, **settings).to_dataframe(scene)
+    ends = [name for name in narrow if name.endswith(("_low", "_high"))]
+    others = [name for name in narrow if name not in ends]
+    pd.testing.assert_frame_equal(wide[others], narrow[others])
+    names = model.target_names_
+    bounds = narrow[ends].to_numpy().reshape(-1, len(names), 2)[:2]
+    expected = model.widen(bounds, narrow["reliability"][:2])
+    np.testing.assert_allclose(wide[ends].to_numpy().reshape(-1, len(names), 2)[:2], expected)
+    # The columns of the reliability are not needed.
+    alone = FrameAnnotator(model, track=False, interval=0.5, widen=True).to_dataframe(scene)
+    pd.testing.assert_frame_equal(alone, wide.drop(columns=["reliability", "remarks"]))

@@ -363,12 +363,18 @@ def calibrated(folder):
 
 def test_intervals_are_those_of_python(folder, calibrated):
     paths = [folder / "photos/one.png", folder / "photos/clip.mp4"]
-    rows = rows_of(run(*paths, "-m", calibrated, "--interval", 0.6))
+    options = ["-m", calibrated, "--interval", 0.6]
+    rows = rows_of(run(*paths, *options, "--no-widen"))
     expected = load_model(calibrated, intervals=True).predict_table(list(map(str, paths)), 0.4)
     for row, wanted in zip(rows, expected.to_dict("records"), strict=True):
         found = {name: float(row[name]) for name in wanted}
         assert found == pytest.approx(wanted, abs=1e-4)
         assert found["openness_low"] < found["openness"] < found["openness_high"]
+    # Without a choice, the photo's intervals grow as its reliability falls.
+    wide = rows_of(run(*paths, *options))
+    assert wide[1] == rows[1]
+    low = {name for name in rows[0] if name.endswith("_low")}
+    assert all(float(wide[0][name]) <= float(rows[0][name]) for name in low)
     # What is asked for beside them changes no number.
     (plain,) = rows_of(run(paths[0], "-m", calibrated, "--no-reliability"))
     assert {name: rows[0][name] for name in plain} == plain

@@ -256,3 +256,52 @@ def test_embedders_are_known_to_learn_nothing():
     model = make_pipeline(FaceAligner(), FaceEmbedder(), Ridge())
     assert count_shared(model) == 2
     assert count_shared(make_pipeline(PCA(), Ridge())) == 0
+
+
+def test_unreliable_samples_have_wider_intervals():
+    """Half widths are the root of the error that is expected, which is counted here."""
+    model = ConformalAffect(Ridge().fit(X[:60], Y[:60])).conformalize(X[60:120], Y[60:120])
+    bounds = model.predict_interval(X[120:])
+    errors = Y[60:120] - model.predict(X[60:120])
+    ratio = Y[60:120].var(axis=0) / (errors**2).mean(axis=0)
+    np.testing.assert_allclose(model.advantages_, ratio)
+    assert (ratio > 1.2).all()
+    share = np.linspace(0, 1, 30)
+    found = model.widen(bounds, share)
+    np.testing.assert_allclose(found.mean(axis=-1), bounds.mean(axis=-1))
+    growth = np.ptp(found, axis=-1) / np.ptp(bounds, axis=-1)
+    np.testing.assert_allclose(growth, np.sqrt(share[:, None] + np.outer(1 - share, ratio)))
+    np.testing.assert_array_equal(found[-1], bounds[-1])
+
+
+def test_disturbed_samples_are_covered_when_intervals_are_widened():
+    """Features that lose a known share of what they say about the rating."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 1))
+    y = 3 * X[:, 0] + rng.normal(size=3000)
+    model = ConformalAffect(Ridge().fit(X[:500], y[:500])).conformalize(X[500:1000], y[500:1000])
+    # The error's variance is 1 and 9 a feature that is replaced: with a third of those, 4.
+    lost = np.sqrt(1 / 6) * 3 * rng.normal(size=2000)
+    seen = X[1000:] + lost[:, None] / 3 * np.sqrt(2)
+    bounds = model.predict_interval(seen)
+    narrow = ((bounds[:, 0, 0] <= y[1000:]) & (y[1000:] <= bounds[:, 0, 1])).mean()
+    error = ((model.predict(seen) - y[1000:]) ** 2).mean()
+    share = 1 - (error - 1) / (y.var() - 1)
+    wide = model.widen(bounds, np.full(2000, share))
+    assert narrow < 0.75
+    inside = (wide[:, 0, 0] <= y[1000:]) & (y[1000:] <= wide[:, 0, 1])
+    assert inside.mean() == pytest.approx(0.9, abs=0.02)
+
+
+def test_a_model_that_knows_nothing_widens_nothing():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=60)
+    model = ConformalAffect(LinearRegression().fit(X[:60], noise))
+    bounds = model.conformalize(X[60:120], noise).predict_interval(X[120:])
+    assert model.advantages_[0] < 1
+    np.testing.assert_array_equal(model.widen(bounds, np.zeros(30)), bounds)
+    for wrong in (np.zeros(29), np.full(30, 1.1), np.full(30, np.nan)):
+        with pytest.raises(ValueError, match="reliability"):
+            model.widen(bounds, wrong)
+    with pytest.raises(NotFittedError):
+        ConformalAffect(Ridge()).widen(bounds, np.zeros(30))
