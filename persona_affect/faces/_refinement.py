@@ -135,10 +135,19 @@ def finish(
     faces = []
     for index in range(len(images)):
         mine = np.flatnonzero(found.image == index)
-        detections = Detections(found.boxes[mine], found.scores[mine], landmarks[mine])
-        kept = suppress(detections.boxes, detections.scores, 0.7, by_smaller=True)
-        faces.append(detections[kept])
+        faces.append(_suppress(Detections(found.boxes[mine], found.scores[mine], landmarks[mine])))
     return faces
+
+
+def merge_faces(one: Detections, other: Detections) -> Detections:
+    """Join the faces that were found in one image by two searches."""
+    parts = [(faces.boxes, faces.scores, faces.landmarks) for faces in (other, one)]
+    return _suppress(Detections(*map(np.concatenate, zip(*parts, strict=True))))
+
+
+def _suppress(faces: Detections) -> Detections:
+    """Keep the most confident one of faces that overlap, the later one of equals."""
+    return faces[suppress(faces.boxes, faces.scores, 0.7, by_smaller=True)]
 
 
 def _examine(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
 
@@ -24,13 +24,13 @@ from ._boxes import FloatArray, suppress
 from ._detections import Detections
 from ._detectors import DetectorSpec, register_detector
 from ._mtcnn_networks import weights_digest
-from ._refinement import follow_faces, on_processor
+from ._refinement import follow_faces, merge_faces, on_processor
 from ._yunet_network import BOX, CLASS, STRIDES, THERE, YuNet, load_yunet, yunet_digest
 
 Image = npt.NDArray[np.uint8]
 
 #: Increase it with each change that alters what is found.
-VERSION = 1
+VERSION = 2
 #: Side that the smallest face looked for has in the first copy, and the longest side under which an
 #: image is not made smaller.
 FIRST, SMALL_IMAGE = 7.0, 256
@@ -43,7 +43,7 @@ SCORE = 0.1
 OVERLAP = 0.3
 #: An edge of the image may cut off a face that comes closer to it than this share of its side. The
 #: place of a candidate then decides whether MTCNN's networks find the face, so that these scales
-#: and shifts are looked at, too.
+#: and shifts are looked at, too, if no face was found there.
 EDGE, SCALES, SHIFTS = 0.1, (0.8, 1.0, 1.25), (-0.2, 0.0, 0.2)
 #: Sides of a copy are multiples of this.
 MULTIPLE = 32
@@ -78,14 +78,40 @@ def detect_with_yunet(
     scales = [_first_scale(image, min_face_size) for image in images]
     boxes = _propose(images, scales, device)
     found = check(images, boxes)
-    again = [i for i in range(len(images)) if scales[i] < 1 and _has_small(found[i], scales[i])]
-    if again:
-        chosen = [images[i] for i in again]
-        finer = _propose(chosen, [min(1.0, 2 * scales[i]) for i in again], device)
-        both = [np.concatenate([boxes[i], more]) for i, more in zip(again, finer, strict=True)]
-        for i, faces in zip(again, check(chosen, both), strict=True):
-            found[i] = faces
+    small = [i for i in range(len(images)) if scales[i] < 1 and _has_small(found[i], scales[i])]
+    finer = _propose([images[i] for i in small], [min(1.0, 2 * scales[i]) for i in small], device)
+    _add_faces(found, images, dict(zip(small, finer, strict=True)), check)
+    for i, more in zip(small, finer, strict=True):
+        boxes[i] = np.concatenate([boxes[i], more])
+    cut = {
+        i: vary_at_edges(_without_faces(boxes[i], found[i]), *image.shape[:2])
+        for i, image in enumerate(images)
+    }
+    _add_faces(found, images, cut, check)
     return found
+
+
+def _add_faces(
+    found: list[Detections],
+    images: Sequence[Image],
+    candidates: Mapping[int, FloatArray],
+    check: Callable[..., list[Detections]],
+) -> None:
+    """Add the faces among further candidates, by image, to those that were `found`."""
+    new = {i: _without_faces(boxes, found[i]) for i, boxes in candidates.items()}
+    new = {i: boxes for i, boxes in new.items() if len(boxes)}
+    for i, more in zip(new, check([images[i] for i in new], list(new.values())), strict=True):
+        found[i] = merge_faces(found[i], more)
+
+
+def _without_faces(boxes: FloatArray, faces: Detections) -> FloatArray:
+    """Return the boxes that are not those of faces."""
+    low = np.maximum(boxes[:, np.newaxis, :2], faces.boxes[:, :2])
+    high = np.minimum(boxes[:, np.newaxis, 2:], faces.boxes[:, 2:])
+    shared = np.maximum(high - low, 0).prod(axis=2)
+    areas, others = ((b[:, 2:] - b[:, :2]).prod(axis=1) for b in (boxes, faces.boxes))
+    union = areas[:, np.newaxis] + others - shared
+    return boxes[(shared <= OVERLAP * union).all(axis=1)]
 
 
 def look_again(
@@ -164,8 +190,7 @@ def _read_boxes(cells: Sequence[FloatArray], shape: tuple[int, ...], scale: floa
     boxes = boxes[suppress(boxes, scores, OVERLAP)]
     height, width = shape[:2]
     h, w = _copy_size(shape, scale)
-    boxes *= np.tile(np.array([width / w, height / h], np.float32), 2)
-    return np.concatenate([boxes, vary_at_edges(boxes, height, width)])
+    return boxes * np.tile(np.array([width / w, height / h], np.float32), 2)
 
 
 def vary_at_edges(boxes: FloatArray, height: int, width: int) -> FloatArray:
