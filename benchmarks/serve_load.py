@@ -2,26 +2,28 @@
 
     python benchmarks/serve_load.py --clients 50 --requests 500
 
-Server and clients share the processor cores of this machine. Every request uploads a rendered photo
+The server is `persona-affect serve` in a process of its own; it and the clients share the processor
+cores of this machine. Every request uploads a rendered photo
 of 480 x 480 pixels with one face, waits in the queue, and checks the answer. The bundled model is
-used as `persona-affect serve` uses it by default; `--plain` is exactly `load_model()`.
+used as `persona-affect serve` uses it by default; `--plain` is exactly `load_model()`. More options
+of `serve` can be given after `--`.
 """
 
 import argparse
 import io
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from persona_affect import load_model
-from persona_affect.app._options import load_stream_model
-from persona_affect.app.web import running
 from persona_affect.datasets import make_affect_faces
 
 
@@ -31,10 +33,11 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds for one answer")
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("serve", nargs="*", help="options of `serve`, after --")
     options = parser.parse_args()
 
-    model = load_model() if options.plain else load_stream_model(engine="auto")
-    with TemporaryDirectory() as folder, running(model) as url:
+    plain = ["--detector", "mtcnn", "--engine", "torch", "--mirror"] if options.plain else []
+    with TemporaryDirectory() as folder, serving([*plain, *options.serve]) as url:
         photos = write_photos(Path(folder))
 
         def start(_: int) -> Client:
@@ -59,12 +62,23 @@ def main() -> None:
     taken = np.array([job.result() for job in jobs if job.exception() is None])
     print(f"{options.clients} clients, {options.requests} requests, {len(failures)} failed")
     print(f"{seconds:.1f} s in all, {len(taken) / seconds:.1f} a second")
-    print(f"torch threads: {torch.get_num_threads()}")
     print("| percentile | latency (s) |\n|---|---|")
     for percentile in (50, 90, 95, 99, 100):
         print(f"| {percentile} | {np.percentile(taken, percentile):.2f} |")
     if failures:
         raise SystemExit(f"First failure: {failures[0]!r}")
+
+
+@contextmanager
+def serving(options: list[str]) -> Iterator[str]:
+    """Start the server, and yield its address."""
+    command = [sys.executable, "-m", "persona_affect", "serve", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            yield server.stdout.readline().split()[2]
+        finally:
+            server.terminate()
 
 
 def write_photos(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Cameras of visitors: their pictures are predicted one by one, and never wait."""
+"""Cameras of visitors: their pictures are predicted one by one, and at most one waits."""
 
 import threading
 import time
@@ -15,6 +15,8 @@ from persona_affect.media import Frame
 
 #: Seconds without a picture after which a camera has stopped.
 SILENCE = 5.0
+#: Pictures of a camera at the server: one is predicted while the next arrives.
+PICTURES = 2
 
 
 class CameraBusyError(Exception):
@@ -30,6 +32,9 @@ class _Camera:
     latest: float
     n_seen: int = 0
     turn: threading.Lock = field(default_factory=threading.Lock)
+    coming: threading.BoundedSemaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(PICTURES)
+    )
 
 
 class Cameras:
@@ -81,23 +86,25 @@ class Cameras:
         Raises
         ------
         CameraBusyError
-            If all places are taken, or the picture before is not predicted yet.
+            If all places are taken, or two pictures before are not predicted yet.
         MediaLimitError
             If there are too many faces.
         """
         camera = self._find(name)
-        if not camera.turn.acquire(blocking=False):
-            raise CameraBusyError("The picture before is not predicted yet.")
+        if not camera.coming.acquire(blocking=False):
+            raise CameraBusyError("The pictures before are not predicted yet.")
         try:
-            share_processors(self._at_once)
-            now = self._clock() - camera.started
-            (rows,) = camera.session.annotate([Frame(camera.n_seen, now, image)])
-            camera.n_seen += 1
-            camera.latest = self._clock()
+            with camera.turn:
+                share_processors(self._at_once)
+                now = self._clock() - camera.started
+                (rows,) = camera.session.annotate([Frame(camera.n_seen, now, image)])
+                camera.n_seen += 1
+                camera.latest = self._clock()
+                n_seen = camera.n_seen
         finally:
-            camera.turn.release()
+            camera.coming.release()
         faces = [row for row in rows if not np.isnan(row["face"])]
-        return {"n_seen": camera.n_seen, "faces": faces}
+        return {"n_seen": n_seen, "faces": faces}
 
     def stop(self, name: str) -> None:
         """Forget a camera."""

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from persona_affect.exceptions import PersonaAffectError
 from persona_affect.media import open_photo
 
-from ._cameras import CameraBusyError, Cameras
+from ._cameras import PICTURES, CameraBusyError, Cameras
 from ._limits import Limits, without_paths
 from ._requests import CAMERA, PHOTO, SESSION, UPLOAD
 from ._uploads import Uploads
@@ -93,7 +93,7 @@ def _camera_route(cameras: Cameras, limits: Limits) -> Answer:
             image = open_photo(content, max_pixels=CAMERA_PIXELS)
             return cameras.see(name, image) | {"size": [image.shape[1], image.shape[0]]}
 
-        turn[:] = turn or [CapacityLimiter(limits.at_once + 1)]
+        turn[:] = turn or [CapacityLimiter(PICTURES * limits.at_once + 1)]
         try:
             return JSONResponse(await anyio.to_thread.run_sync(answer, limiter=turn[0]))
         except CameraBusyError as error:

@@ -1,7 +1,7 @@
 """The tab for a webcam: boxes over the live picture, and curves over time.
 
-The browser sends the newest picture when the answer to the one before is there, so that pictures
-are dropped and never wait. It draws the answers itself (`camera.js`).
+The browser sends the newest picture when there is an answer, so that pictures are dropped: one is
+predicted and at most one waits. It draws the answers itself (`camera.js`).
 """
 
 import json

@@ -1,6 +1,7 @@
-// The camera: the newest picture is sent when the answer to the one before is there.
+// The camera: the newest picture is sent when there is an answer; two are on their way at once, so that the
+// server computes while the browser encodes, sends and draws.
 (() => {
-  const SVG = "http://www.w3.org/2000/svg", COLOURS = 6, WINDOW = 20, DRAW_EVERY = 100;
+  const SVG = "http://www.w3.org/2000/svg", COLOURS = 6, WINDOW = 20, DRAW_EVERY = 250, AT_ONCE = 2;
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
   let stopCamera = null;
 
@@ -101,48 +102,52 @@
     const count = () => { shown += 1; if (running) video.requestVideoFrameCallback?.(count); };
     video.requestVideoFrameCallback?.(count);
 
-    const canvas = document.createElement("canvas"), began = performance.now();
+    const began = performance.now();
     let seen = [], done = [], drawn = 0, sent = 0, last = -1;
-    while (running && box.isConnected) {
-      // Never the same picture twice.
-      if (video.currentTime === last) { await new Promise(requestAnimationFrame); continue; }
-      last = video.currentTime;
-      Object.assign(canvas, { width: video.videoWidth, height: video.videoHeight });
-      canvas.getContext("2d").drawImage(video, 0, 0);
-      const picture = await new Promise((have) => canvas.toBlob(have, "image/jpeg", 0.85));
-      let answer;
-      try {
-        answer = await fetch(url, { method: "POST", body: picture });
-      } catch {
-        say("The server does not answer.");
-        await pause(1000);
-        continue;
+    const send = async () => {
+      const canvas = document.createElement("canvas");
+      while (running && box.isConnected) {
+        // Never the same picture twice.
+        if (video.currentTime === last) { await new Promise(requestAnimationFrame); continue; }
+        last = video.currentTime;
+        Object.assign(canvas, { width: video.videoWidth, height: video.videoHeight });
+        canvas.getContext("2d").drawImage(video, 0, 0);
+        const picture = await new Promise((have) => canvas.toBlob(have, "image/jpeg", 0.85));
+        let answer;
+        try {
+          answer = await fetch(url, { method: "POST", body: picture });
+        } catch {
+          say("The server does not answer.");
+          await pause(1000);
+          continue;
+        }
+        if (!running) return;
+        if (answer.status !== 200) {
+          const text = await answer.text();
+          try { say(JSON.parse(text).error); } catch { say(text); }
+          await pause(1000);
+          continue;
+        }
+        const { faces, size: picturesSize } = await answer.json();
+        if (!running) return;
+        const now = performance.now(), at = (now - began) / 1000;
+        sent += 1;
+        seen.push({ at, faces });
+        done.push(now);
+        while (at - seen[0].at > WINDOW) seen.shift();
+        while (now - done[0] > 5000) done.shift();
+        drawBoxes(svg, faces, picturesSize);
+        if (now - drawn < DRAW_EVERY) continue;
+        drawn = now;
+        drawTraces(traces, targetsOf(box), seen, at);
+        const speed = done.length > 1 ? 1000 * (done.length - 1) / (now - done[0]) : 0;
+        Object.assign(rate.dataset, { rate: speed.toFixed(2), seen: sent });
+        const dropped = Math.max(shown - sent, 0);
+        say(`${speed.toFixed(1)} predictions a second, ${picturesSize.join(" x ")}; ${dropped} of ${Math.max(shown, sent)} pictures dropped`);
       }
-      if (!running) return;
-      if (answer.status !== 200) {
-        const text = await answer.text();
-        try { say(JSON.parse(text).error); } catch { say(text); }
-        await pause(1000);
-        continue;
-      }
-      const { faces, size: picturesSize } = await answer.json();
-      if (!running) return;
-      const now = performance.now(), at = (now - began) / 1000;
-      sent += 1;
-      seen.push({ at, faces });
-      done.push(now);
-      while (at - seen[0].at > WINDOW) seen.shift();
-      while (now - done[0] > 5000) done.shift();
-      drawBoxes(svg, faces, picturesSize);
-      if (now - drawn < DRAW_EVERY) continue;
-      drawn = now;
-      drawTraces(traces, targetsOf(box), seen, at);
-      const speed = done.length > 1 ? 1000 * (done.length - 1) / (now - done[0]) : 0;
-      Object.assign(rate.dataset, { rate: speed.toFixed(2), seen: sent });
-      const dropped = Math.max(shown - sent, 0);
-      say(`${speed.toFixed(1)} predictions a second, ${picturesSize.join(" x ")}; ${dropped} of ${Math.max(shown, sent)} pictures dropped`);
-    }
-    stopCamera?.();
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, send));
+    if (running) stopCamera?.();
   }
   const targetsOf = (box) => JSON.parse(box.dataset.targets);
 

@@ -3,6 +3,7 @@
 import io
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
@@ -51,7 +52,7 @@ def test_pictures_are_answered_with_their_faces(model, frames):
     assert cameras.see("a", np.zeros_like(frames[0]))["faces"] == []
 
 
-def test_a_picture_that_comes_too_early_is_refused_and_never_waits(model, cameras, frames):
+def test_one_picture_waits_for_the_one_before_and_others_are_refused(model, cameras, frames):
     at_work, go_on = threading.Event(), threading.Event()
     camera = cameras._find("a")
     annotate = camera.session.annotate
@@ -62,16 +63,18 @@ def test_a_picture_that_comes_too_early_is_refused_and_never_waits(model, camera
         return annotate(pictures)
 
     camera.session.annotate = slowly
-    answers = []
-    first = threading.Thread(target=lambda: answers.append(cameras.see("a", frames[0])))
-    first.start()
-    assert at_work.wait(30)
-    with pytest.raises(CameraBusyError, match="picture before"):
-        cameras.see("a", frames[1])
-    go_on.set()
-    first.join()
-    assert answers[0]["n_seen"] == 1
-    assert cameras.see("a", frames[1])["n_seen"] == 2
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cameras.see, "a", frames[0])
+        assert at_work.wait(30)
+        second = pool.submit(cameras.see, "a", frames[1])
+        while camera.coming.acquire(blocking=False):
+            # The second has not arrived yet.
+            camera.coming.release()
+        with pytest.raises(CameraBusyError, match="pictures before"):
+            cameras.see("a", frames[2])
+        go_on.set()
+        assert [first.result()["n_seen"], second.result()["n_seen"]] == [1, 2]
+    assert cameras.see("a", frames[2])["n_seen"] == 3
 
 
 def test_a_camera_waits_for_a_place(cameras, clock, frames):
