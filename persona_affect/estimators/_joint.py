@@ -133,7 +133,7 @@ class JointAffectEstimator(JointPrediction, JointState):
         the beginning. Each fit needs a file of its own: do not use it in searches.
     n_workers : int, default=0
         Processes that read stored faces (``FaceAligner(cache=...)``) ahead of the training, on
-        Linux. It does not change the model. A CPU needs none, a fast GPU about two.
+        Linux. It does not change the model. A training on a CPU needs none.
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, batches and augmentation. The same seed gives the same model, bit by
         bit, on one machine, also while other fits run in threads or processes; torch's global
