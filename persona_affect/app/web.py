@@ -148,8 +148,8 @@ def _foot(name: str, scales: Scales, limits: Limits) -> str:
     )
     known = any(map(scales.known, scales.names))
     return (
-        f'<div class="pa-foot" role="contentinfo">{_REAL_PEOPLE}{curves if known else ""}Photos and clips are '
-        "deleted once they are predicted, what was made of a clip within "
+        f'<div class="pa-foot" role="contentinfo">{_REAL_PEOPLE}{curves if known else ""}'
+        "Photos and clips are deleted once they are predicted, what was made of a clip within "
         f"{limits.kept_seconds / 60:.0f} minutes; camera pictures are never stored, and nothing "
         f"leaves this server. {escape(name)}</div>"
     )
