@@ -34,7 +34,7 @@ _HEAD = (
     "person is like or feels. Not for hiring, admission, screening, or any decision about a "
     "person.</p></header>"
 )
-#: Figures of ``benchmarks/results/real_people.md``; about *attractive*, all that was measured there.
+#: Figures of ``benchmarks/results/real_people.md``, which measured *attractive* alone.
 _REAL_PEOPLE = (
     "How well: the model that comes with the package learnt from portraits drawn by a network. On "
     "photographs of 102 real people its predictions of attractiveness correlate with ratings at "
