@@ -22,6 +22,11 @@ from ._formats import SIGNATURE_SIZE, name_photo_format
 from ._geometry import pixel_aspect
 from ._photos import advise, check_file, reason
 
+#: Metadata that are no UTF-8 do not cost the video; PyAV needs no option for this from 19 on.
+_METADATA: Final[dict[str, Any]] = (
+    {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+)
+
 # Containers that hold videos. FFmpeg knows more formats, some of which (playlists, scripts, text
 # drawn as pictures) open other files, or accept any file as a video.
 _CONTAINERS = (
@@ -169,7 +174,7 @@ def open_container(source: Any) -> Iterator[av.container.InputContainer]:
         raise MediaReadError(f"it is not a clip, but a photo ({photo}).")
     options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
     try:
-        container = av.open(file, options=options, metadata_errors="replace")
+        container = av.open(file, options=options, **_METADATA)
     except (av.FFmpegError, ValueError, OSError) as error:
         raise MediaReadError(f"it is not a video that FFmpeg reads: {reason(error)}.") from error
     with container:
