@@ -7,17 +7,18 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, overload
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
 from torch import Tensor
 
 from persona_affect._files import atomic_write, check_output
 from persona_affect._sklearn import final_step
-from persona_affect.estimators import ConformalAffect
+from persona_affect.estimators import ConformalAffect, PersonDynamicsEncoder
 from persona_affect.exceptions import (
     ModelFormatError,
     ModelReadError,
@@ -59,8 +60,13 @@ UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _up
 #: Made by ``benchmarks/train_bundled_model.py``; it has a licence of its own, see LICENSE there.
 BUNDLED: Final = Path(__file__).parents[1] / "models" / "impressions.safetensors"
 
-#: Further models of the package, by the name that `load_model` takes.
-BUNDLED_BY_NAME: Final = {"dynamics": BUNDLED.with_name("dynamics.safetensors")}
+#: The names of further models of the package, by what `load_model` returns for them: editors
+#: complete these names. Each is a file in `models`.
+DynamicsName = Literal["dynamics"]
+
+BUNDLED_BY_NAME: Final[dict[str, Path]] = {
+    name: BUNDLED.with_name(f"{name}.safetensors") for name in get_args(DynamicsName)
+}
 _LIBRARIES = ("persona-affect", "numpy", "safetensors", "scikit-learn", "skorch", "torch")
 
 #: Limits far above real models.
@@ -181,9 +187,19 @@ def save_model(
             raise OutputError(f"{path} cannot be written: {error}.") from error
 
 
+@overload
+def load_model(path: None = None, *, intervals: Literal[False] = False) -> Pipeline: ...
+@overload
 def load_model(
-    path: str | PathLike[str] | None = None, *, intervals: bool = False
-) -> BaseEstimator:
+    path: DynamicsName, *, intervals: Literal[False] = False
+) -> PersonDynamicsEncoder: ...
+@overload
+def load_model(
+    path: str | PathLike[str] | None = None, *, intervals: Literal[True]
+) -> ConformalAffect: ...
+@overload
+def load_model(path: str | PathLike[str] | None = None, *, intervals: bool = False) -> Any: ...
+def load_model(path: str | PathLike[str] | None = None, *, intervals: bool = False) -> Any:
     """Load a model that :func:`save_model` wrote; loading never runs code from the file.
 
     Parameters
