@@ -142,13 +142,13 @@ class FittedRelation(RegressorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,)
         """
-        predict = getattr(self.module, "predict_from_emotion", self.module.predict)
-        names = getattr(self.module, "feature_names_in_", None)
-        # A regressor that was fitted to a table warns of an array.
-        named = None if predict != self.module.predict else names
         table: Any = np.asarray(X, float)
-        if named is not None:
-            table = pd.DataFrame(table, columns=named)
+        predict = getattr(self.module, "predict_from_emotion", None)
+        if predict is None:
+            predict = self.module.predict
+            # A regressor that was fitted to a table warns of an array.
+            if hasattr(self.module, "feature_names_in_"):
+                table = pd.DataFrame(table, columns=self.module.feature_names_in_)
         values = np.asarray(predict(table), float)
         return values.reshape(len(values), -1)[:, trait_names(self.module).index(self.trait)]
 
