@@ -94,8 +94,9 @@ def fit(
         check_output_folder(cache)
     frames = [max(1, round(seconds * rate)) for seconds in scale or (0.04, 0.08, 0.16, 0.32)]
     scales = sorted(set(frames))
+    shown = sys.stderr.isatty()
     encoder = PersonDynamicsEncoder(
-        scales=scales, max_epochs=epochs, device=device, random_state=seed, verbose=1
+        scales=scales, max_epochs=epochs, device=device, random_state=seed, verbose=int(shown)
     )
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -105,14 +106,15 @@ def fit(
             n_jobs=n_jobs,
             device=device,
             cache=folder if cache is None else cache,
-            verbose=sys.stderr.isatty(),
+            verbose=shown,
         )
         # Read from the disk when they are used, in place of all in memory.
         faces = aligner.transform(found.paths)
         used = [clip for clip in faces if _longest_piece(clip) > 2 * max(scales)]
         encoder.set_params(early_stopping=len(used) > 1).fit(used)
-    # Aligned faces of this call are gone.
-    save_model(make_pipeline(aligner.set_params(cache=None), encoder), output)
+    # Aligned faces of this call are gone; who describes with it may have no terminal for bars.
+    aligner.set_params(cache=None, verbose=False)
+    save_model(make_pipeline(aligner, encoder.set_params(verbose=0)), output)
     for note in caught:
         if issubclass(note.category, (MediaWarning, NoFaceWarning)):
             error_console().print(str(note.message), markup=False)

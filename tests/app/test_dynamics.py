@@ -38,6 +38,8 @@ def net(people, tmp_path_factory):
 def test_the_model_has_its_rate_and_no_local_folder(net):
     aligner, encoder = load_model(net)
     assert (aligner.rate, aligner.cache) == (25, None)
+    # Bars are of the call that shows them.
+    assert (aligner.verbose, encoder.verbose) == (False, 0)
     assert encoder.net_.scales == (1, 3)
 
 
