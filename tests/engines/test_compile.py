@@ -31,7 +31,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::persona_affect.exceptions.NoFac
 ALL = [name for name, engine in ENGINES.items() if engine.is_installed()]
 
 
-@pytest.fixture(scope="module", params=ALL)
+# Converting a model for another engine takes seconds: by default, one test does.
+SLOW = [pytest.param(name, marks=[pytest.mark.slow] if name != "torch" else []) for name in ALL]
+
+
+@pytest.fixture(scope="module", params=SLOW)
 def engine(request):
     return request.param
 
@@ -59,6 +63,10 @@ def test_a_compiled_pipeline_answers_as_the_model(engine, compiled, model, clips
     assert get_report(model) is None
 
 
+@pytest.mark.parametrize(
+    "engine",
+    [name if name == "openvino" else pytest.param(name, marks=pytest.mark.slow) for name in ALL],
+)
 def test_a_network_on_faces_answers_as_the_model(engine, joint, clips):
     fast = compile(joint, engine=engine, precision="float32")
     np.testing.assert_allclose(fast.predict(clips), joint.predict(clips), rtol=1e-4)

@@ -86,6 +86,7 @@ def whole(model, tmp_path_factory):
     return path, open_session(path)
 
 
+@pytest.mark.slow
 def test_plain_onnx_runtime_gets_our_numbers(whole, model, tmp_path):
     faces = np.random.default_rng(3).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
     found, names = run_elsewhere(whole[0], faces, tmp_path)
@@ -93,6 +94,7 @@ def test_plain_onnx_runtime_gets_our_numbers(whole, model, tmp_path):
     assert names == model[-1].target_names_
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(n=st.integers(1, 9), seed=st.integers(0, 2**32 - 1), low=st.integers(0, 255))
 def test_any_batch_of_faces_gets_our_numbers(whole, model, n, seed, low):
@@ -101,6 +103,7 @@ def test_any_batch_of_faces_gets_our_numbers(whole, model, n, seed, low):
     assert difference(run(whole[1], faces), model.predict(faces)) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_the_file_says_what_goes_in_and_what_comes_out(whole, model):
     session = whole[1]
     (faces,), (targets,) = session.get_inputs(), session.get_outputs()
@@ -124,6 +127,11 @@ def test_a_network_on_embeddings(model, clips, tmp_path):
     session = open_session(tmp_path / "heads.onnx")
     assert session.get_inputs()[0].name == "embeddings"
     assert difference(run(session, seen), model[-1].predict(seen)) < TOLERANCE
+
+
+@pytest.mark.slow
+def test_a_kernel_on_embeddings(model, clips, tmp_path):
+    seen = model[:-1].transform(clips[:-1])
     kernel = KernelFeatures(4, random_state=0).fit(seen)
     export_onnx(kernel, tmp_path / "kernel.onnx")
     session = open_session(tmp_path / "kernel.onnx")
@@ -131,6 +139,7 @@ def test_a_network_on_embeddings(model, clips, tmp_path):
     assert difference(run(session, seen), kernel.transform(seen)) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_landmarks_are_those_of_the_aligner(tmp_path):
     embedder = FaceEmbedder("faceapi_expression", mirror=False)
     faces = np.zeros((2, 150, 150, 3), np.uint8)
@@ -154,6 +163,7 @@ class Turned(Small):
         return torch.linalg.lstsq(torch.eye(6), values.T).solution.T
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported(clips, model, tmp_path, monkeypatch):
     embedder = FaceEmbedder(Turned, weights=None).fit(clips[:-1])
     with pytest.raises(EngineError, match="FaceEmbedder cannot be written to ONNX"):
