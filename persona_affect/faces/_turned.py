@@ -15,7 +15,14 @@ import cv2
 import numpy as np
 
 from ._detections import Detections
-from ._upright import Image, confidence_upright, measure_roll, turn_images
+from ._upright import (
+    TURNED,
+    Image,
+    confidence_upright,
+    copy_upright,
+    measure_roll,
+    turn_images,
+)
 
 #: Finds the faces of images, from a smallest size in pixels on.
 Detect = Callable[[Sequence[Image], float], list[Detections]]
@@ -50,11 +57,14 @@ class Doubt:
     roll : float
         By how many degrees the face is turned, to either side; 0 if there is none.
     has_face : bool
+    copy : uint8 array (side, side, 3) or None
+        If the face is turned, a small copy in which it is upright: a head may lean.
     """
 
     view: Image
     roll: float
     has_face: bool
+    copy: Image | None = None
 
 
 def find_doubt(image: Image, faces: Detections, chosen: int | None) -> Doubt | None:
@@ -74,10 +84,15 @@ def find_doubt(image: Image, faces: Detections, chosen: int | None) -> Doubt | N
     if faces.scores[chosen] >= _CERTAIN and roll < _TILTED:
         return None
     low, high = faces.boxes[chosen].reshape(2, 2)
-    centre, reach = (low + high) / 2, _EXTENT / 2 * (high - low).max()
+    size = float((high - low).max())
+    centre, reach = (low + high) / 2, _EXTENT / 2 * size
     left, top = np.maximum(np.floor(centre - reach), 0).astype(int)
     right, bottom = np.ceil(centre + reach).astype(int)
-    return Doubt(_shrink(image[top:bottom, left:right], _FACE_SIDE), roll, True)
+    view = _shrink(image[top:bottom, left:right], _FACE_SIDE)
+    if roll <= TURNED:
+        return Doubt(view, roll, True)
+    copy, _ = copy_upright(image, faces.landmarks[chosen], centre, size, _EXTENT)
+    return Doubt(view, roll, True, _shrink(copy, _FACE_SIDE))
 
 
 def describe_doubts(doubts: Sequence[Doubt | None], detect: Detect) -> list[str]:
@@ -100,9 +115,12 @@ def describe_doubts(doubts: Sequence[Doubt | None], detect: Detect) -> list[str]
         return sentences
     views = [doubt.view for _, doubt in open_]
     ways = [detect(turn_images(views, turns), _MIN_FACE) for turns in range(4)]
+    copies = [doubt.view if doubt.copy is None else doubt.copy for _, doubt in open_]
+    ways.append(detect(copies, _MIN_FACE))
     for (i, doubt), found in zip(open_, zip(*ways, strict=True), strict=True):
         confidences = np.array([confidence_upright(faces, _UPRIGHT) for faces in found])
-        best = int(np.argmax(confidences))
+        confidences[0] = max(confidences[0], confidences[4])
+        best = int(np.argmax(confidences[:4]))
         odds = confidences / np.maximum(1 - confidences, 1e-7)
         enough = _ENOUGH if doubt.has_face else _ENOUGH_ALONE
         is_turned = confidences[best] >= enough and odds[best] >= _MORE * odds[0]

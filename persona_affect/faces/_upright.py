@@ -49,6 +49,47 @@ def measure_roll(landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]
     return -np.degrees(np.arctan2(matrix[:, 1, 0], matrix[:, 0, 0]))
 
 
+def copy_upright(
+    image: Image,
+    landmarks: npt.NDArray[np.floating],
+    centre: npt.NDArray[np.floating],
+    size: float,
+    extent: float,
+    scale: float = 1.0,
+) -> tuple[Image, npt.NDArray[np.float64]]:
+    """Copy the surroundings of a face, turned so that it is upright.
+
+    Parameters
+    ----------
+    image : uint8 array (H, W, 3)
+    landmarks : ndarray of shape (5, 2)
+        Of the face.
+    centre : ndarray of shape (2,)
+        Of its box.
+    size : float
+        Side of its box.
+    extent : float
+        Side of what is copied, as a multiple of `size`.
+    scale : float, default=1.0
+        Of the copy.
+
+    Returns
+    -------
+    copy : uint8 array (side, side, 3)
+    matrix : ndarray of shape (2, 3)
+        What turns points of the image into those of the copy.
+    """
+    side = max(round(extent * size * scale), 1)
+    roll = float(measure_roll(landmarks[None])[0])
+    turn = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), roll, scale)
+    matrix = turn.astype(np.float64, copy=False)
+    matrix[:, 2] += side / 2 - centre
+    copy = cv2.warpAffine(
+        image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return copy.astype(np.uint8, copy=False), matrix
+
+
 def refine_turned(
     images: Sequence[Image],
     found: Sequence[Detections],
@@ -117,18 +158,8 @@ class _Copy:
     ) -> None:
         centre, size = box.mean(axis=0), float(np.ptp(box, axis=0).max())
         scale = min(1.0, _MAX_SIDE / (_EXTENT * size))
-        side = max(round(_EXTENT * size * scale), 1)
-        roll = float(measure_roll(landmarks[None])[0])
-        self._matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), roll, scale)
-        self._matrix[:, 2] += side / 2 - centre
-        self.pixels = cv2.warpAffine(
-            image,
-            self._matrix,
-            (side, side),
-            flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        ).astype(np.uint8, copy=False)
-        self._side, self._size = side, size * scale
+        self.pixels, self._matrix = copy_upright(image, landmarks, centre, size, _EXTENT, scale)
+        self._side, self._size = len(self.pixels), size * scale
         # Leave out the levels for small faces; the others stay where they were.
         self.min_face_size = min_face_size * scale
         while self.min_face_size / PYRAMID_FACTOR < 0.5 * self._size:

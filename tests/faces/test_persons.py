@@ -146,6 +146,17 @@ def test_photos_and_clips_that_are_not_upright_are_reported(drawn_faces, faceles
         assert 'upright="search"' in line
 
 
+@pytest.mark.parametrize("angle", [-45, 35])
+@pytest.mark.parametrize("detector", ["mtcnn", "yunet"])
+def test_a_head_that_leans_is_not_reported(drawn_faces, detector, angle):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clips = FaceAligner(detector=detector).transform(
+            [turned(photo, angle) for photo in drawn_faces[:4]]
+        )
+    assert [len(clip) for clip in clips] == [1] * 4
+
+
 def test_a_person_who_is_upright_in_some_frames_is_not_reported(drawn_faces):
     dark = (drawn_faces[0] * 0.1).astype(np.uint8)
     clip = np.stack([drawn_faces[0], dark, np.rot90(drawn_faces[0], 2)])
