@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "persona_affect"
-FOLDERS = (".", "docs", "benchmarks", "benchmarks/results", "examples")
+FOLDERS = (
+    *(".", "docs", "docs/guide", "docs/migration"),
+    *("benchmarks", "benchmarks/results", "examples"),
+)
 DOCUMENTS = [
     path
     for folder in FOLDERS

@@ -72,10 +72,13 @@ def combine(*datasets: Bunch) -> Bunch:
             same; official parts; and the name of the set (with its position, if two sets have the
             same name).
         personality, emotion, target_names : list of str
+            Columns of each kind, and all of them in the order of `target`.
         polarity : dict
+            +1 or -1 for each target, as in the sets.
         left_out : DataFrame
             With a column ``source``.
         name, DESCR : str
+            Names and descriptions of all sets.
 
     Raises
     ------

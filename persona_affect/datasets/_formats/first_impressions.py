@@ -125,6 +125,7 @@ def load_first_impressions(
         polarity : dict
             +1, or -1 for a target with a low label for a high trait.
         personality, emotion, target_names : list of str
+            Columns of each kind, and all of them in the order of `target`.
         left_out : DataFrame
             ``path`` and ``problem`` of each missing or damaged file.
         name, DESCR : str

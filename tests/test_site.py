@@ -1,0 +1,88 @@
+"""The site: code beside equations, diagrams by their command, and pages whose Python runs."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from persona_affect.datasets import make_affect_clips, make_affect_faces
+from persona_affect.media import VideoWriter
+
+DOCS = Path(__file__).parents[1] / "docs"
+GUIDE = sorted((DOCS / "guide").glob("*.md"))
+RUN = [DOCS / "start.md", *GUIDE, *sorted((DOCS / "migration").glob("*.md"))]
+PYTHON = re.compile(
+    r"^```python\n(.*?)^```|^```\{code-block\} python\n:caption: persona-affect\n(.*?)^```",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    # Classes of the module look for it by its name.
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.stem)
+def test_each_equation_has_its_code_in_the_same_section(page):
+    pytest.importorskip("sphinx")
+    read_code = load(DOCS / "_ext/diagrams.py").read_code
+    for section in re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        names = re.findall(r"```\{code-of\} (\S+)", section)
+        assert bool(names) >= bool(re.search(r"^\$\$", section, re.MULTILINE)), section[:60]
+        for name in names:
+            assert f"def {name.rpartition('::')[2].rpartition('.')[2]}(" in read_code(name)
+
+
+def test_a_name_that_is_gone_stops_the_build():
+    pytest.importorskip("sphinx")
+    read_code = load(DOCS / "_ext/diagrams.py").read_code
+    with pytest.raises(LookupError, match=r"has no rank_los$"):
+        read_code("objectives/_rank.py::rank_los")
+
+
+def test_the_diagrams_are_those_of_their_command():
+    made = load(DOCS / "make_diagrams.py").DIAGRAMS
+    kept = {path.stem: path.read_text(encoding="utf-8") for path in DOCS.glob("diagrams/*.svg")}
+    assert {name: draw().to_svg() for name, draw in made.items()} == kept
+
+
+@pytest.fixture
+def visitor(tmp_path, monkeypatch):
+    """A folder with the files that the pages name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    faces = make_affect_faces(10, halves="emotion", random_state=0).data
+    (tmp_path / "people").mkdir()
+    (tmp_path / "photos").mkdir()
+    for name, face in zip(["portrait", "people/ann", "people/bob"], faces, strict=False):
+        Image.fromarray(face).save(f"{name}.jpg")
+    rng = np.random.default_rng(0)
+    rows = []
+    for i, face in enumerate(faces):
+        Image.fromarray(face).save(f"photos/{i:03}.jpg")
+        warm, happy = rng.uniform(1, 7, 2)
+        rows.append({"path": f"photos/{i:03}.jpg", "group": i, "warm": warm, "happy": happy})
+    pd.DataFrame(rows).to_csv("ratings.csv", index=False)
+    clip = make_affect_clips(n_persons=2, n_frames=9, random_state=0).data[0]
+    with VideoWriter("clip.mp4", rate=25, size=clip.shape[2:0:-1]) as writer:
+        for frame in clip:
+            writer.write(frame)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("page", RUN, ids=lambda page: f"{page.parent.name}/{page.stem}")
+def test_the_python_of_a_page_runs(page, visitor):
+    blocks = ["".join(found) for found in PYTHON.findall(page.read_text(encoding="utf-8"))]
+    known = {"__name__": "__main__"}
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), known)
