@@ -20,13 +20,24 @@ def estimate_similarity(
     Parameters
     ----------
     source : ndarray of shape (n, k, 2)
+        Points, such as the landmarks of n faces.
     target : ndarray of shape (k, 2) or (n, k, 2)
+        Where they go: the same for all, or others for each.
 
     Returns
     -------
     ndarray of shape (n, 2, 3)
         Matrices ``[[a, -b, x], [b, a, y]]``: rotation and scale, without shear and reflection, then
         a shift. If all source points of a row are the same, a = b = 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.faces import estimate_similarity
+    >>> square = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> (estimate_similarity(square[None], 2 * square + 3)[0] + 0.0).round(6)
+    array([[2., 0., 3.],
+           [0., 2., 3.]])
     """
     source = np.asarray(source, dtype=np.float64)
     target = np.broadcast_to(np.asarray(target, dtype=np.float64), source.shape)
@@ -53,16 +64,28 @@ def align_face(
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3)
+        The photo, RGB.
     landmarks : ndarray of shape (5, 2)
         x and y in pixels of `image`.
     template : Template
+        Size of the result, and where the landmarks go.
     margin : float, default=0.0
-        Extra context, see :meth:`Template.points`.
+        Extra context on each side, as a share of the template: see :meth:`Template.points`.
 
     Returns
     -------
     ndarray of uint8, shape (template.height, template.width, 3)
         Beyond the photo's border its edge pixels are repeated.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.faces import Template, align_face
+    >>> square = Template(64, 64, ((20, 24), (44, 24), (32, 36), (23, 48), (41, 48)))
+    >>> photo = np.zeros((120, 110, 3), np.uint8)
+    >>> landmarks = np.array([[38, 52], [74, 52], [56, 72], [42, 92], [70, 92]])
+    >>> align_face(photo, landmarks, square).shape
+    (64, 64, 3)
     """
     matrix = estimate_similarity(landmarks[None], template.points(margin))[0]
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))

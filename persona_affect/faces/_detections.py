@@ -21,6 +21,15 @@ class Detections:
     landmarks : ndarray of float32, shape (n, 5, 2)
         x and y in pixels of the left eye, right eye, nose, left and right mouth corner, as the
         viewer sees them.
+
+    Examples
+    --------
+    >>> from persona_affect import FaceAligner
+    >>> from persona_affect.datasets import make_affect_faces
+    >>> photo = make_affect_faces(1, random_state=0).data[0]
+    >>> found = FaceAligner().fit().detect([photo])[0]
+    >>> len(found), found.boxes.shape, found.landmarks.shape
+    (1, (1, 4), (1, 5, 2))
     """
 
     boxes: npt.NDArray[np.float32]

@@ -47,6 +47,14 @@ class DetectorSpec:
     takes_max_faces : bool, default=False
         Whether `detect` also takes ``max_faces=``, a number or None, and may end its search in an
         image that has more faces: it then returns more than that number, but not all.
+
+    Examples
+    --------
+    >>> from persona_affect.faces import Detections, DetectorSpec
+    >>> def find_nothing(images, *, min_face_size, thresholds, device):
+    ...     return [Detections.none() for _ in images]
+    >>> DetectorSpec("nothing", find_nothing, digest=lambda: "1").takes_max_faces
+    False
     """
 
     name: str
@@ -76,6 +84,7 @@ def register_detector(spec: DetectorSpec) -> None:
     Parameters
     ----------
     spec : DetectorSpec
+        Its name, its functions, and its licence.
 
     Raises
     ------
@@ -102,10 +111,26 @@ def register_detector(spec: DetectorSpec) -> None:
 def get_detector_spec(name: str) -> DetectorSpec:
     """Return the specification of a registered detector.
 
+    Parameters
+    ----------
+    name : str
+        As in ``FaceAligner(detector=...)``.
+
+    Returns
+    -------
+    DetectorSpec
+        As it was registered.
+
     Raises
     ------
     ValueError
         If no detector of that name is registered.
+
+    Examples
+    --------
+    >>> from persona_affect.faces import get_detector_spec
+    >>> get_detector_spec("yunet").license
+    'MIT'
     """
     if name not in _specs:
         raise ValueError(

@@ -24,12 +24,14 @@ class FaceClip(np.ndarray):
     Parameters
     ----------
     faces : ndarray of shape (n_frames, height, width, 3), uint8
+        Aligned faces, in the order of time.
     starts : sequence of int
         Frames at which pieces start, increasing; the first is 0.
 
     Attributes
     ----------
     starts : tuple of int
+        The first frame of each piece.
 
     Examples
     --------
@@ -87,11 +89,20 @@ def split_pieces(clip: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
     Parameters
     ----------
     clip : ndarray of shape (n_frames, height, width, 3)
+        A :class:`FaceClip`, or a plain array.
 
     Returns
     -------
-    list of ndarray
+    list of ndarray of shape (., height, width, 3)
         Its pieces; the clip alone if it is a plain array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.faces import FaceClip, split_pieces
+    >>> clip = FaceClip(np.zeros((5, 112, 96, 3), np.uint8), starts=(0, 3))
+    >>> [len(piece) for piece in split_pieces(clip)]
+    [3, 2]
     """
     return clip.pieces() if isinstance(clip, FaceClip) else [clip]
 

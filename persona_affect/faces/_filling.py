@@ -18,9 +18,15 @@ class StoredFaces(NamedTuple):
     Attributes
     ----------
     n_frames : int
-        Frames with a face.
+        Number of frames with a face.
     remarks : list of str
         What is wrong with it; empty if all is well.
+
+    Examples
+    --------
+    >>> from persona_affect.faces import StoredFaces
+    >>> StoredFaces(n_frames=0, remarks=["no face found"]).n_frames
+    0
     """
 
     n_frames: int
@@ -51,6 +57,17 @@ def store_faces(aligner: FaceAligner, samples: Sequence[Any]) -> list[StoredFace
         If the store cannot be written to; what was stored before is kept.
     ValueError
         If `aligner` has no `cache`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from persona_affect import FaceAligner
+    >>> from persona_affect.datasets import make_affect_faces
+    >>> from persona_affect.faces import store_faces
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     aligner = FaceAligner(cache=folder).fit()
+    ...     store_faces(aligner, list(make_affect_faces(1, random_state=0).data[:1]))
+    [StoredFaces(n_frames=1, remarks=[])]
     """
     if aligner.cache is None:
         raise ValueError("The aligner has no cache to fill: give it one, FaceAligner(cache=...).")

@@ -68,6 +68,7 @@ def detect_faces(
     Parameters
     ----------
     images : sequence of uint8 arrays (H, W, 3)
+        RGB.
     min_face_size : float, default=20
         Side of the smallest faces that are found, in pixels.
     thresholds : three floats in (0, 1), default=(0.6, 0.7, 0.7)
@@ -82,6 +83,13 @@ def detect_faces(
     list of Detections
         One for each image. Of an image with more than `max_faces` faces it may be a part, of more
         than `max_faces`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.faces import detect_faces
+    >>> [len(found) for found in detect_faces([np.zeros((40, 40, 3), np.uint8)])]
+    [0]
     """
     pnet, rnet, onet = load_networks(device)
     first, second, third = (logit(threshold) for threshold in thresholds)

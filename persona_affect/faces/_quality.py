@@ -30,19 +30,28 @@ class FaceQuality:
 
     Attributes
     ----------
-    width : ndarray
+    width : ndarray of shape (n_faces,)
         Of the face's box, in pixels.
-    sharpness : ndarray
+    sharpness : ndarray of shape (n_faces,)
         Standard deviation of the details finer than about a thirtieth of the face, relative to that
         of the whole face; it does not depend on contrast. In faces with less than 32 pixels between
         the eyes, details of about one pixel count. About 0.2 for a sharp portrait, and less than
         0.1 for a blurred one.
-    yaw, pitch, roll : ndarray
+    yaw, pitch, roll : ndarray of shape (n_faces,)
         In degrees, from five landmarks and an average head. Yaw is positive where the nose points
         to the viewer's right, pitch where it points down, and roll is positive clockwise. Yaw has
         an error of some 10 degrees, pitch of more.
-    confidence : ndarray
+    confidence : ndarray of shape (n_faces,)
         Of the detector, in [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.faces import Detections, measure_quality
+    >>> photo = np.full((120, 110, 3), 128, np.uint8)
+    >>> quality = measure_quality(photo, Detections.none())
+    >>> quality.width.shape
+    (0,)
     """
 
     width: npt.NDArray[np.float64]
@@ -59,12 +68,14 @@ def measure_quality(image: npt.NDArray[np.uint8], faces: Detections) -> FaceQual
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3)
+        The photo, RGB.
     faces : Detections
         As :meth:`FaceAligner.detect_frames` finds them in it.
 
     Returns
     -------
     FaceQuality
+        In the order of `faces`.
 
     Examples
     --------
@@ -102,6 +113,15 @@ def estimate_pose(
     -------
     yaw, pitch, roll : ndarray of shape (n,)
         As in :class:`FaceQuality`; NaN where all landmarks are the same.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.faces import estimate_pose
+    >>> landmarks = np.array([[[38, 52], [74, 52], [56, 72], [42, 92], [70, 92]]])
+    >>> yaw, pitch, roll = estimate_pose(landmarks)
+    >>> float(abs(yaw[0]).round()), float(abs(roll[0]).round())
+    (0.0, 0.0)
     """
     points = np.asarray(landmarks, dtype=np.float64)
     head = _HEAD - _HEAD.mean(axis=0)

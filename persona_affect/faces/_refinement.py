@@ -67,6 +67,7 @@ def follow_faces(
     Parameters
     ----------
     images : sequence of uint8 arrays (H, W, 3)
+        RGB.
     boxes : sequence of arrays (n, 4)
         For each image, the boxes of faces in the frame before.
     thresholds, device
@@ -76,6 +77,14 @@ def follow_faces(
     -------
     list of Detections
         One for each image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.faces import follow_faces
+    >>> frame, before = np.zeros((64, 64, 3), np.uint8), np.array([[10.0, 10.0, 50.0, 50.0]])
+    >>> [len(found) for found in follow_faces([frame], [before])]  # it is gone
+    [0]
     """
     if not images:
         return []

@@ -35,6 +35,16 @@ def find_turned(
     Of 327 portraits that lay on their side or upside down 325 were noticed, and no one of 109
     upright ones. A face of less than a twentieth of the longer side is missed if none was found in
     the picture as it is.
+
+    Examples
+    --------
+    >>> from persona_affect import FaceAligner
+    >>> from persona_affect.datasets import make_affect_faces
+    >>> from persona_affect.faces import find_turned
+    >>> photos = make_affect_faces(1, random_state=0).data[:1]
+    >>> aligner = FaceAligner().fit()
+    >>> find_turned(aligner, photos, aligner.detect_frames(photos))
+    ['']
     """
     settings = aligner._settings()
     doubts = [

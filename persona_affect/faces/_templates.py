@@ -20,6 +20,13 @@ class Template:
         Size of the aligned face, in pixels.
     landmarks : tuple of five (x, y)
         Left eye, right eye, nose, left and right mouth corner, as the viewer sees them.
+
+    Examples
+    --------
+    >>> from persona_affect.faces import Template
+    >>> square = Template(64, 64, ((20, 24), (44, 24), (32, 36), (23, 48), (41, 48)))
+    >>> square.points(margin=0.25).shape
+    (5, 2)
     """
 
     height: int

@@ -34,6 +34,17 @@ class FaceTracker:
     ----------
     .. [1] Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box",
        ECCV 2022.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.faces import Detections, FaceTracker
+    >>> def face_at(x):
+    ...     box = np.array([[x, 20, x + 40, 60]], np.float32)
+    ...     return Detections(box, np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32))
+    >>> tracker = FaceTracker()
+    >>> [int(tracker.update(face_at(x), time=x / 25)[0]) for x in (10, 12, 14)]
+    [0, 0, 0]
     """
 
     def __init__(self, memory: float = 2.0, frame_rate: float = 25.0) -> None:

@@ -63,6 +63,7 @@ def detect_with_yunet(
     Parameters
     ----------
     images : sequence of uint8 arrays (H, W, 3)
+        RGB.
     min_face_size : float, default=20
         Side of the smallest faces looked for, in pixels. Those of less than twice this may be
         missed where there is no other small face.
@@ -73,6 +74,13 @@ def detect_with_yunet(
     -------
     list of Detections
         One for each image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.faces import detect_with_yunet
+    >>> [len(found) for found in detect_with_yunet([np.zeros((64, 64, 3), np.uint8)])]
+    [0]
     """
     check = partial(follow_faces, thresholds=thresholds, device=device)
     scales = [_first_scale(image, min_face_size) for image in images]

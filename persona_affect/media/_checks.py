@@ -26,6 +26,7 @@ def check_media(source: str | os.PathLike[str], *, decode: bool = False) -> None
     Parameters
     ----------
     source : path-like
+        A photo or a video.
     decode : bool, default=False
         Decode the photo, or the video's middle frame. Otherwise a photo is opened, its end is
         searched for, and the packets of a video are counted: this finds files that are truncated
@@ -35,6 +36,21 @@ def check_media(source: str | os.PathLike[str], *, decode: bool = False) -> None
     ------
     MediaReadError, MediaLimitError, InvalidImageError
         As for :func:`open_photo` and :func:`open_clip`; also if a video is truncated.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from persona_affect.exceptions import MediaReadError
+    >>> from persona_affect.media import check_media
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "portrait.jpg")
+    ...     _ = path.write_bytes(b"not a photo")
+    ...     try:
+    ...         check_media(path)
+    ...     except MediaReadError as error:
+    ...         print(type(error).__name__)
+    MediaReadError
     """
     path = check_file(source)
     if is_clip(source):

@@ -21,8 +21,8 @@ def sample_around_times(source: Any, rate: float, notes: list[str]) -> Iterator[
 
     Parameters
     ----------
-    source
-        As for :func:`persona_affect.media.open_clip`.
+    source : object
+        As for :func:`open_clip`.
     rate : float
         Frames a second.
     notes : list of str
@@ -32,6 +32,14 @@ def sample_around_times(source: Any, rate: float, notes: list[str]) -> Iterator[
     ------
     Frame
         Its time is never NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.media import sample_around_times
+    >>> clip, notes = np.zeros((4, 8, 8, 3), np.uint8), []
+    >>> [frame.time for frame in sample_around_times(clip, 25, notes)]
+    [0.0, 0.04, 0.08, 0.12]
     """
     yield from _choose(_timed(sample_frames(source, None, notes), rate), rate)
 

@@ -37,6 +37,12 @@ class FrameSequence:
     ----------
     paths : tuple of str
         In the order of time.
+
+    Examples
+    --------
+    >>> from persona_affect.media import FrameSequence
+    >>> FrameSequence(("clip/000.jpg", "clip/001.jpg")).paths[0]
+    'clip/000.jpg'
     """
 
     paths: tuple[str, ...]
@@ -62,6 +68,13 @@ def is_clip(source: Any) -> bool:
         The source is of none of these kinds, or an array has neither 2, 3 nor 4 dimensions.
     MediaReadError
         A file without a known suffix cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.media import is_clip
+    >>> is_clip(np.zeros((4, 6, 3), np.uint8)), is_clip(np.zeros((9, 4, 6, 3), np.uint8))
+    (False, True)
     """
     if isinstance(source, np.ndarray):
         if source.ndim not in (2, 3, 4):
@@ -112,11 +125,19 @@ def list_samples(X: Any) -> list[Any]:
     Returns
     -------
     list
+        Each sample as it is, or as an array of shape (H, W, 3) or (T, H, W, 3).
 
     Raises
     ------
     InvalidImageError
         If X is a single sample, a table of several columns, or no collection.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from persona_affect.media import list_samples
+    >>> list_samples(pd.Series(["ann.jpg", "bob.mp4"]))
+    ['ann.jpg', 'bob.mp4']
     """
     single = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | FrameSequence
     if isinstance(X, single) or hasattr(X, "read"):
@@ -171,7 +192,25 @@ def _samples_of_array(X: np.ndarray) -> list[Any]:
 
 
 def describe(source: Any) -> str:
-    """Name a sample in a message: its path, or its kind and size."""
+    """Name a sample in a message: its path, or its kind and size.
+
+    Parameters
+    ----------
+    source : object
+        A sample, as :func:`open_photo` and :func:`open_clip` take it.
+
+    Returns
+    -------
+    str
+        Short, for a message; a sample of no known kind is named by its type.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.media import describe
+    >>> describe("people/ann.jpg"), describe(np.zeros((4, 6, 3), np.uint8))
+    ('people/ann.jpg', 'array (4, 6, 3)')
+    """
     if isinstance(source, str | os.PathLike):
         return printable(os.fsdecode(source))
     if isinstance(source, FrameSequence):

@@ -47,6 +47,14 @@ class Frame:
         Seconds from the first frame; NaN if the source has no times (an array).
     image : ndarray of uint8, shape (H, W, 3)
         sRGB, upright, with square pixels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.media import iter_frames
+    >>> first = next(iter_frames(np.zeros((9, 4, 6, 3), np.uint8)))
+    >>> first.index, first.image.shape
+    (0, (4, 6, 3))
     """
 
     index: int
@@ -142,6 +150,14 @@ def iter_frames(
     MediaReadError, MediaLimitError, InvalidImageError
         As for :func:`open_clip`. If a video is truncated after at least one frame, the frames
         before are yielded, with a `MediaWarning` at the end.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.media import iter_frames
+    >>> clip = np.zeros((3, 4, 6, 3), np.uint8)
+    >>> [frame.index for frame in iter_frames(clip)]
+    [0, 1, 2]
     """
     notes: list[str] = []
     yield from sample_frames(source, None, notes, max_pixels=max_pixels, max_duration=max_duration)
@@ -157,6 +173,7 @@ def count_frames(
     Parameters
     ----------
     source : str, os.PathLike or bytes
+        As for :func:`open_clip`.
     max_pixels, max_duration
         As for :func:`open_clip`.
 
@@ -171,6 +188,20 @@ def count_frames(
         As for :func:`open_clip`; also if there is no frame.
     MediaLimitError, InvalidImageError
         As for :func:`open_clip`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from persona_affect.media import VideoWriter, count_frames
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "grey.mp4")
+    ...     with VideoWriter(path, rate=25, size=(64, 48)) as video:
+    ...         for _ in range(5):
+    ...             video.write(np.full((48, 64, 3), 128, np.uint8))
+    ...     count_frames(path)
+    5
     """
     notes: list[str] = []
     n_frames = len(read_timeline(source, max_pixels, max_duration, notes).times)
@@ -196,6 +227,20 @@ def frame_rate(source: Any) -> float:
     ------
     MediaReadError, MediaLimitError, InvalidImageError
         As for :func:`open_clip`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from persona_affect.media import VideoWriter, frame_rate
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "grey.mp4")
+    ...     with VideoWriter(path, rate=25, size=(64, 48)) as video:
+    ...         for _ in range(5):
+    ...             video.write(np.full((48, 64, 3), 128, np.uint8))
+    ...     frame_rate(path)
+    25.0
     """
     return read_clock(source, MAX_FRAME_PIXELS)[1]
 
@@ -211,6 +256,35 @@ def sample_frames(
     """Yield `n_frames` segment centres of a clip, or every frame; append problems to `notes`.
 
     For batches: no clip is held in memory, and the notes of many clips become one warning.
+
+    Parameters
+    ----------
+    source : object
+        As for :func:`open_clip`.
+    n_frames : int or None
+        Number of segments; None for every frame.
+    notes : list of str
+        Problems are appended.
+    max_pixels, max_duration
+        As for :func:`open_clip`.
+
+    Yields
+    ------
+    Frame
+        In the order of time.
+
+    Raises
+    ------
+    MediaReadError, MediaLimitError, InvalidImageError
+        As for :func:`open_clip`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.media import sample_frames
+    >>> clip, notes = np.zeros((9, 4, 6, 3), np.uint8), []
+    >>> [frame.index for frame in sample_frames(clip, 3, notes)]
+    [1, 4, 7]
     """
     if n_frames is not None and n_frames > MAX_SAMPLED_FRAMES:
         raise MediaLimitError(
@@ -247,7 +321,26 @@ def _to_rgb(frame: DecodedFrame, size: tuple[int, int]) -> npt.NDArray[np.uint8]
 
 
 def segment_centres(n_frames: int, n_segments: int) -> npt.NDArray[np.intp]:
-    """Return the index of the centre frame of each of `n_segments` equal parts of a clip."""
+    """Return the index of the centre frame of each of `n_segments` equal parts of a clip.
+
+    Parameters
+    ----------
+    n_frames : int
+        Length of the clip, 1 or more.
+    n_segments : int
+        Number of parts, 1 or more; frames are repeated if the clip has fewer.
+
+    Returns
+    -------
+    ndarray of intp, shape (n_segments,)
+        Indices from 0, which do not fall.
+
+    Examples
+    --------
+    >>> from persona_affect.media import segment_centres
+    >>> segment_centres(9, 3)
+    array([1, 4, 7])
+    """
     return ((np.arange(n_segments) + 0.5) * n_frames / max(n_segments, 1)).astype(np.intp)
 
 
