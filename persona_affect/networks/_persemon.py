@@ -34,6 +34,14 @@ class PersEmoNOutput(NamedTuple):
         The RAM's output, from the EAM's.
     extra : mapping of str to torch.Tensor of shape (n_frames, .)
         Outputs of extra heads, by name.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.networks import PersEmoNOutput
+    >>> output = PersEmoNOutput(torch.zeros(2, 16), torch.zeros(2, 5), None, None)
+    >>> output.personality.shape, output.emotion
+    (torch.Size([2, 5]), None)
     """
 
     embedding: Tensor
@@ -58,6 +66,13 @@ class RAM(nn.Sequential):
     References
     ----------
     Zhang et al., PersEmoN, section 3.4; widths from the released training definition.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.networks import RAM
+    >>> RAM()(torch.zeros(4, 2)).shape
+    torch.Size([4, 5])
     """
 
     def __init__(
@@ -99,6 +114,15 @@ class PersEmoN(nn.Module):
     Zhang, Peng, Winkler, "PersEmoN: A Deep Network for Joint Analysis of Apparent Personality,
     Emotion and Their Relationship", arXiv 1811.08657, section 3; activations and initialisation
     from the training definition that its authors released.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.networks import PersEmoN, SphereFace
+    >>> network = PersEmoN(SphereFace(depth=4, n_features=16)).eval()
+    >>> output = network(torch.zeros(2, 112, 96, 3))
+    >>> output.personality.shape, output.emotion.shape
+    (torch.Size([2, 5]), torch.Size([2, 2]))
     """
 
     def __init__(
@@ -179,6 +203,15 @@ def parameter_groups(network: nn.Module, lr: float, weight_decay: float) -> list
     -------
     list of dict
         Parameter groups for any optimiser of ``torch.optim``.
+
+    Examples
+    --------
+    >>> from torch import optim
+    >>> from persona_affect.networks import PersEmoN, SphereFace, parameter_groups
+    >>> network = PersEmoN(SphereFace(depth=4, n_features=16))
+    >>> groups = parameter_groups(network, lr=0.01, weight_decay=5e-4)
+    >>> sorted({group["lr"] for group in optim.SGD(groups).param_groups})
+    [0.01, 0.02]
     """
     rules: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():

@@ -36,6 +36,14 @@ class PersonFilters(nn.Module):
     -----
     The paper inserts "a set of intermediate filters" and trains only them with one person's videos.
     Their residual form, their levels, and the subtraction of the mean are ours.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.networks import PersonFilters
+    >>> filters = PersonFilters({"enc1": 8}, ["enc1"], n_persons=2)
+    >>> filters.weights["enc1"].shape
+    torch.Size([2, 8, 8])
     """
 
     def __init__(
@@ -79,13 +87,24 @@ def from_person_mean(features: Tensor, person: Tensor, n_persons: int) -> Tensor
     Parameters
     ----------
     features : torch.Tensor of shape (n, ...)
+        Of each window.
     person : torch.Tensor of shape (n,), int64
         Person of each window, in [0, n_persons).
     n_persons : int
+        Number of persons; each must have a window.
 
     Returns
     -------
     torch.Tensor of shape (n, ...)
+        Differences from the mean.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.networks import from_person_mean
+    >>> features = torch.tensor([[1.0], [3.0], [7.0]])
+    >>> from_person_mean(features, torch.tensor([0, 0, 1]), n_persons=2).flatten()
+    tensor([-1.,  1.,  0.])
     """
     counts = torch.bincount(person, minlength=n_persons).clamp_min(1)
     sums = features.new_zeros(n_persons, *features.shape[1:]).index_add(0, person, features)

@@ -49,6 +49,12 @@ class BackboneSpec:
     package : str
         Module whose import registers the backbone; by default the one that defines `build`.
         A saved model names it, so that loading can say what to import.
+
+    Examples
+    --------
+    >>> from persona_affect.networks import BACKBONES
+    >>> BACKBONES["resnet29"].template, BACKBONES["resnet29"].params
+    ('resnet29', ('levels', 'grid', 'crops'))
     """
 
     name: str
@@ -84,6 +90,7 @@ def register_backbone(spec: BackboneSpec) -> None:
     Parameters
     ----------
     spec : BackboneSpec
+        Its name, how it is built, and its weights.
 
     Raises
     ------
@@ -114,10 +121,26 @@ def register_backbone(spec: BackboneSpec) -> None:
 def get_backbone_spec(name: str) -> BackboneSpec:
     """Return the specification of a registered backbone.
 
+    Parameters
+    ----------
+    name : str
+        As in ``JointAffectEstimator(backbone=...)``.
+
+    Returns
+    -------
+    BackboneSpec
+        As it was registered.
+
     Raises
     ------
     ValueError
         If no backbone of that name is registered.
+
+    Examples
+    --------
+    >>> from persona_affect.networks import get_backbone_spec
+    >>> get_backbone_spec("sphereface20").template
+    'sphereface'
     """
     if name not in _specs:
         raise ValueError(f"backbone={name!r} is not one of {list(_specs)}.")
@@ -127,10 +150,26 @@ def get_backbone_spec(name: str) -> BackboneSpec:
 def check_backbone_params(backbone: BackboneLike, params: Mapping[str, Any]) -> None:
     """Check that a backbone has the options that `params` names.
 
+    Parameters
+    ----------
+    backbone : str or callable
+        As for :func:`make_backbone`.
+    params : mapping of str
+        Options, by their names.
+
     Raises
     ------
     ValueError
         Naming those that it has.
+
+    Examples
+    --------
+    >>> from persona_affect.networks import check_backbone_params
+    >>> check_backbone_params("resnet29", {"levels": "pooled"})
+    >>> check_backbone_params("resnet29", {"depth": 20})
+    Traceback (most recent call last):
+        ...
+    ValueError: ...
     """
     known: Sequence[str] | None
     if isinstance(backbone, str):
@@ -163,6 +202,7 @@ def make_backbone(
     Returns
     -------
     Backbone
+        With the weights, in training mode.
 
     Raises
     ------

@@ -30,6 +30,12 @@ class Release:
         Its name in the cache folder. A ``.7z`` archive is unpacked to its one ``.pth`` file.
     sha256 : str or None
         Hash of the file; None if its author has not published one.
+
+    Examples
+    --------
+    >>> from persona_affect.networks import BACKBONES
+    >>> BACKBONES["sphereface20"].release.file_name
+    'sphere20a_20171020.7z'
     """
 
     url: str

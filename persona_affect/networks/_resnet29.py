@@ -233,6 +233,13 @@ def load_resnet29_weights(network: ResNet29, path: str | PathLike[str] | None = 
         If no path is given and that package is not installed.
     WeightsError
         If the file cannot be read, is damaged, or holds another network.
+
+    Examples
+    --------
+    >>> from persona_affect.networks import ResNet29, load_resnet29_weights
+    >>> network = load_resnet29_weights(ResNet29("embedding"))  # extra pretrained
+    >>> network.n_features
+    128
     """
     source = _released_file() if path is None else Path(path)
     try:

@@ -33,6 +33,13 @@ class ResidualUnit(nn.Module):
     ----------
     channels : int
         Width of the unit's input, of both its convolutions and of its output.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.networks import ResidualUnit
+    >>> ResidualUnit(8)(torch.zeros(1, 8, 14, 12)).shape
+    torch.Size([1, 8, 14, 12])
     """
 
     def __init__(self, channels: int) -> None:
@@ -79,10 +86,22 @@ class SphereFace(Backbone):
     fc5 : torch.nn.Linear
         From the flattened last map to the embedding, with no activation after it.
 
+    Raises
+    ------
+    ValueError
+        If there is no network of this depth, or the size is not a multiple of 16.
+
     References
     ----------
     Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", CVPR 2017, table 2;
     initialisation as in the training definition that PersEmoN's authors released.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.networks import SphereFace
+    >>> SphereFace(depth=4, n_features=64)(torch.zeros(1, 112, 96, 3)).shape
+    torch.Size([1, 64])
     """
 
     def __init__(
@@ -175,13 +194,21 @@ def convert_sphereface_state(released: Mapping[str, Tensor]) -> dict[str, Tensor
 
     Parameters
     ----------
-    released : mapping of str to torch.Tensor
+    released : mapping of str to torch.Tensor of any shape
         With keys like ``conv1_1.weight``, ``relu1_1.weight``, ``fc5.weight``; the classifier that
         follows the embedding (``fc6``) is left out.
 
     Returns
     -------
-    dict of str to torch.Tensor
+    dict of str to torch.Tensor of the same shapes
+        What ``SphereFace.load_state_dict`` takes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.networks import convert_sphereface_state
+    >>> list(convert_sphereface_state({"conv1_1.weight": torch.zeros(64, 3, 3, 3)}))
+    ['stages.0.0.weight']
     """
     renamed = ((_our_key(key.removeprefix("module.")), value) for key, value in released.items())
     return {key: value for key, value in renamed if key is not None}
@@ -206,6 +233,19 @@ def load_sphereface_weights(network: SphereFace, path: str | PathLike[str]) -> S
     ------
     WeightsError
         If the file cannot be read, holds no state dict, or was made for another network.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from persona_affect.networks import SphereFace, load_sphereface_weights
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "sphereface4.pth")
+    ...     torch.save(SphereFace(4, 16).state_dict(), path)
+    ...     network = load_sphereface_weights(SphereFace(4, 16), path)
+    >>> network.n_features
+    16
     """
     state = read_state_dict(path)
     if ("fc5.weight" in state and "stages.0.0.weight" not in state) or "module.fc5.weight" in state:

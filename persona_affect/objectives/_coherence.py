@@ -26,12 +26,23 @@ def coherence_loss(embedding: Tensor, domain: Tensor, head: nn.Module) -> Tensor
 
     Returns
     -------
-    torch.Tensor, scalar
+    torch.Tensor of shape ()
         0 where all samples are of both sets. At the optimum, ``3 log 2``.
 
     References
     ----------
     PersEmoN, section 3.3; weights of the two terms from the released training definition.
+
+    Examples
+    --------
+    >>> import math
+    >>> import torch
+    >>> from persona_affect.objectives import coherence_loss
+    >>> head = torch.nn.Linear(4, 2)
+    >>> _ = torch.nn.init.zeros_(head.weight), torch.nn.init.zeros_(head.bias)
+    >>> loss = coherence_loss(torch.zeros(2, 4), torch.tensor([0, 1]), head)
+    >>> round(loss.item() / math.log(2), 3)
+    3.0
     """
     one_sided = domain >= 0
     if not one_sided.any():

@@ -45,6 +45,12 @@ class PersEmoNLoss(nn.Module):
     References
     ----------
     PersEmoN, section 3.5; the demo paper's equation for L.
+
+    Examples
+    --------
+    >>> from persona_affect.objectives import PersEmoNLoss
+    >>> PersEmoNLoss(lambda_coh=0.0).weights
+    {'per': 1.0, 'emo': 1.0, 'coh': 0.0, 'ram': 0.2}
     """
 
     def __init__(

@@ -40,11 +40,20 @@ def window_scores(
     Returns
     -------
     torch.Tensor of shape (n_clips, n_centres, 2 * scale + 1)
+        Scores of the frames of each window, in the order of time.
 
     Notes
     -----
     Our reconstruction: the paper gives no formula for the scores. Windows are not copied: the inner
     products of maps with frames and of frames with frames are enough.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.objectives import window_scores
+    >>> frames = torch.arange(5.0).reshape(1, 5, 1)  # a clip that grows brighter
+    >>> window_scores(torch.ones(1, 1, 1), frames, torch.tensor([[2]]), scale=1)[0, 0] > 0
+    tensor([False, False,  True])
     """
     window = centres[..., None] + torch.arange(-scale, scale + 1, device=centres.device)
     pixels = frames.flatten(2)
@@ -88,6 +97,13 @@ def rank_loss(scores: Tensor, margin: float = 1.0) -> Tensor:
     Notes
     -----
     Our reconstruction, after rank pooling (Fernando et al., CVPR 2015).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.objectives import rank_loss
+    >>> rank_loss(torch.tensor([[0.0, 1.0, 2.0], [0.0, 0.0, 0.0]]))
+    tensor([0., 1.])
     """
     first, second = torch.triu_indices(scores.shape[-1], scores.shape[-1], 1, device=scores.device)
     return functional.relu(margin - (scores[..., second] - scores[..., first])).mean(-1)
@@ -107,6 +123,13 @@ def rank_accuracy(scores: Tensor, exclude: Iterable[int] = ()) -> Tensor:
     -------
     torch.Tensor of shape (...)
         In [0, 1]; a tie counts as half. NaN where fewer than two frames are left.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.objectives import rank_accuracy
+    >>> rank_accuracy(torch.tensor([0.0, 2.0, 1.0]))
+    tensor(0.6667)
     """
     reach, excluded = scores.shape[-1] // 2, set(exclude)
     left = [reach + i for i in range(-reach, reach + 1) if i not in excluded]

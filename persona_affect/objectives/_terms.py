@@ -21,6 +21,7 @@ def pool_clips(values: Tensor, clip: Tensor, n_clips: int) -> Tensor:
     Parameters
     ----------
     values : torch.Tensor of shape (n_frames, d)
+        Of each frame.
     clip : torch.Tensor of shape (n_frames,), int64
         The clip of each frame, 0 .. n_clips - 1.
     n_clips : int
@@ -29,6 +30,15 @@ def pool_clips(values: Tensor, clip: Tensor, n_clips: int) -> Tensor:
     Returns
     -------
     torch.Tensor of shape (n_clips, d)
+        Means over the frames of each clip.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.objectives import pool_clips
+    >>> pool_clips(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([0, 0, 1]), 2)
+    tensor([[2.],
+            [5.]])
     """
     total = values.new_zeros(n_clips, values.shape[1]).index_add_(0, clip, values)
     return total / torch.bincount(clip, minlength=n_clips)[:, None]
@@ -57,6 +67,23 @@ class TermInputs:
         The clip of each frame.
     regression : callable
         The chosen regression loss: ``regression(predicted, labels, weight)``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from persona_affect.objectives import TermInputs, masked_half_squared_error, regress
+    >>> inputs = TermInputs(
+    ...     output=torch.tensor([[1.0], [3.0]]),  # two frames of one clip
+    ...     head=None,
+    ...     labels=torch.tensor([[0.0]]),
+    ...     embedding=torch.zeros(2, 4),
+    ...     weight=torch.ones(1),
+    ...     domain=torch.zeros(1, dtype=torch.int64),
+    ...     clip=torch.zeros(2, dtype=torch.int64),
+    ...     regression=masked_half_squared_error,
+    ... )
+    >>> regress(inputs)  # half the square of the mean
+    tensor(2.)
     """
 
     output: Tensor | None
@@ -76,7 +103,27 @@ class TermInputs:
 
 
 def regress(inputs: TermInputs) -> Tensor | None:
-    """Compute the chosen regression loss of a head's output, averaged over the frames of clips."""
+    """Compute the chosen regression loss of a head's output, averaged over the frames of clips.
+
+    Parameters
+    ----------
+    inputs : TermInputs
+        Of a term with a head and labels.
+
+    Returns
+    -------
+    torch.Tensor of shape () or None
+        None if the head was not built.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from persona_affect.objectives import LossTerm, regress
+    >>> def build_head(n_features, n_targets):
+    ...     return nn.Linear(n_features, n_targets)
+    >>> LossTerm("age", regress, build_head=build_head, labels="age", targets=("age",)).targets
+    ('age',)
+    """
     if inputs.output is None or inputs.labels is None:
         return None
     return inputs.regression(inputs.pooled(), inputs.labels, inputs.weight)
@@ -131,6 +178,14 @@ class LossTerm:
     package : str
         Module whose import registers the term; by default the one that defines `loss`. A saved
         model names it, so that loading can say what to import.
+
+    Examples
+    --------
+    >>> from persona_affect.objectives import LossTerm
+    >>> def mean_square(inputs):
+    ...     return inputs.embedding.square().mean()
+    >>> LossTerm("size", mean_square).labels is None
+    True
     """
 
     name: str
@@ -177,6 +232,7 @@ def register_term(term: LossTerm) -> None:
     Parameters
     ----------
     term : LossTerm
+        Its name, its loss, and the head that it trains.
 
     Raises
     ------
@@ -202,10 +258,26 @@ def register_term(term: LossTerm) -> None:
 def get_term(name: str) -> LossTerm:
     """Return a registered term.
 
+    Parameters
+    ----------
+    name : str
+        Such as ``"per"``.
+
+    Returns
+    -------
+    LossTerm
+        As it was registered.
+
     Raises
     ------
     ValueError
         If no term of that name is registered.
+
+    Examples
+    --------
+    >>> from persona_affect.objectives import get_term
+    >>> get_term("ram").reads
+    'emotion'
     """
     if name not in _terms:
         raise ValueError(
