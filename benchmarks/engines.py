@@ -6,9 +6,9 @@
 ``speed`` predicts faces with torch and with each engine in alternating rounds of one run; ratios
 are of medians, against the model as it was loaded. ``threads`` compares one caller and two, with an
 engine of one thread or two. ``folds`` is the cross-validation of ``omi_cross_validation.py``: the
-model of each fold learns from torch's embeddings of two views, as the bundled model did, and
-predicts the faces of the fold from the embeddings of an engine. ``--cache`` stores aligned faces,
-``--only`` leaves out the other engines.
+model of each fold learns from torch's embeddings over both mirror images, as the bundled model did,
+and predicts the faces of the fold from the embeddings of an engine. ``--cache`` stores aligned
+faces, ``--only`` leaves out the other engines.
 """
 
 import argparse
@@ -21,19 +21,19 @@ import pandas as pd
 import torch
 from omi_cross_validation import (
     CEILING,
+    CLEAN,
     EMOTION,
     PERSONALITY,
+    Recipe,
     correlations,
+    embed_views,
     hash_of,
     load_portraits,
     make_aligner,
     make_embedders,
-    make_features,
-    make_heads,
     summarize,
+    weigh,
 )
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
 
 from persona_affect import load_model
 from persona_affect.engines import compile, get_report
@@ -125,11 +125,8 @@ def folds(cache, only):
     rated = ratings[PERSONALITY + EMOTION]
     faces = make_aligner().set_params(cache=cache).fit_transform(photos)
     parts = [part.fit(faces) for part in make_embedders()]
-    embedded = [part.transform(faces) for part in parts]
-    trained, n = np.hstack(embedded), embedded[0].shape[1]
-    pick = [FunctionTransformer(lambda X, part=part: X[:, part]) for part in (np.s_[:n], np.s_[n:])]
-    model = make_pipeline(make_features(*pick), make_heads())
-    seen = {"torch float32, two views": trained}
+    recipe = Recipe(embed_views(photos), weigh(ratings))
+    seen = {"torch float32, two views": recipe.views[CLEAN]}
     for engine, precision, mirror in [
         ("torch", "float32", False),
         ("openvino", "float32", False),
@@ -144,7 +141,7 @@ def folds(cache, only):
     fold = hash_of(ratings.index) % 5
     predicted = {name: pd.DataFrame(np.nan, rated.index, rated.columns) for name in seen}
     for k in range(5):
-        model.fit(trained[fold != k], rated[fold != k])
+        model = recipe.fit(np.flatnonzero(fold != k), rated[fold != k]).model_
         for name, X in seen.items():
             predicted[name][fold == k] = model.predict(X[fold == k])
     rows = {}

@@ -28,23 +28,24 @@ import numpy as np
 import pandas as pd
 from mapie.metrics.regression import regression_coverage_score, regression_mean_width_score
 from omi_cross_validation import (
+    CLEAN,
     EMOTION,
+    N_MAPS,
     PERSONALITY,
-    embed,
+    Recipe,
+    embed_views,
     hash_of,
     load_portraits,
     make_aligner,
     make_embedders,
-    make_features,
-    make_heads,
+    split,
+    weigh,
 )
 from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import PredefinedSplit
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
 
 from persona_affect import ConformalAffect, JointAffectEstimator
 from persona_affect.annotation import rate_reliability
@@ -54,8 +55,6 @@ from persona_affect.faces import FaceQuality, measure_quality
 from persona_affect.media import open_photo
 
 LEVELS = (0.8, 0.9, 0.95)
-#: Features of the recognition network, before those of the small networks.
-N_MAPS = 24576
 
 
 def coverage(y, bounds):
@@ -133,20 +132,29 @@ def cached(cache, name, compute):
 
 
 def rotate_exactly(X):
-    """Rotate (n, d) into (n, n): all distances and products stay, and fits take a twentieth."""
+    """Rotate (n, d) into (n, n): all distances and products stay, and fits take a fraction."""
     u, s, _ = np.linalg.svd(X.astype(np.float64), full_matrices=False)
     # Axes at random, so that no axis matters more than another.
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(len(s), len(s))))[0]
     return ((u * s) @ turn).astype(np.float32)
 
 
+def rotate_recipe(views, ratings):
+    """Make the recipe on rotated embeddings: it predicts the same, up to rounding."""
+    sizes = np.cumsum([len(X) for X in views.values()])
+    whole = np.concatenate(list(views.values()))
+    parts = [rotate_exactly(whole[:, part]) for part in split(N_MAPS)]
+    rotated = dict(zip(views, np.split(np.hstack(parts), sizes[:-1]), strict=True))
+    return Recipe(rotated, weigh(ratings), parts[0].shape[1])
+
+
 def portraits(cache):
     photos, ratings = load_portraits()
     rated = ratings[PERSONALITY + EMOTION]
     fold = hash_of(ratings.index) % 5
-    X = cached(cache, "omi", lambda: embed(photos)[0])
-    X = np.hstack([rotate_exactly(X[:, :N_MAPS]), rotate_exactly(X[:, N_MAPS:])])
-    model, bounds = make_model(len(X)), {}
+    # Samples of the recipe are numbers of portraits.
+    X = np.arange(len(ratings))[:, None]
+    model, bounds = rotate_recipe(embed_views(photos, cache=cache), ratings), {}
     predicted = np.full(rated.shape, np.nan)
     for k in range(5):
         train, test = fold != k, fold == k
@@ -167,7 +175,7 @@ def portraits(cache):
             known = conformal.familiarity_
             scores, own = (
                 conformal.scores_,
-                known.ratio(conformal.estimator_[:-1].transform(X[train]), np.arange(train.sum())),
+                known.ratio(conformal.estimator_.transform(X[train]), np.arange(train.sum())),
             )
             conformal.scores_ = scores / own[:, None]
             unit = conformal.predict_interval(X[test], 1 - level)
@@ -271,22 +279,17 @@ def examine(photos, change):
     return np.hstack([*parts, measures]).astype(np.float32)
 
 
-def calibrated_model(X, rated, fold):
+def calibrated_model(views, ratings, train, fold):
     """Train the bundled model's recipe on some portraits, calibrated out-of-fold among them."""
-    n = len(X)
-    turned = np.hstack([rotate_exactly(X[:, :N_MAPS]), rotate_exactly(X[:, N_MAPS:])])
-    predicted = np.empty(rated.shape)
-    for k in np.unique(fold):
-        member = make_model(n).fit(turned[fold != k], rated[fold != k])
-        predicted[fold == k] = member.predict(turned[fold == k])
-    conformal = ConformalAffect(make_model(N_MAPS).fit(X, rated), random_state=0)
-    return conformal.conformalize(X, rated, predicted=predicted)
-
-
-def make_model(n_maps):
-    parts = np.s_[:n_maps], np.s_[n_maps:]
-    pick = [FunctionTransformer(lambda X, part=part: X[:, part]) for part in parts]
-    return make_pipeline(make_features(*pick), make_heads())
+    rated, quick = ratings[PERSONALITY + EMOTION], rotate_recipe(views, ratings)
+    predicted = np.empty((len(train), rated.shape[1]))
+    for k in np.unique(fold[train]):
+        inside = fold[train] == k
+        quick.fit(train[~inside], rated.iloc[train[~inside]])
+        predicted[inside] = quick.predict(train[inside])
+    whole = Recipe(views, weigh(ratings)).fit(train, rated.iloc[train]).model_
+    conformal = ConformalAffect(whole, random_state=0)
+    return conformal.conformalize(views[CLEAN][train], rated.iloc[train], predicted=predicted)
 
 
 def view_of(conformal, found):
@@ -340,10 +343,9 @@ def report(rows, pooled, failed):
 def disturbed(cache):
     photos, ratings = load_portraits()
     rated, fold = ratings[PERSONALITY + EMOTION], hash_of(ratings.index) % 5
-    X = cached(cache, "omi", lambda: embed(photos)[0])
-    train, test = fold != 0, np.flatnonzero(fold == 0)[:100]
-    conformal = calibrated_model(X[train], rated[train], fold[train])
-    y, constant = rated.to_numpy()[test], rated[train].mean().to_numpy()
+    train, test = np.flatnonzero(fold != 0), np.flatnonzero(fold == 0)[:100]
+    conformal = calibrated_model(embed_views(photos, cache=cache), ratings, train, fold)
+    y, constant = rated.to_numpy()[test], rated.iloc[train].mean().to_numpy()
     rows, pooled, clean, first = [], [], None, None
     for name, change in VIEWS.items():
         found = cached(

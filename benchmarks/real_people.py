@@ -7,7 +7,8 @@ The photographs are those of ``folder/people`` (Face Research Lab London Set, De
 learns nothing from them here. Measured are Pearson's r of predicted and rated attractiveness, by
 group; whether a smile is seen; what is predicted from two photographs of one person; and how much
 predictions move when a photograph is disturbed, on ``--faces`` photographs of London and as many
-OMI portraits. Intervals are 95 %, by bootstrap over people. Writes ``results/real_people.md``.
+OMI portraits. Intervals are 95 %, by bootstrap over people. Writes the figures at the front of
+``results/real_people.md``; what is said about them stays.
 """
 
 import argparse
@@ -27,6 +28,8 @@ from persona_affect.media import open_photo
 RESULTS = Path(__file__).parent / "results" / "real_people.md"
 CLEAN = "clean"
 TARGETS = ["trustworthy", "outgoing", "dominant", "smart", "attractive", "alert", "happy"]
+#: Where the part that is written by hand begins.
+SAID = "## What it says"
 #: No group smaller than this gets a row.
 SMALLEST = 8
 
@@ -253,7 +256,8 @@ def main():
     given = parser.parse_args()
     found = measure(partial(predict_view, given.model), given.faces, given.jobs)
     text = REPORT.format(**describe(found))
-    RESULTS.write_text(text)
+    said = RESULTS.read_text().partition(SAID)[2]
+    RESULTS.write_text(f"{text}\n{SAID}{said}")
     print(text)
 
 

@@ -38,7 +38,7 @@ _HEAD = (
 _REAL_PEOPLE = (
     "How well: the model that comes with the package learnt from portraits drawn by a network. On "
     "photographs of 102 real people its predictions of attractiveness correlate with ratings at "
-    "0.71, and worst for men, at 0.48 (1 is perfect); other impressions of real people have not "
+    "0.72, and worst for men, at 0.52 (1 is perfect); other impressions of real people have not "
     "been measured. "
 )
 
