@@ -133,10 +133,11 @@ def cached(cache, name, compute):
 
 def rotate_exactly(X):
     """Rotate (n, d) into (n, n): all distances and products stay, and fits take a fraction."""
-    u, s, _ = np.linalg.svd(X.astype(np.float64), full_matrices=False)
+    X = X.astype(np.float64)
+    squares, u = np.linalg.eigh(X @ X.T)
     # Axes at random, so that no axis matters more than another.
-    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(len(s), len(s))))[0]
-    return ((u * s) @ turn).astype(np.float32)
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=u.shape))[0]
+    return (u * np.sqrt(np.maximum(squares, 0)) @ turn).astype(np.float32)
 
 
 def rotate_recipe(views, ratings):
