@@ -45,7 +45,7 @@ from persona_affect.exceptions import (
     WeightsError,
 )
 from persona_affect.networks import make_backbone
-from persona_affect.persistence import _files, _models, read_model_info
+from persona_affect.persistence import _files, _models, _upgrades, read_model_info
 
 RNG = np.random.default_rng(0)
 EMBEDDINGS = RNG.normal(size=(12, 6)).astype(np.float32)
@@ -776,7 +776,7 @@ class TestVersions:
             )
 
         forge(path, as_if_older)
-        monkeypatch.setitem(_files.UPGRADES, 0, rename)
+        monkeypatch.setitem(_upgrades.UPGRADES, 0, rename)
         loaded = load_model(path)
         assert_equal(results(loaded, EMBEDDINGS), results(ON_MATRICES["RAM"], EMBEDDINGS))
 

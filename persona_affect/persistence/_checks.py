@@ -6,7 +6,7 @@ from typing import Final
 from persona_affect.exceptions import ModelReadError
 
 #: Far above real models.
-_MAX_BYTES: Final = 2**34
+MAX_BYTES: Final = 2**34
 #: Characters of a path that an error shows.
 _SHOWN: Final = 200
 
@@ -32,5 +32,5 @@ def check_input(path: Path) -> None:
         raise ModelReadError(f"{path} is a folder: give the file that save_model wrote.")
     if not path.is_file():
         raise ModelReadError(f"{path} is no ordinary file: give the file that save_model wrote.")
-    if path.stat().st_size > _MAX_BYTES:
-        raise ModelReadError(f"{path} is no model: it has more than {_MAX_BYTES / 2**30:.0f} GiB.")
+    if path.stat().st_size > MAX_BYTES:
+        raise ModelReadError(f"{path} is no model: it has more than {MAX_BYTES / 2**30:.0f} GiB.")

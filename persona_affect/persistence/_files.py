@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from os import PathLike
 from pathlib import Path
@@ -28,34 +28,11 @@ from persona_affect.exceptions import (
 
 from ._checks import check_input
 from ._descriptions import MAX_LENGTH, check_description
+from ._hub import HubModel, find_on_hub, is_hub_name
 from ._intervals import describe_intervals, rebuild_intervals, take_intervals
 from ._models import NOT_A_MODEL, describe, rebuild
 from ._parts import name_packages, require_parts
-
-#: Increased when older versions of this package cannot read new files.
-#: 2: `backbone_params` instead of `levels` and `crops`; packages of backbones; no local settings.
-FORMAT_VERSION: Final = 2
-
-
-def _upgrade_format_1(description: dict[str, Any]) -> dict[str, Any]:
-    """Upgrade format 1: `levels` and `crops` become `backbone_params`."""
-
-    def upgrade(node: dict[str, Any]) -> dict[str, Any]:
-        if "steps" in node:
-            steps = [[name, upgrade(step)] for name, step in node["steps"]]
-            return {**node, "steps": steps}
-        if node["class"] not in ("FaceEmbedder", "JointAffectEstimator"):
-            return node
-        parameters = dict(node["parameters"])
-        options = {name: parameters.pop(name, None) for name in ("levels", "crops")}
-        given = {name: value for name, value in options.items() if value is not None}
-        return {**node, "parameters": {**parameters, "backbone_params": given or None}}
-
-    return {**description, "model": upgrade(description["model"])}
-
-
-#: By format version, the function that turns a description into one of the next version.
-UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _upgrade_format_1}
+from ._upgrades import FORMAT_VERSION, upgrade
 
 #: Made by ``benchmarks/train_bundled_model.py``; it has a licence of its own, see LICENSE there.
 BUNDLED: Final = Path(__file__).parents[1] / "models" / "impressions.safetensors"
@@ -195,11 +172,24 @@ def load_model(
 ) -> PersonDynamicsEncoder: ...
 @overload
 def load_model(
-    path: str | PathLike[str] | None = None, *, intervals: Literal[True]
+    path: str | PathLike[str] | None = None,
+    *,
+    intervals: Literal[True],
+    revision: str | None = None,
 ) -> ConformalAffect: ...
 @overload
-def load_model(path: str | PathLike[str] | None = None, *, intervals: bool = False) -> Any: ...
-def load_model(path: str | PathLike[str] | None = None, *, intervals: bool = False) -> Any:
+def load_model(
+    path: str | PathLike[str] | None = None,
+    *,
+    intervals: bool = False,
+    revision: str | None = None,
+) -> Any: ...
+def load_model(
+    path: str | PathLike[str] | None = None,
+    *,
+    intervals: bool = False,
+    revision: str | None = None,
+) -> Any:
     """Load a model that :func:`save_model` wrote; loading never runs code from the file.
 
     Parameters
@@ -207,7 +197,13 @@ def load_model(path: str | PathLike[str] | None = None, *, intervals: bool = Fal
     path : path-like, optional
         The file; without it, the model of impressions that comes with this package. ``"dynamics"``
         is the :class:`PersonDynamicsEncoder` that comes with it, unless there is a file of that
-        name.
+        name. ``"owner/name"``, if there is no such file, is a repository on the Hugging Face Hub,
+        of which ``model.safetensors`` and the card are downloaded once (extra ``hub``).
+    intervals : bool, default=False
+        Load the :class:`ConformalAffect` around the model, which predicts intervals.
+    revision : str, optional
+        Of a repository: a commit, which always gives the same model, a tag or a branch. By default
+        the newest; :func:`read_model_info` has its commit.
 
     Returns
     -------
@@ -229,13 +225,16 @@ def load_model(path: str | PathLike[str] | None = None, *, intervals: bool = Fal
     FileNotFoundError
         If there is no such file.
     ModelReadError
-        If it is a folder or a device, or cannot be read.
+        If it is a folder or a device, or cannot be read; or if a repository has no such model or
+        revision, or cannot be reached.
+    ValueError
+        If `revision` is given for a file.
 
     See Also
     --------
     read_model_info : The description alone.
     """
-    path = _find_model(path)
+    path, _ = _find_model(path, revision)
     description, tensors = _read(path)
     try:
         require_parts(description)
@@ -252,12 +251,14 @@ def load_model(path: str | PathLike[str] | None = None, *, intervals: bool = Fal
     )
 
 
-def read_model_info(path: str | PathLike[str] | None = None) -> dict[str, Any]:
+def read_model_info(
+    path: str | PathLike[str] | None = None, *, revision: str | None = None
+) -> dict[str, Any]:
     """Read the description of a saved model.
 
     Parameters
     ----------
-    path : path-like, optional
+    path, revision
         As for :func:`load_model`.
 
     Returns
@@ -265,14 +266,18 @@ def read_model_info(path: str | PathLike[str] | None = None) -> dict[str, Any]:
     dict
         ``class``, ``target_names``, ``polarity`` and ``notes``, ``libraries`` with their versions
         when it was saved, ``backbones`` and ``detectors`` with the modules that register them,
-        ``format_version``, and ``model``: classes, parameters and facts.
+        ``format_version``, and ``model``: classes, parameters and facts. Of a repository on a hub
+        also ``hub``: its ``name``, the ``revision`` (commit), and the ``card``, the text of its
+        ``README.md``.
 
     Raises
     ------
     ModelFormatError, ModelReadError, WeightsError, FileNotFoundError
         As :func:`load_model`.
     """
-    return _read(_find_model(path))[0]
+    path, found = _find_model(path, revision)
+    description = _read(path)[0]
+    return description if found is None else {**description, "hub": found.describe()}
 
 
 def model_fingerprint(model: BaseEstimator) -> str:
@@ -316,18 +321,25 @@ def bundled_model(name: str | None = None) -> Path:
     return path
 
 
-def _find_model(path: str | PathLike[str] | None) -> Path:
-    """Find the file of a model, which is given by its path or by the name of a bundled one."""
+def _find_model(
+    path: str | PathLike[str] | None, revision: str | None
+) -> tuple[Path, HubModel | None]:
+    """Find the file of a model: given by its path, or the name of a bundled one or one on a hub."""
+    if isinstance(path, str) and is_hub_name(path):
+        found = find_on_hub(path, revision)
+        return found.path, found
+    if revision is not None:
+        raise ValueError(f"revision={revision!r} is for models on a hub; {path} is none.")
     if path is None:
-        return bundled_model()
+        return bundled_model(), None
     if isinstance(path, str) and path in BUNDLED_BY_NAME and not Path(path).exists():
-        return bundled_model(path)
+        return bundled_model(path), None
     if not isinstance(path, str | PathLike):
         raise ModelReadError(
             f"a model is loaded from a path, not from {type(path).__name__}: give the path of the "
             "file that save_model wrote."
         )
-    return Path(path)
+    return Path(path), None
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -361,29 +373,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         check_description(description)
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelFormatError(f"{path} describes no model: {error}.") from error
-    return _upgraded(description, path), tensors
-
-
-def _upgraded(description: dict[str, Any], path: Path) -> dict[str, Any]:
-    version = description.get("format_version")
-    wrote = description.get("libraries", {}).get("persona-affect", "?")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise ModelFormatError(
-            f"{path} has format {version!r}, written by persona-affect {wrote}; this version "
-            f"reads formats up to {FORMAT_VERSION}. Upgrade persona-affect."
-        )
-    while version < FORMAT_VERSION:
-        if version not in UPGRADES:
-            raise ModelFormatError(
-                f"{path} has format {version}, which is no longer read. Load it with the version "
-                f"that wrote it, persona-affect {wrote}, and train or export it again."
-            )
-        try:
-            description = UPGRADES[version](description)
-        except NOT_A_MODEL as error:
-            raise ModelFormatError(f"{path} describes no model: {error}.") from error
-        version += 1
-    return description
+    return upgrade(description, path), tensors
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
