@@ -33,7 +33,7 @@ def label_masks(draw, n_samples=10, n_targets=7):
 @pytest.mark.filterwarnings("ignore::persona_affect.exceptions.FewLabelsWarning")
 @JOINT
 @given(mask=label_masks())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_any_pattern_of_missing_labels_trains(case, tiny, mask):
     y = masked(np.nan_to_num(case.y, nan=0.1), mask)
     model = case.fit(case.X, y)
@@ -47,7 +47,7 @@ def test_any_pattern_of_missing_labels_trains(case, tiny, mask):
 @pytest.mark.filterwarnings("ignore::persona_affect.exceptions.FewLabelsWarning")
 @JOINT
 @given(mask=label_masks(), left_out=arrays(bool, 10))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_rows_without_labels_or_weight_are_rows_left_out(case, mask, left_out):
     left_out[:2] = False
     y = masked(np.nan_to_num(case.y, nan=0.1), mask)
@@ -60,7 +60,7 @@ def test_rows_without_labels_or_weight_are_rows_left_out(case, mask, left_out):
 
 @pytest.mark.parametrize("on", ["faces", "embeddings"])
 @given(weight=arrays(np.int64, 10, elements=st.integers(1, 3)), seed=st.integers(0, 9))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_a_weight_of_two_is_the_row_twice(tiny, on, weight, seed):
     """To rounding, where one batch holds all: then nothing but the weights differs."""
     case = tiny.cases["joint" if on == "faces" else "joint-embeddings"]()
