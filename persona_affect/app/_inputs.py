@@ -19,11 +19,14 @@ class Inputs:
         Files in folders that are neither photos nor clips.
     unlisted : dict of str to str
         Folders that cannot be listed.
+    unread : dict of str to str
+        Tar archives and Parquet files that cannot be read.
     """
 
     paths: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     unlisted: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
 
 
 def find_inputs(arguments: Sequence[str]) -> Inputs:
@@ -40,18 +43,39 @@ def find_inputs(arguments: Sequence[str]) -> Inputs:
             found = filter(os.path.isfile, _match(argument, inputs))
         else:
             found = iter([argument])
-        inputs.paths += sorted(set(found)) or [argument]
+        for path in sorted(set(found)) or [argument]:
+            inputs.paths += _unpack(path, inputs)
     inputs.paths = list(dict.fromkeys(inputs.paths))
     return inputs
 
 
-def _search(folder: str, inputs: Inputs) -> Iterator[str]:
-    from persona_affect.media import PHOTO_SUFFIXES, VIDEO_SUFFIXES
+def _unpack(path: str, inputs: Inputs) -> list[str]:
+    """List the photos and clips in a tar archive or a Parquet file; other files are themselves."""
+    from persona_affect.exceptions import PersonaAffectError
+    from persona_affect.media import PHOTO_SUFFIXES, VIDEO_SUFFIXES, is_pack, list_packed
 
+    if not is_pack(path):
+        return [path]
+    try:
+        members, problems = list_packed(path)
+    except PersonaAffectError as error:
+        inputs.unread[path] = str(error)
+        return []
+    inputs.left_out.update(problems)
+    if path.lower().endswith(".parquet"):
+        return members
+    known = PHOTO_SUFFIXES | VIDEO_SUFFIXES
+    return [member for member in members if os.path.splitext(member)[1].lower() in known]
+
+
+def _search(folder: str, inputs: Inputs) -> Iterator[str]:
+    from persona_affect.media import PACK_SUFFIXES, PHOTO_SUFFIXES, VIDEO_SUFFIXES
+
+    known = PHOTO_SUFFIXES | VIDEO_SUFFIXES | PACK_SUFFIXES
     for here, _, names in _walk(folder, inputs):
         for name in names:
             file = str(here / name)
-            if os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES | VIDEO_SUFFIXES:
+            if os.path.splitext(name)[1].lower() in known:
                 yield file
             elif not name.startswith("."):
                 problem = _find_problem(file)

@@ -61,7 +61,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="FILES",
-            help="Photos, clips, folders (searched through), or quoted patterns like 'day1/*.jpg'.",
+            help="Photos, clips, folders (searched through), tar and Parquet files, or quoted "
+            "patterns like 'day1/*.jpg'.",
             show_default=False,
         ),
     ],
@@ -134,6 +135,8 @@ def predict(
 
       persona-affect predict 'people/**/*.png' --faces all | head
 
+      persona-affect predict shard-000.tar --output impressions.csv
+
       persona-affect predict portrait.jpg --interval 0.9
     """
     from tqdm import tqdm
@@ -197,7 +200,8 @@ def predict(
     _report("files seem not to be upright", turned)
     _report("files that are no photos or clips were left out", found_inputs.left_out)
     _report("folders cannot be listed", found_inputs.unlisted)
-    if n_failed or found_inputs.unlisted:
+    _report("archives cannot be read", found_inputs.unread)
+    if n_failed or found_inputs.unlisted or found_inputs.unread:
         raise typer.Exit(ExitCode.FAILED)
 
 

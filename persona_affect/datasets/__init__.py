@@ -8,6 +8,7 @@ from persona_affect.datasets._formats.aff_wild import load_aff_wild
 from persona_affect.datasets._formats.csv_table import load_csv, read_table
 from persona_affect.datasets._formats.first_impressions import load_first_impressions
 from persona_affect.datasets._formats.omi import load_omi
+from persona_affect.datasets._formats.shards import load_parquet, load_webdataset
 from persona_affect.datasets._miniatures import write_miniature
 from persona_affect.datasets._registry import (
     FORMATS,
@@ -35,6 +36,8 @@ __all__ = [
     "load_dataset",
     "load_first_impressions",
     "load_omi",
+    "load_parquet",
+    "load_webdataset",
     "make_affect_clips",
     "make_affect_faces",
     "make_bunch",

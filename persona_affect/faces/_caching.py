@@ -13,7 +13,14 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..media import FrameSequence, is_clip, open_photo, segment_centres
+from ..media import (
+    FrameSequence,
+    file_on_disk,
+    is_clip,
+    open_file,
+    open_photo,
+    segment_centres,
+)
 from ._batches import Outcome, align_samples, share_batches
 from ._settings import FaceSettings
 from ._store import Entry, FaceStore
@@ -156,7 +163,7 @@ def _read_content(sample: Any, n_frames: int | None) -> Content | None:
         stamps = _stamps(files)
         total = hashlib.sha256(f"{kind} {len(files)}".encode())
         for path in files:
-            with open(path, "rb") as file:
+            with open_file(path) as file:
                 total.update(hashlib.file_digest(file, "sha256").digest())
         if not files:
             if isinstance(sample, Image.Image):
@@ -180,11 +187,11 @@ def _files(sample: Any, n_frames: int | None) -> list[str]:
     else:
         return []
     # Reading a pipe or a device may never end.
-    if not files or not all(os.path.isfile(path) for path in files):
+    if not files or not all(os.path.isfile(file_on_disk(path)) for path in files):
         raise FileNotFoundError
     return files
 
 
 def _stamps(files: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    stats = [os.stat(path) for path in files]
+    stats = [os.stat(file_on_disk(path)) for path in files]
     return tuple((stat.st_size, stat.st_mtime_ns) for stat in stats)

@@ -1,6 +1,7 @@
 """Photos and videos as RGB arrays: reading, writing, limits, and what a sample is."""
 
 from ._checks import check_media
+from ._packed import PACK_SUFFIXES, file_on_disk, is_pack, list_packed, open_file
 from ._photos import MAX_PHOTO_PIXELS, open_photo
 from ._rates import sample_around_times
 from ._samples import PHOTO_SUFFIXES, VIDEO_SUFFIXES, FrameSequence, describe, is_clip, list_samples
@@ -25,6 +26,7 @@ __all__ = [
     "MAX_FRAME_PIXELS",
     "MAX_PHOTO_PIXELS",
     "MAX_SAMPLED_FRAMES",
+    "PACK_SUFFIXES",
     "PHOTO_SUFFIXES",
     "VIDEO_SUFFIXES",
     "Frame",
@@ -33,11 +35,15 @@ __all__ = [
     "check_media",
     "count_frames",
     "describe",
+    "file_on_disk",
     "frame_rate",
     "is_clip",
+    "is_pack",
     "iter_frames",
+    "list_packed",
     "list_samples",
     "open_clip",
+    "open_file",
     "open_photo",
     "sample_around_times",
     "sample_frames",

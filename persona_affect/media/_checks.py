@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from pathlib import Path
 
 from PIL import Image
 
 from ..exceptions import MediaLimitError, MediaReadError
 from ._decoding import read_timeline
 from ._formats import open_encoded
-from ._photos import MAX_PHOTO_PIXELS, check_file, open_photo, reason
+from ._packed import open_file
+from ._paths import reason
+from ._photos import MAX_PHOTO_PIXELS, open_photo
 from ._samples import is_clip
 from ._videos import MAX_DURATION, MAX_FRAME_PIXELS, sample_frames
 
@@ -52,7 +53,6 @@ def check_media(source: str | os.PathLike[str], *, decode: bool = False) -> None
     ...         print(type(error).__name__)
     MediaReadError
     """
-    path = check_file(source)
     if is_clip(source):
         notes: list[str] = []
         if decode:
@@ -63,21 +63,21 @@ def check_media(source: str | os.PathLike[str], *, decode: bool = False) -> None
         if notes:
             raise MediaReadError(" ".join(notes))
     else:
-        _check_ends(path)
+        _check_ends(source)
         if decode:
             open_photo(source)
 
 
-def _check_ends(path: Path) -> None:
+def _check_ends(source: str | os.PathLike[str]) -> None:
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
+        with warnings.catch_warnings(), open_file(source) as file:
             # Our own limit is below the one at which Pillow warns.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with open_encoded(file) as image:
                 kind, pixels = image.format or "", image.size[0] * image.size[1]
-            file.seek(max(path.stat().st_size - _TAIL, 0))
+            file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, 0))
             tail = file.read(_TAIL)
-    except MediaReadError:
+    except (MediaReadError, MediaLimitError):
         raise
     except Exception as error:
         # Pillow fails on damaged files with errors of any class.

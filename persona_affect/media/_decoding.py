@@ -20,7 +20,9 @@ import av
 from ..exceptions import InvalidImageError, MediaLimitError, MediaReadError
 from ._formats import SIGNATURE_SIZE, name_photo_format
 from ._geometry import pixel_aspect
-from ._photos import advise, check_file, reason
+from ._packed import find_packed
+from ._paths import check_file, reason
+from ._photos import advise
 
 #: Metadata that are no UTF-8 do not cost the video; PyAV needs no option for this from 19 on.
 _METADATA: Final[dict[str, Any]] = (
@@ -155,6 +157,9 @@ def is_video(path: str | os.PathLike[str]) -> bool:
 @contextmanager
 def open_container(source: Any) -> Iterator[av.container.InputContainer]:
     """Open a file of sound and pictures; nothing that it names is opened."""
+    packed = find_packed(source) if isinstance(source, str | os.PathLike) else None
+    if packed is not None:
+        source = packed.read()
     if isinstance(source, bytes | bytearray | memoryview):
         if len(source) == 0:
             raise MediaReadError("the video is empty: 0 bytes.")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,11 +23,11 @@ from ._colours import photo_to_srgb
 from ._declared import Declared, read_declared
 from ._formats import DECODED_FORMATS, BoundedFile, check_scans, open_encoded
 from ._orientation import turn_upright
+from ._packed import find_packed
+from ._paths import MAX_PHOTO_BYTES, check_file, reason
 
 #: Photos above this many pixels are refused before they are decoded (8192 x 8192).
 MAX_PHOTO_PIXELS = 2**26
-#: Photo files above this many bytes are refused before they are read (512 MiB).
-MAX_PHOTO_BYTES = 2**29
 
 
 def open_photo(source: Any, *, max_pixels: int = MAX_PHOTO_PIXELS) -> npt.NDArray[np.uint8]:
@@ -74,7 +72,7 @@ def open_photo(source: Any, *, max_pixels: int = MAX_PHOTO_PIXELS) -> npt.NDArra
         with _named_errors():
             return _photo_from_pil(source, max_pixels)
     if isinstance(source, str | os.PathLike):
-        source = _read_file(check_file(source))
+        source = _read_file(source)
     if isinstance(source, bytes | bytearray | memoryview):
         if len(source) == 0:
             raise MediaReadError("the photo is empty: 0 bytes.")
@@ -83,46 +81,6 @@ def open_photo(source: Any, *, max_pixels: int = MAX_PHOTO_PIXELS) -> npt.NDArra
         with _named_errors(), open_encoded(BoundedFile(data)) as image:
             return _photo_from_pil(image, max_pixels)
     raise InvalidImageError(f"cannot read a photo from {type(source).__name__}: {advise(source)}")
-
-
-def check_file(source: str | os.PathLike[str]) -> Path:
-    """Return `source` as the path of a file that exists and is not empty, or raise.
-
-    Raises
-    ------
-    MediaReadError
-        The message shows no folders that the caller did not name.
-    """
-    name = os.fsdecode(source)
-    try:
-        status = os.stat(name)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        message = f"there is no such file: {printable(name)}{_remedy(name)}"
-        raise MediaReadError(message) from error
-    except (OSError, ValueError) as error:
-        # Names too long for the system, null characters, no permission.
-        raise MediaReadError(f"the path cannot be used: {reason(error)}.") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise MediaReadError("it is a folder, not a file.")
-    if not stat.S_ISREG(status.st_mode):
-        # Reading a pipe or a device may never end.
-        raise MediaReadError("it is not a regular file.")
-    if status.st_size == 0:
-        raise MediaReadError("the file is empty.")
-    return Path(name)
-
-
-def printable(name: str) -> str:
-    """Escape a file's name for messages: no control characters, valid UTF-8."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in name
-    )
-
-
-def reason(error: Exception) -> str:
-    """Return the message of the system or of FFmpeg, without a path."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def advise(source: Any) -> str:
@@ -137,14 +95,11 @@ def advise(source: Any) -> str:
     return "give a path, bytes, a PIL image or a uint8 array (H, W, 3)."
 
 
-def _remedy(name: str) -> str:
-    # pathlib makes one slash of two.
-    if name.partition(":")[0].lower() in ("http", "https", "ftp", "s3", "gs", "data"):
-        return " (an address; nothing is fetched: download it first)."
-    return "."
-
-
-def _read_file(path: Path) -> bytes:
+def _read_file(source: str | os.PathLike[str]) -> bytes:
+    packed = find_packed(source)
+    if packed is not None:
+        return packed.read()
+    path = check_file(source)
     try:
         size = path.stat().st_size
         if size > MAX_PHOTO_BYTES:

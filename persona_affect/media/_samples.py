@@ -13,7 +13,9 @@ from PIL import Image
 from ..exceptions import InvalidImageError, MediaReadError
 from ._decoding import is_video
 from ._formats import SIGNATURE_SIZE, name_photo_format
-from ._photos import advise, check_file, printable, reason
+from ._packed import find_packed
+from ._paths import check_file, printable, reason
+from ._photos import advise
 
 # fmt: off
 #: Suffixes of video files, in lower case.
@@ -98,8 +100,12 @@ def _is_clip_file(source: str | os.PathLike[str]) -> bool:
     suffix = os.path.splitext(os.fsdecode(source))[1].lower()
     known = suffix in PHOTO_SUFFIXES or suffix in VIDEO_SUFFIXES
     try:
-        with check_file(source).open("rb") as file:
-            head = file.read(SIGNATURE_SIZE)
+        packed = find_packed(source)
+        if packed is not None:
+            head = packed.read(SIGNATURE_SIZE)
+        else:
+            with check_file(source).open("rb") as file:
+                head = file.read(SIGNATURE_SIZE)
     except (MediaReadError, OSError) as error:
         # `open_photo` or `open_clip` will raise the error, with its own message.
         if known:

@@ -20,7 +20,8 @@ from ._decoding import (
     read_timeline,
 )
 from ._geometry import display_matrix, shown_size, upright
-from ._photos import open_photo, printable
+from ._paths import printable
+from ._photos import open_photo
 from ._samples import FrameSequence
 from ._sampling import decode_centres
 from ._wide_colours import is_wide, wide_to_srgb

@@ -17,7 +17,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from .._files import atomic_write, check_output
 from .._warnings import warn_user
 from ..exceptions import InvalidImageError, MediaWarning, MediaWriteError, OutputPathError
-from ._photos import reason
+from ._paths import reason
 from ._sound import Sound, open_sound
 
 #: Unit of time: fine enough for every usual frame rate.

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 
 import cv2
 import numpy as np
@@ -204,6 +205,23 @@ def test_patterns_end_where_links_make_loops(tree, monkeypatch):
     assert find_inputs(["**/sub/**/no*"]).paths == ["sub/deep/no_suffix"]
     assert find_inputs(["s*/**"]).paths == ["sub/b.jfif", "sub/deep/no_suffix"]
     assert find_inputs(["nothing*", "a.png", "a.png"]).paths == ["nothing*", "a.png"]
+
+
+def test_photos_in_an_archive_have_the_numbers_of_the_files(folder, tmp_path):
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for name in ("one.png", "clip.mp4", "damaged.jpg", "notes.txt"):
+            tar.add(folder / "photos" / name, name)
+    (tmp_path / "other.tar").write_bytes(b"no archive" * 100)
+    model = ("-m", folder / "model.safetensors")
+    result = run(tmp_path, *model)
+    assert result.exit_code == 1
+    packed = rows_of(result)
+    members = ("one.png", "clip.mp4", "damaged.jpg")
+    assert [row["file"] for row in packed] == [f"{tmp_path}/shard.tar/{name}" for name in members]
+    single = rows_of(run(*(folder / "photos" / name for name in members), *model))
+    for row, other in zip(packed, single, strict=True):
+        assert {**row, "file": ""} == {**other, "file": ""}
+    assert "1 archives cannot be read" in result.stderr
 
 
 def test_folders_that_cannot_be_listed_are_named(folder, tree, monkeypatch):

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Final
@@ -85,6 +85,55 @@ def load_csv(
     table = read_table(path)
     if "path" not in table:
         raise DatasetFormatError(f"{path} has no column 'path'; it has {list(table.columns)}.")
+    sources = [str(path.parent / str(name)) for name in table["path"]]
+    return bunch_table(
+        table,
+        sources,
+        NAME,
+        path,
+        split,
+        personality=personality,
+        emotion=emotion,
+        check=check,
+        verbose=verbose,
+        place=lambda row: f"line {row + 2}",
+    )
+
+
+def bunch_table(
+    table: pd.DataFrame,
+    sources: Sequence[str],
+    name: str,
+    origin: Path,
+    split: str | None,
+    *,
+    personality: Sequence[str] | None,
+    emotion: Sequence[str] | None,
+    check: Check,
+    verbose: bool,
+    place: Callable[[int], str],
+    left_out: LeftOut | None = None,
+) -> Bunch:
+    """Bunch samples and the labels in a table of theirs.
+
+    Parameters
+    ----------
+    table : DataFrame of n_samples rows, numbered from 0
+        A column for each target, and `path`, optionally `group` and `split`.
+    sources : sequence of str
+        The path of each sample.
+    name : str
+        Of the format.
+    origin : Path
+        Where the labels are from, for messages.
+    split, personality, emotion, check, verbose
+        As for :func:`load_csv`.
+    place : callable
+        Names a row in messages.
+    left_out : LeftOut, optional
+        What was left out before.
+    """
+    path = origin
     columns = [name for name in table.columns if name not in ("path", "group", "split")]
     if personality is None and emotion is None:
         emotion = [name for name in EMOTION_NAMES if name in columns]
@@ -101,7 +150,7 @@ def load_csv(
     missing = [name for name in names if name not in columns]
     if missing or not names:
         raise DatasetFormatError(f"{path} lacks the targets {missing}; its columns are {columns}.")
-    left_out = LeftOut(f"{NAME} {path}")
+    left_out = LeftOut(f"{name} {path}") if left_out is None else left_out
     target = table[names].apply(pd.to_numeric, errors="coerce").astype(float)
     target = target.replace([float("inf"), float("-inf")], float("nan"))
     no_number = target.isna() & table[names].notna() & (table[names] != "")
@@ -109,25 +158,24 @@ def load_csv(
     if not parts.isin(["", *SPLITS]).all():
         raise DatasetFormatError(f"{path}: the column 'split' may hold {SPLITS} alone.")
     keep = parts == split if split is not None else pd.Series(True, table.index)
-    sources = [str(path.parent / str(name)) for name in table["path"]]
     has_no_path = table["path"].fillna("").str.strip() == ""
     for row in table.index[keep]:
         bad = [name for name in names if no_number.at[row, name]]
         if has_no_path[row]:
-            left_out.add(f"line {row + 2}", "its path is empty.")
+            left_out.add(place(row), "its path is empty.")
             keep[row] = False
             continue
         if bad:
             cells = ", ".join(f"{name!r} has {str(table.at[row, name])[:40]!r}" for name in bad)
-            left_out.add(sources[row], f"line {row + 2}: no finite number; the column {cells}.")
+            left_out.add(sources[row], f"{place(row)}: no finite number; the column {cells}.")
         elif target.loc[row].isna().all():
-            left_out.add(sources[row], f"line {row + 2} has no label.")
+            left_out.add(sources[row], f"{place(row)} has no label.")
         keep[row] = not bad and target.loc[row].notna().any()
     rows = table.index[keep]
     rows = rows[check_files([sources[i] for i in rows], check, left_out, verbose)]
     groups = table["group"].fillna("") if "group" in table else pd.Series("", table.index)
     return make_bunch(
-        name=NAME,
+        name=name,
         sources=[sources[i] for i in rows],
         target=target.loc[rows],
         groups=[groups[i] or sources[i] for i in rows],
