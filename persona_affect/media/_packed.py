@@ -75,7 +75,7 @@ def find_packed(source: str | os.PathLike[str]) -> PackedFile | None:
     return None
 
 
-def open_file(source: str | os.PathLike[str]) -> BinaryIO:
+def open_file(source: str | os.PathLike[str]) -> io.BytesIO | io.BufferedReader:
     """Open a file, which may be packed, for reading.
 
     Raises
@@ -212,7 +212,8 @@ def _index_tar(archive: str, size: int, time: int) -> _TarIndex:
                         f"{printable(archive)} is compressed ({kind}), so that its members cannot "
                         "be read one by one: decompress it. Photos do not become smaller by it."
                     )
-            with tarfile.open(fileobj=_Headers(file), mode="r:") as tar:  # type: ignore[arg-type]
+            headers: Any = _Headers(file)
+            with tarfile.open(fileobj=headers, mode="r:") as tar:
                 for path, problem in _read_members(tar, size, places):
                     problems.append((f"{archive}/{path}", problem))
     except (tarfile.TarError, ValueError, EOFError, OverflowError, OSError) as error:
@@ -227,7 +228,7 @@ def _index_tar(archive: str, size: int, time: int) -> _TarIndex:
 
 
 def _read_members(
-    tar: tarfile.TarFile, n_bytes: int, places: dict[str, tuple[int, int]]
+    tar: Any, n_bytes: int, places: dict[str, tuple[int, int]]
 ) -> Iterator[tuple[str, str]]:
     """Fill `places`, and yield the members that cannot be used."""
     last = -1

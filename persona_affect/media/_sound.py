@@ -9,7 +9,7 @@ from typing import Any
 import av
 
 from ._decoding import open_container, read_clock
-from ._photos import reason
+from ._paths import reason
 from ._videos import MAX_FRAME_PIXELS
 
 # Sample rates that AAC supports; other sound is resampled.

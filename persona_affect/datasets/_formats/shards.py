@@ -172,7 +172,7 @@ def load_parquet(
             left_out.add(file, str(error))
             continue
         labels.insert(0, "path", paths)
-        found = labels.to_dict("records")
+        found: Any = labels.to_dict("records")
         rows += [{"split": _part_of(file), **_with_part(row)} for row in found]
     return _bunch(rows, root, left_out, split, personality, emotion, check, verbose)
 
