@@ -15,6 +15,7 @@ import atexit
 import io
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -31,6 +32,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from persona_affect.datasets import make_affect_faces
@@ -131,9 +133,24 @@ def photo(size: int = 240, kind: str = "PNG", *, noise: bool = False) -> bytes:
         image = np.random.default_rng().integers(0, 256, (size, size, 3), dtype=np.uint8)
     else:
         image = make_affect_faces(1, image_size=size, random_state=0).data[0]
+    return encode(image, kind)
+
+
+def encode(image: NDArray[np.uint8], kind: str) -> bytes:
+    """Make a file of a photo."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, kind)
     return file.getvalue()
+
+
+def film(frame: NDArray[np.uint8], n_frames: int) -> bytes:
+    """Make a clip of one frame, 60 of which last a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "clip.mp4")
+        with VideoWriter(path, rate=60, size=frame.shape[1::-1]) as video:
+            for _ in range(n_frames):
+                video.write(frame)
+        return path.read_bytes()
 
 
 @contextmanager
@@ -343,13 +360,7 @@ def answers_not_taken(server: Server) -> Counts:
 
 def visitors_who_leave(server: Server) -> Counts:
     """Ask for a clip and leave at once, five times; then see how long the next one waits."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "clip.mp4")
-        frame = make_affect_faces(1, image_size=720, random_state=0).data[0]
-        with VideoWriter(path, rate=60, size=(720, 720)) as video:
-            for _ in range(290):
-                video.write(frame)
-        clip = path.read_bytes()
+    clip = film(make_affect_faces(1, image_size=720, random_state=0).data[0], n_frames=290)
     for _ in range(5):
         server.ask(server.numbers["video"], [reference(server.upload(clip))], listen=False)
     begin = time.monotonic()
@@ -374,6 +385,68 @@ def camera_floods(server: Server) -> Counts:
     # A place is free again after five seconds without a picture.
     places = 2 * (2 + (time.monotonic() - begin) // 5)
     return len(same + others), len(same + others) - served, int(others.count(200) > places)
+
+
+def mixed_requests(server: Server) -> Counts:
+    """Send 120 requests of eight kinds from 100 clients at once: each gets its own answer."""
+    face = make_affect_faces(1, image_size=240, random_state=0).data[0]
+    crowds = [[face * 0 + 128], [face], [face, face]]
+    photos = [encode(np.concatenate(crowd, axis=1), "JPEG") for crowd in crowds]
+    clip = film(face, n_frames=10)
+
+    def faces(rows: object) -> int:
+        return len(rows) if isinstance(rows, list) else -1
+
+    def ask_photo(i: int) -> bool:
+        said = server.predict(photos[i % 3])
+        return succeeded(said) and faces(answer_of(said)[0]) == i % 3
+
+    def send_photo(i: int) -> bool:
+        answer = httpx.post(f"{server.url}{FILE_ROUTES[0]}", content=photos[i % 3], timeout=300)
+        return answer.status_code == 200 and faces(answer.json()["faces"]) == i % 3
+
+    def send_picture(i: int) -> bool:
+        url = f"{server.url}/persona_affect/camera?camera=mixed{i}"
+        answer = httpx.post(url, content=photos[1], timeout=300)
+        return answer.status_code == 503 or len(answer.json()["faces"]) == 1
+
+    def ask_clip(i: int) -> bool:
+        return succeeded(server.predict(clip, "video"))
+
+    def open_page(i: int) -> bool:
+        return httpx.get(server.url, timeout=300).status_code == 200
+
+    def send_text(i: int) -> bool:
+        return not succeeded(server.predict(b"text", ("photo", "video")[i % 2]))
+
+    def forge(i: int) -> bool:
+        return not succeeded(server.ask(server.numbers["photo"], [reference(server.secret)]))
+
+    def send_too_much(i: int) -> bool:
+        answer = httpx.post(f"{server.url}{FILE_ROUTES[1]}", content=b"0" * 6 * 2**20, timeout=300)
+        return answer.status_code == 413
+
+    kinds = (ask_photo, send_photo, send_picture, ask_clip, open_page, send_text, forge)
+    requests = [(kind, i) for i in range(15) for kind in (*kinds, send_too_much)]
+    random.Random(0).shuffle(requests)
+
+    def right(request: tuple[Callable[[int], bool], int]) -> bool:
+        kind, i = request
+        try:
+            return kind(i)
+        except (httpx.HTTPError, ValueError, KeyError, IndexError):
+            return False
+
+    with ThreadPoolExecutor(100) as clients:
+        results = list(clients.map(right, requests))
+    return len(results), 0, results.count(False)
+
+
+def answer_of(said: str) -> list[object]:
+    """Return the data of a function's answer."""
+    messages = [json.loads(line[6:]) for line in said.splitlines() if line.startswith("data: ")]
+    (last,) = [message for message in messages if message["msg"] == "process_completed"]
+    return list(last["output"]["data"])
 
 
 def costly_pictures(server: Server) -> Counts:
@@ -479,6 +552,7 @@ ATTACKS: list[Callable[[Server], Counts]] = [
     answers_not_taken,
     visitors_who_leave,
     camera_floods,
+    mixed_requests,
     costly_pictures,
     foreign_formats,
     foreign_origins,
