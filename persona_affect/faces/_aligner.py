@@ -65,6 +65,9 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
     upright : {"exif", "search"}, default="exif"
         Turn photos and clips as their files say; or also detect in all four quarter turns, which
         takes four times as long, and keep the turn with the most confident upright face.
+    landmarks : {"once", "mean"}, default="once"
+        Find the five landmarks once; or nine times, in boxes around an upright copy of the face,
+        and take their mean, so that pixels depend less on the size and turn of the picture.
     thresholds : tuple of three floats, default=(0.6, 0.7, 0.7)
         Scores in (0, 1) that a candidate needs to pass each of MTCNN's three networks; YuNet
         replaces the first.
@@ -123,6 +126,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         # Below 6 pixels, faces would be looked for in an enlarged photo.
         "min_face_size": [Interval(Real, 6, None, closed="left")],
         "upright": [StrOptions({"exif", "search"})],
+        "landmarks": [StrOptions({"once", "mean"})],
         "thresholds": [tuple, list],
         "on_error": [StrOptions({"raise", "warn"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -144,6 +148,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         margin: float = 0.0,
         min_face_size: float = 20,
         upright: str = "exif",
+        landmarks: str = "once",
         thresholds: Sequence[float] = (0.6, 0.7, 0.7),
         on_error: str = "raise",
         batch_size: int = 32,
@@ -161,6 +166,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         self.margin = margin
         self.min_face_size = min_face_size
         self.upright = upright
+        self.landmarks = landmarks
         self.thresholds = thresholds
         self.on_error = on_error
         self.batch_size = batch_size

@@ -14,6 +14,7 @@ from .._device import resolve_device
 from ..exceptions import InvalidImageError
 from ..media import describe
 from ._alignment import align_face
+from ._averaging import average_landmarks
 from ._detections import Detections
 from ._detectors import DetectorSpec, get_detector_spec
 from ._templates import Template, get_template
@@ -61,8 +62,8 @@ class FaceSettings:
         The template itself, so that worker processes need not register it.
     detector : DetectorSpec
         The detector itself, for the same reason.
-    n_frames, rate, select, select_over, margin, min_face_size, upright, thresholds, on_error
-    batch_size, device
+    n_frames, rate, select, select_over, margin, min_face_size, upright, landmarks, thresholds
+    on_error, batch_size, device
         As in :class:`persona_affect.FaceAligner`.
     """
 
@@ -75,6 +76,7 @@ class FaceSettings:
     margin: float
     min_face_size: float
     upright: str
+    landmarks: str
     thresholds: tuple[float, float, float]
     on_error: str
     batch_size: int
@@ -101,12 +103,7 @@ class FaceSettings:
         most = np.inf if max_faces is None else max_faces
         # A crowd is refused: its faces need no better landmarks, which may take a long time.
         kept = [i for i, faces in enumerate(found) if len(faces) <= most]
-        refined = refine_turned(
-            [images[i] for i in kept],
-            [found[i] for i in kept],
-            self._look_again,
-            self.min_face_size,
-        )
+        refined = self._refine([images[i] for i in kept], [found[i] for i in kept])
         for i, faces in zip(kept, refined, strict=True):
             found[i] = faces
         return found
@@ -119,7 +116,14 @@ class FaceSettings:
         found = self.detector.follow(
             images, boxes, thresholds=self.thresholds, device=resolve_device(self.device)
         )
-        return refine_turned(images, found, self._look_again, self.min_face_size)
+        return self._refine(images, found)
+
+    def _refine(self, images: Sequence[Image], found: Sequence[Detections]) -> list[Detections]:
+        """Find better landmarks: of faces that are turned, or of all."""
+        refined = refine_turned(images, found, self._look_again, self.min_face_size)
+        if self.landmarks == "once":
+            return refined
+        return average_landmarks(images, refined, resolve_device(self.device))
 
     def _find(
         self, images: Sequence[Image], min_face_size: float, max_faces: int | None = None
@@ -176,7 +180,9 @@ class FaceSettings:
 
     def identity(self) -> dict[str, Any]:
         """Return all that the pixels of aligned faces depend on, in types of JSON."""
-        return {
+        # Left out by default, so that stores from before this setting stay valid.
+        landmarks = {} if self.landmarks == "once" else {"landmarks": self.landmarks}
+        return landmarks | {
             "alignment": ALIGNMENT,
             "detector": self.detector.digest(),
             "template": asdict(self.template),
@@ -218,6 +224,7 @@ def make_settings(params: Mapping[str, Any]) -> FaceSettings:
         margin=float(params["margin"]),
         min_face_size=float(params["min_face_size"]),
         upright=params["upright"],
+        landmarks=params["landmarks"],
         thresholds=(first, second, third),
         on_error=params["on_error"],
         batch_size=int(params["batch_size"]),
