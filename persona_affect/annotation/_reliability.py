@@ -51,9 +51,8 @@ def rate_reliability(
     >>> import numpy as np
     >>> from persona_affect.annotation import rate_reliability
     >>> from persona_affect.faces import FaceQuality
-    >>> good, small = 200.0, 20.0
-    >>> level = np.zeros(2)
-    >>> quality = FaceQuality(np.array([good, small]), np.full(2, 0.2), level, level, level, np.ones(2))
+    >>> width, level, sure = np.array([200.0, 20.0]), np.zeros(2), np.ones(2)
+    >>> quality = FaceQuality(width, np.full(2, 0.2), level, level, level, sure)
     >>> reliability, remarks = rate_reliability(quality)
     >>> bool(reliability[0] > reliability[1])
     True
