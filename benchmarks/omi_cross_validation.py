@@ -127,11 +127,20 @@ def split(n_maps):
     return np.s_[:n_maps], np.s_[n_maps:]
 
 
+def disturb(photos, name):
+    """Disturb photographs as a whole; all must show a face. Other names change nothing."""
+    if name not in DISTURBANCES:
+        return photos
+    change, images = DISTURBANCES[name], [open_photo(photo) for photo in photos]
+    if not change.needs_landmarks:
+        return [change.apply(image) for image in images]
+    found = make_aligner().detect(images)
+    return [change.apply(i, faces.landmarks[0]) for i, faces in zip(images, found, strict=True)]
+
+
 def embed(photos, name=CLEAN):
     """Disturb photographs as a whole, find the faces in them, and embed these."""
-    if name in DISTURBANCES:
-        photos = [DISTURBANCES[name].apply(open_photo(photo)) for photo in photos]
-    faces = make_aligner().fit_transform(photos)
+    faces = make_aligner().fit_transform(disturb(photos, name))
     parts = make_embedders(mirror=name != ALONE)
     return np.hstack([part.fit_transform(faces) for part in parts])
 

@@ -19,7 +19,8 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="FILE",
-        help="A model that [bold]train[/] or save_model wrote. Default: the bundled one.",
+        help="A model that [bold]train[/] or save_model wrote, or fast: the small bundled one. "
+        "Default: the large bundled one.",
         show_default=False,
     ),
 ]

@@ -40,9 +40,11 @@ BUNDLED: Final = Path(__file__).parents[1] / "models" / "impressions.safetensors
 #: The names of further models of the package, by what `load_model` returns for them: editors
 #: complete these names. Each is a file in `models`.
 DynamicsName = Literal["dynamics"]
+ImpressionsName = Literal["fast"]
 
 BUNDLED_BY_NAME: Final[dict[str, Path]] = {
-    name: BUNDLED.with_name(f"{name}.safetensors") for name in get_args(DynamicsName)
+    name: BUNDLED.with_name(f"{name}.safetensors")
+    for name in (*get_args(DynamicsName), *get_args(ImpressionsName))
 }
 _LIBRARIES = ("persona-affect", "numpy", "safetensors", "scikit-learn", "skorch", "torch")
 
@@ -165,7 +167,9 @@ def save_model(
 
 
 @overload
-def load_model(path: None = None, *, intervals: Literal[False] = False) -> Pipeline: ...
+def load_model(
+    path: ImpressionsName | None = None, *, intervals: Literal[False] = False
+) -> Pipeline: ...
 @overload
 def load_model(
     path: DynamicsName, *, intervals: Literal[False] = False
@@ -195,10 +199,10 @@ def load_model(
     Parameters
     ----------
     path : path-like, optional
-        The file; without it, the model of impressions that comes with this package. ``"dynamics"``
-        is the :class:`PersonDynamicsEncoder` that comes with it, unless there is a file of that
-        name. ``"owner/name"``, if there is no such file, is a repository on the Hugging Face Hub,
-        of which ``model.safetensors`` and the card are downloaded once (extra ``hub``).
+        The file; without it, the model of impressions that comes with this package. Unless there
+        is a file of that name, ``"fast"`` is a small, fast model of the same impressions that comes
+        with it, ``"dynamics"`` a :class:`PersonDynamicsEncoder`, and ``"owner/name"`` a repository
+        on the Hugging Face Hub, whose model and card are downloaded once (extra ``hub``).
     intervals : bool, default=False
         Load the :class:`ConformalAffect` around the model, which predicts intervals.
     revision : str, optional
@@ -274,12 +278,6 @@ def read_model_info(
     ------
     ModelFormatError, ModelReadError, WeightsError, FileNotFoundError
         As :func:`load_model`.
-
-    Examples
-    --------
-    >>> from persona_affect.persistence import read_model_info
-    >>> read_model_info()["target_names"][:2]
-    ['trustworthy', 'outgoing']
     """
     path, found = _find_model(path, revision)
     description = _read(path)[0]
@@ -291,7 +289,7 @@ def model_fingerprint(model: BaseEstimator) -> str:
 
     Parameters
     ----------
-    model : estimator
+    model
         As for :func:`save_model`.
 
     Returns
@@ -303,14 +301,6 @@ def model_fingerprint(model: BaseEstimator) -> str:
     ------
     NotFittedError, ValueError
         As :func:`save_model`.
-
-    Examples
-    --------
-    >>> from persona_affect import load_model
-    >>> from persona_affect.persistence import model_fingerprint
-    >>> model = load_model()
-    >>> len(model_fingerprint(model)), model_fingerprint(model) == model_fingerprint(load_model())
-    (64, True)
     """
     tensors: dict[str, Tensor] = {}
     nodes = []
@@ -346,8 +336,8 @@ def _find_model(
         raise ValueError(f"revision={revision!r} is for models on a hub; {path} is none.")
     if path is None:
         return bundled_model(), None
-    if isinstance(path, str) and path in BUNDLED_BY_NAME and not Path(path).exists():
-        return bundled_model(path), None
+    if isinstance(path, str | Path) and str(path) in BUNDLED_BY_NAME and not Path(path).exists():
+        return bundled_model(str(path)), None
     if not isinstance(path, str | PathLike):
         raise ModelReadError(
             f"a model is loaded from a path, not from {type(path).__name__}: give the path of the "

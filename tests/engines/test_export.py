@@ -211,9 +211,10 @@ def test_every_backbone_gets_our_numbers(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_bundled_model_gets_our_numbers_elsewhere(tmp_path):
-    model = load_model()
-    export_onnx(None, tmp_path / "model.onnx")
+@pytest.mark.parametrize("name", [None, "fast"])
+def test_the_bundled_models_get_our_numbers_elsewhere(name, tmp_path):
+    model = load_model(name)
+    export_onnx(name, tmp_path / "model.onnx")
     rng = np.random.default_rng(0)
     cells = torch.from_numpy(rng.uniform(0, 255, (3, 3, 9, 9)))
     faces = F.interpolate(cells, (150, 150), mode="bilinear").permute(0, 2, 3, 1)
