@@ -38,7 +38,7 @@ class DetectorSpec:
     look_again : callable, optional
         ``look_again(copies, boxes, min_face_size=..., thresholds=..., device=...)`` finds a face
         that was turned in an upright copy of its surroundings, near its box (1, 4). Without it,
-        `detect` does.
+        `detect` does, in a copy of more of its surroundings.
     license : str
         Licence of the weights; empty if nobody states one.
     package : str

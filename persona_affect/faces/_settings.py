@@ -120,7 +120,8 @@ class FaceSettings:
 
     def _refine(self, images: Sequence[Image], found: Sequence[Detections]) -> list[Detections]:
         """Find better landmarks: of faces that are turned, or of all."""
-        refined = refine_turned(images, found, self._look_again, self.min_face_size)
+        near = self.detector.look_again is not None
+        refined = refine_turned(images, found, self._look_again, self.min_face_size, near=near)
         if self.landmarks == "once":
             return refined
         return average_landmarks(images, refined, resolve_device(self.device))

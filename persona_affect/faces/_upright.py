@@ -25,8 +25,9 @@ LookAgain = Callable[[Sequence[Image], Sequence[npt.NDArray[np.floating]], float
 TURNED = 10.0
 #: Degrees of roll in a copy above which another copy is made, and the most copies of one face.
 _RESIDUAL, _ROUNDS = 5.0, 3
-#: Side of a copy as a multiple of that of the face, and the largest side in pixels.
-_EXTENT, _MAX_SIDE = 2.5, 2048
+#: Side of a copy as a multiple of that of the face: for detectors that look for faces in all of it,
+#: and for those that look near a box. The largest side in pixels.
+_EXTENT, _EXTENT_NEAR, _MAX_SIDE = 2.5, 1.6, 2048
 #: Copies that are in memory at once.
 _TOGETHER = 16
 #: Degrees of roll up to which a face is upright in a quarter turn of its image.
@@ -95,6 +96,8 @@ def refine_turned(
     found: Sequence[Detections],
     look_again: LookAgain,
     min_face_size: float,
+    *,
+    near: bool = False,
 ) -> list[Detections]:
     """Find the landmarks of turned faces again, in upright copies; boxes and scores stay.
 
@@ -111,6 +114,8 @@ def refine_turned(
         size in pixels.
     min_face_size : float
         The smallest size that was used to find the faces.
+    near : bool, default=False
+        Whether `look_again` looks near the boxes only: copies are then smaller.
 
     Returns
     -------
@@ -129,7 +134,10 @@ def refine_turned(
         again = []
         for start in range(0, len(todo), _TOGETHER):
             group = todo[start : start + _TOGETHER]
-            copies = [_Copy(images[i], landmarks[i][j], box, min_face_size) for i, j, box in group]
+            copies = [
+                _Copy(images[i], landmarks[i][j], box, min_face_size, near=near)
+                for i, j, box in group
+            ]
             for (i, j, _), copy, seen in zip(
                 group, copies, _detect_all(copies, look_again), strict=True
             ):
@@ -155,14 +163,17 @@ class _Copy:
         landmarks: npt.NDArray[np.floating],
         box: npt.NDArray[np.floating],
         min_face_size: float,
+        *,
+        near: bool,
     ) -> None:
+        extent = _EXTENT_NEAR if near else _EXTENT
         centre, size = box.mean(axis=0), float(np.ptp(box, axis=0).max())
-        scale = min(1.0, _MAX_SIDE / (_EXTENT * size))
-        self.pixels, self._matrix = copy_upright(image, landmarks, centre, size, _EXTENT, scale)
+        scale = min(1.0, _MAX_SIDE / (extent * size))
+        self.pixels, self._matrix = copy_upright(image, landmarks, centre, size, extent, scale)
         self._side, self._size = len(self.pixels), size * scale
         # Leave out the levels for small faces; the others stay where they were.
         self.min_face_size = min_face_size * scale
-        while self.min_face_size / PYRAMID_FACTOR < 0.5 * self._size:
+        while not near and self.min_face_size / PYRAMID_FACTOR < 0.5 * self._size:
             self.min_face_size /= PYRAMID_FACTOR
 
     @property

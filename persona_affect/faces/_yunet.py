@@ -30,10 +30,10 @@ from ._yunet_network import BOX, CLASS, STRIDES, THERE, YuNet, load_yunet, yunet
 Image = npt.NDArray[np.uint8]
 
 #: Increase it with each change that alters what is found.
-VERSION = 2
+VERSION = 3
 #: Side that the smallest face looked for has in the first copy, and the longest side under which an
 #: image is not made smaller.
-FIRST, SMALL_IMAGE = 7.0, 256
+FIRST, SMALL_IMAGE = 7.0, 192
 #: A face of a side below this in the copy suggests smaller ones: a copy with twice the sides is
 #: then looked at, too.
 SUSPECT = 20.0
@@ -47,8 +47,9 @@ OVERLAP = 0.3
 EDGE, SCALES, SHIFTS = 0.1, (0.8, 1.0, 1.25), (-0.2, 0.0, 0.2)
 #: Sides of a copy are multiples of this.
 MULTIPLE = 32
-#: Copies of one size that pass the network together on a GPU; one on a processor, for its caches.
-TOGETHER = 16
+#: Copies of one size that pass the network together on a GPU, and their pixels on a processor, for
+#: its caches.
+TOGETHER, PIXELS_TOGETHER = 16, 160_000
 
 
 def detect_with_yunet(
@@ -152,7 +153,7 @@ def _propose(
     boxes: list[FloatArray] = [np.empty((0, 4), np.float32) for _ in images]
     with workers(device) as share:
         copies = list(share(lambda pair: _copy(*pair), zip(images, scales, strict=True)))
-        groups = _group([copy.shape for copy in copies], 1 if on_processor(device) else TOGETHER)
+        groups = _group([copy.shape for copy in copies], device)
         looks = share(lambda group: _look([copies[i] for i in group], network), groups)
         for group, outputs in zip(groups, looks, strict=True):
             for i, cells in zip(group, outputs, strict=True):
@@ -171,23 +172,28 @@ def _copy_size(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
-def _group(shapes: Sequence[tuple[int, ...]], most: int) -> list[list[int]]:
-    """Divide copies into groups of one size, of at most so many each."""
+def _group(shapes: Sequence[tuple[int, ...]], device: str) -> list[list[int]]:
+    """Divide copies into groups of one size that pass the network together."""
     by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for i, shape in enumerate(shapes):
         by_shape[shape].append(i)
-    return [
-        members[start : start + most]
-        for members in by_shape.values()
-        for start in range(0, len(members), most)
-    ]
+    groups = []
+    for (height, width, _), members in by_shape.items():
+        most = TOGETHER
+        if on_processor(device):
+            # Each thread should have some. Copies of one cell would be rounded as others are.
+            alone = height * width <= MULTIPLE**2
+            share = 1 if alone else -(-len(members) // torch.get_num_threads())
+            most = max(min(PIXELS_TOGETHER // (height * width), share), 1)
+        groups += [members[i : i + most] for i in range(0, len(members), most)]
+    return groups
 
 
 def _look(copies: Sequence[Image], network: YuNet) -> list[list[FloatArray]]:
     """Return the cells (h, w, 16) of each copy, for each stride."""
     with torch.inference_mode():
         pixels = torch.from_numpy(np.stack(copies)).to(network.stem.weight.device)
-        outputs = network(pixels.permute(0, 3, 1, 2).float())
+        outputs = network(pixels.permute(0, 3, 1, 2))
         cells = [output.permute(0, 2, 3, 1).cpu().numpy() for output in outputs]
     return [list(own) for own in zip(*cells, strict=True)]
 

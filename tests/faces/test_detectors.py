@@ -281,6 +281,19 @@ class TestYuNet:
         for found, expected in zip(detect_with_yunet(photos), detect_faces(photos), strict=True):
             assert len(found) >= (expected.scores > 0.95).sum()
 
+    @pytest.mark.parametrize("shape", [(1, 96, 160), (4, 64, 64)])
+    def test_strips_and_batches_change_nothing(self, shape, monkeypatch):
+        pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+        yunet_network = network.load_yunet("cpu")
+        (*whole,) = zip(*yunet._look(pixels, yunet_network), strict=True)
+        alone = [yunet._look([copy], yunet_network)[0] for copy in pixels]
+        monkeypatch.setattr(network, "STRIP_PIXELS", 1)
+        monkeypatch.setattr(network, "STRIP_CELLS", 1)
+        strips = yunet._look(pixels, yunet_network)
+        for again in (alone, strips):
+            for expected, found in zip(whole, zip(*again, strict=True), strict=True):
+                assert np.array_equal(expected, found)
+
     def test_a_damaged_file_says_so(self, tmp_path, monkeypatch):
         path = tmp_path / "yunet.safetensors"
         path.write_bytes(network.YUNET_FILE.read_bytes()[:1000])
