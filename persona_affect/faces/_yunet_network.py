@@ -40,20 +40,24 @@ class _Unit(nn.Sequential):
 
     def __init__(self, n_in: int, n_out: int, *, relu: bool = True) -> None:
         super().__init__(
-            nn.Conv2d(n_in, n_out, 1),
-            nn.Conv2d(n_out, n_out, 3, padding=1, groups=n_out),
-            *([nn.ReLU(inplace=True)] if relu else []),
+            nn.Conv2d(n_in, n_out, 1), nn.Conv2d(n_out, n_out, 3, padding=1, groups=n_out)
         )
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
-        point, depth = self[0], self[1]
+        point, depth = self._convolutions()
         # With channels last, a pointwise convolution is a product of matrices. Torch's convolution
         # computes the same, but copies the maps first.
         x = F.linear(x.permute(0, 2, 3, 1), point.weight.flatten(1), point.bias)
         x = x.permute(0, 3, 1, 2)
         x = F.conv2d(x, depth.weight, depth.bias, padding=1, groups=len(depth.weight))
         return F.relu(x, inplace=True) if self.relu else x
+
+    def _convolutions(self) -> tuple[nn.Conv2d, nn.Conv2d]:
+        point, depth = self.children()
+        assert isinstance(point, nn.Conv2d)
+        assert isinstance(depth, nn.Conv2d)
+        return point, depth
 
 
 class YuNet(nn.Module):
