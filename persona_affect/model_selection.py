@@ -15,11 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.model_selection import (
-    GroupKFold,
-    GroupShuffleSplit,
-    StratifiedShuffleSplit,
-)
+from sklearn.model_selection import GroupKFold, GroupShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_random_state, indexable
 
 from persona_affect._arrays import read_labels
@@ -202,6 +198,15 @@ class AffectGroupShuffleSplit(GroupShuffleSplit):
     See Also
     --------
     affect_train_test_split : one such split of given arrays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.model_selection import AffectGroupShuffleSplit
+    >>> y = np.repeat([[1.0, np.nan], [np.nan, 1.0]], 4, axis=0)  # 4 persons rated on each
+    >>> splitter = AffectGroupShuffleSplit(2, test_size=2, personality=["warm"], emotion=["happy"])
+    >>> [len(test) for train, test in splitter.split(y, y, groups=np.arange(8))]
+    [2, 2]
     """
 
     def __init__(

@@ -32,6 +32,14 @@ def check_photo_model(model: Any) -> Pipeline:
         :class:`persona_affect.JointAffectEstimator`.
     NotFittedError
         If it is not fitted.
+
+    Examples
+    --------
+    >>> from persona_affect import load_model
+    >>> from persona_affect.annotation import check_photo_model
+    >>> model = load_model()
+    >>> check_photo_model(model) is model
+    True
     """
     if isinstance(model, ConformalAffect):
         check_is_fitted(model)

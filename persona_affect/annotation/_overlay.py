@@ -62,6 +62,16 @@ def draw_faces(
     Returns
     -------
     ndarray of uint8, shape (H, W, 3)
+        A copy with the marks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.annotation import draw_faces
+    >>> row = {"face": 0, "x": 40, "y": 40, "width": 60, "height": 70, "happy": 61.5}
+    >>> picture = draw_faces(np.zeros((240, 320, 3), np.uint8), [row], {"happy": (0, 100)})
+    >>> picture.shape, bool(picture.any())
+    ((240, 320, 3), True)
     """
     ranges = dict(targets) if isinstance(targets, Mapping) else default_ranges(targets)
     canvas = np.ascontiguousarray(image).copy()

@@ -45,6 +45,17 @@ def rate_reliability(
     remarks : list of str
         For each face the causes that matter, in words, such as "blurred, 40 pixels wide"; empty if
         there are none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.annotation import rate_reliability
+    >>> from persona_affect.faces import FaceQuality
+    >>> width, level, sure = np.array([200.0, 20.0]), np.zeros(2), np.ones(2)
+    >>> quality = FaceQuality(width, np.full(2, 0.2), level, level, level, sure)
+    >>> reliability, remarks = rate_reliability(quality)
+    >>> bool(reliability[0] > reliability[1])
+    True
     """
     turn = np.abs(quality.yaw)
     measured = {

@@ -34,8 +34,18 @@ class Seen:
     faces : list of Detections
         Of each frame.
     values : list of ndarray of shape (n_faces, n_targets)
+        Of each frame.
     extras : list of list of list
         Of each frame and face, the values of further columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.annotation import Seen
+    >>> from persona_affect.faces import Detections
+    >>> nobody = Seen([Detections.none()], [np.empty((0, 7))], [[]])
+    >>> [len(faces) for faces in nobody.faces]
+    [0]
     """
 
     faces: list[Detections]
@@ -51,14 +61,21 @@ class Session:
     Parameters
     ----------
     model : Pipeline
+        As for :class:`persona_affect.FrameAnnotator`.
     detect_every : int
+        Find faces in each such frame.
     track : bool
+        Whether faces keep numbers.
     smooth : float or None
+        Time constant in seconds.
     max_faces : int, optional
+        The most faces of a frame.
     calibrated : ConformalAffect, optional
         The calibration of the model, for intervals and distances.
     interval : float, optional
+        Probability of the intervals.
     reliability : bool
+        Whether rows say how reliable they are.
     widen : bool
         As for :class:`persona_affect.FrameAnnotator`.
 
@@ -68,6 +85,14 @@ class Session:
         Number of frames before the next one.
     boxes : ndarray of shape (n_faces, 4)
         Places of the faces in the latest frame.
+
+    Examples
+    --------
+    >>> from persona_affect import FrameAnnotator, load_model
+    >>> from persona_affect.datasets import make_affect_faces
+    >>> session = FrameAnnotator(load_model(), track=False).session()
+    >>> session.n_seen
+    0
     """
 
     def __init__(

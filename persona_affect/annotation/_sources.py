@@ -37,6 +37,7 @@ def read_frames(
     Yields
     ------
     Frame
+        Its time is never NaN.
 
     Raises
     ------
@@ -44,6 +45,13 @@ def read_frames(
         If the source is of another kind, if an item is not a frame, or if times do not increase.
     ValueError
         If `rate` is not positive, or the source has times of its own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.annotation import read_frames
+    >>> [frame.time for frame in read_frames(np.zeros((3, 8, 8, 3), np.uint8), rate=10)]
+    [0.0, 0.1, 0.2]
     """
     notes = [] if notes is None else notes
     if rate is not None and not 0 < rate < math.inf:
@@ -90,10 +98,25 @@ def rate_of(source: Any, rate: float | None = None) -> float:
 def open_camera(index: int) -> Iterator[NDArray[np.uint8]]:
     """Read RGB frames from a camera, which is released when the iterator is closed.
 
+    Parameters
+    ----------
+    index : int
+        Number of the camera, from 0.
+
     Raises
     ------
     MediaReadError
         If the camera cannot be opened.
+
+    Examples
+    --------
+    >>> from persona_affect.annotation import open_camera
+    >>> from persona_affect.exceptions import MediaReadError
+    >>> try:
+    ...     frame = next(open_camera(99))
+    ... except MediaReadError:
+    ...     print("no such camera")
+    no such camera
     """
     import cv2
 

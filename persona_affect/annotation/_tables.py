@@ -46,6 +46,7 @@ def check_table_path(
     Parameters
     ----------
     path : path-like
+        The file to write.
     inputs : iterable
         Inputs of the same call; a path that is one of them is refused.
     subtitles : bool, default=False
@@ -54,6 +55,7 @@ def check_table_path(
     Returns
     -------
     pathlib.Path
+        The same path.
 
     Raises
     ------
@@ -61,6 +63,16 @@ def check_table_path(
         If the suffix is unknown, or the file cannot be written there.
     MissingDependencyError
         If a Parquet file is asked for and the extra ``app`` is not installed.
+
+    Examples
+    --------
+    >>> from persona_affect.annotation import check_table_path
+    >>> from persona_affect.exceptions import OutputPathError
+    >>> try:
+    ...     check_table_path("rows.doc")
+    ... except OutputPathError:
+    ...     print("refused")
+    refused
     """
     known = [suffix for suffix in _TABLES if subtitles or suffix != ".vtt"]
     path = check_output(path, inputs=inputs, suffixes=known)
@@ -83,6 +95,7 @@ def open_table(path: Path, kinds: Mapping[str, type]) -> Iterator[Table]:
     Yields
     ------
     Table
+        With a method ``write(rows)``.
 
     Raises
     ------
@@ -90,6 +103,18 @@ def open_table(path: Path, kinds: Mapping[str, type]) -> Iterator[Table]:
         As for `check_table_path`.
     OutputError
         If writing fails, as on a full disk.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from persona_affect.annotation import open_table
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "rows.csv")
+    ...     with open_table(path, {"frame": int, "happy": float}) as table:
+    ...         table.write([{"frame": 0, "happy": 61.5}])
+    ...     path.read_text().split()
+    ['frame,happy', '0,61.5']
     """
     check_table_path(path, subtitles=True)
     with atomic_write(path) as draft:
@@ -113,7 +138,24 @@ def without_nan(row: Row) -> Row:
 
 
 class CsvTable:
-    """Comma-separated values after a line of names, which is written with the first row."""
+    """Comma-separated values after a line of names, which is written with the first row.
+
+    Parameters
+    ----------
+    target : Path or text file
+        Where the rows go; a path is opened, and closed with the table.
+    kinds : mapping of str to type
+        The columns, in order.
+
+    Examples
+    --------
+    >>> import sys
+    >>> from persona_affect.annotation import CsvTable
+    >>> table = CsvTable(sys.stdout, {"frame": int, "happy": float})
+    >>> table.write([{"frame": 0, "happy": 61.5}])
+    frame,happy
+    0,61.5
+    """
 
     def __init__(self, target: Path | TextIO, kinds: Mapping[str, type]) -> None:
         self._owned = isinstance(target, Path)

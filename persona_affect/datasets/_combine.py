@@ -42,6 +42,15 @@ def load_dataset(
         If no format, or more than one, recognises the files, or as the loader raises it.
     ValueError
         If the format is unknown, or has no parts to choose from.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from persona_affect.datasets import load_dataset, write_miniature
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_miniature("omi", folder, n_clips=4, n_frames=2)
+    ...     load_dataset(folder).name
+    'omi'
     """
     spec = recognise_format(root) if format is None else get_format(format)
     if spec.parts:

@@ -59,14 +59,26 @@ def walk_data(
     Parameters
     ----------
     root : Path
+        The data set's folder.
     left_out : LeftOut, optional
         Notes the folders that cannot be listed.
 
     Yields
     ------
     folder : Path
+        A folder, from `root` downwards.
     folders, files : list of str
         The sorted names in it. Remove names from `folders` to leave those folders out.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from persona_affect.datasets import walk_data
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     Path(root, "clips").mkdir()
+    ...     [folders for folder, folders, files in walk_data(Path(root))]
+    [['clips'], []]
     """
     on_error = None if left_out is None else left_out.add_unlisted
     yield from walk_folders(root, max_depth=_MAX_DEPTH, on_error=on_error)
@@ -95,6 +107,15 @@ class LeftOut:
     ----------
     name : str
         Name of the data set.
+
+    Examples
+    --------
+    >>> from persona_affect.datasets import LeftOut
+    >>> left_out = LeftOut("smiles")
+    >>> left_out.add("people/ann.jpg", "the file is empty")
+    >>> left_out.table()
+                 path            problem
+    0  people/ann.jpg  the file is empty
     """
 
     def __init__(self, name: str) -> None:
@@ -149,6 +170,20 @@ def check_files(
     -------
     ndarray of bool, shape (n_sources,)
         Which of them can be read.
+
+    Raises
+    ------
+    ValueError
+        If `check` is unknown.
+
+    Examples
+    --------
+    >>> from persona_affect.datasets import LeftOut, check_files
+    >>> left_out = LeftOut("smiles")
+    >>> check_files(["missing.jpg"], "open", left_out)
+    array([False])
+    >>> left_out.table()["path"].tolist()
+    ['missing.jpg']
     """
     if check not in ("open", "decode", None):
         raise ValueError(f'check={check!r} is none of "open", "decode" and None.')
@@ -236,6 +271,19 @@ def make_bunch(
     -----
     MediaWarning
         Once, counting and naming what was left out.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from persona_affect.datasets import make_bunch
+    >>> bunch = make_bunch(
+    ...     name="smiles",
+    ...     sources=["ann.jpg", "bob.jpg"],
+    ...     target=pd.DataFrame({"smile": [1.0, 0.0]}),
+    ...     emotion=["smile"],
+    ... )
+    >>> bunch.groups.tolist(), bunch.target_names
+    (['0', '1'], ['smile'])
     """
     left_out = LeftOut(name) if left_out is None else left_out
     if not len(sources):

@@ -46,6 +46,7 @@ def write_miniature(
         How the files are laid out: ``"published"``, or another layout of the format;
         ``"faces"``, of First Impressions, has folders of images in place of videos.
     random_state : int, RandomState instance or None, default=0
+        Seed of the rendered faces and their labels.
 
     Returns
     -------
@@ -57,6 +58,15 @@ def write_miniature(
     ------
     ValueError
         If a parameter is out of range, or the folder is in use.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from persona_affect.datasets import load_omi, write_miniature
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     labels = write_miniature("omi", folder, n_clips=4).labels
+    ...     len(load_omi(folder).data)
+    4
     """
     known = tuple(spec.name for spec in FORMATS.values() if spec.miniatures)
     if name not in known:

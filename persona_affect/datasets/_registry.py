@@ -32,6 +32,12 @@ class FormatOption:
         :func:`parse_names` or a function that raises ValueError for other text.
     help : str
         What it does, in one sentence.
+
+    Examples
+    --------
+    >>> from persona_affect.datasets import FormatOption
+    >>> FormatOption("every", int, "Take every n-th frame of a clip.").parse("5")
+    5
     """
 
     name: str
@@ -107,6 +113,7 @@ def register_format(spec: DatasetFormat) -> DatasetFormat:
     Parameters
     ----------
     spec : DatasetFormat
+        Its name, its loader, and how it is recognised.
 
     Returns
     -------
@@ -147,10 +154,26 @@ def register_format(spec: DatasetFormat) -> DatasetFormat:
 def get_format(name: str) -> DatasetFormat:
     """Return a registered format.
 
+    Parameters
+    ----------
+    name : str
+        Such as ``"omi"``.
+
+    Returns
+    -------
+    DatasetFormat
+        As it was registered.
+
     Raises
     ------
     ValueError
         If there is none of this name.
+
+    Examples
+    --------
+    >>> from persona_affect.datasets import get_format
+    >>> get_format("first-impressions").parts
+    ('train', 'val', 'test')
     """
     if name not in _FORMATS:
         raise ValueError(f"format={name!r} is none of {tuple(_FORMATS)}.")
@@ -174,6 +197,15 @@ def recognise_format(root: str | PathLike[str]) -> DatasetFormat:
     ------
     DatasetFormatError
         If there is none, or more than one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from persona_affect.datasets import recognise_format, write_miniature
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_miniature("omi", folder, n_clips=4, n_frames=2)
+    ...     recognise_format(folder).name
+    'omi'
     """
     root = Path(root)
     for here, folders, files in walk_data(root) if root.is_dir() else [(root, [], [])]:
@@ -191,7 +223,29 @@ def recognise_format(root: str | PathLike[str]) -> DatasetFormat:
 
 
 def parse_bool(text: str) -> bool:
-    """Read ``yes``, ``true`` or ``1``, and ``no``, ``false`` or ``0``."""
+    """Read ``yes``, ``true`` or ``1``, and ``no``, ``false`` or ``0``.
+
+    Parameters
+    ----------
+    text : str
+        In small or capital letters.
+
+    Returns
+    -------
+    bool
+        What the text says.
+
+    Raises
+    ------
+    ValueError
+        If it is another text.
+
+    Examples
+    --------
+    >>> from persona_affect.datasets import parse_bool
+    >>> parse_bool("yes"), parse_bool("0")
+    (True, False)
+    """
     values = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
     if text.lower() not in values:
         raise ValueError(f"{text!r} is neither yes nor no.")
@@ -199,5 +253,22 @@ def parse_bool(text: str) -> bool:
 
 
 def parse_names(text: str) -> list[str]:
-    """Read names separated by commas."""
+    """Read names separated by commas.
+
+    Parameters
+    ----------
+    text : str
+        Names; spaces around them are ignored.
+
+    Returns
+    -------
+    list of str
+        The names, in their order.
+
+    Examples
+    --------
+    >>> from persona_affect.datasets import parse_names
+    >>> parse_names("warm, happy")
+    ['warm', 'happy']
+    """
     return [name.strip() for name in text.split(",") if name.strip()]

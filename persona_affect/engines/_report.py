@@ -26,6 +26,13 @@ class EngineReport:
         By engine and precision, why it was not taken; only if there was a choice.
     left_on_torch : dict of str to str
         Networks that the engine does not run, and why.
+
+    Examples
+    --------
+    >>> from persona_affect.engines import EngineReport
+    >>> report = EngineReport("openvino", "bf16", mirror=True, errors={"embedder": 0.004})
+    >>> max(report.errors.values()) < 0.01
+    True
     """
 
     engine: str
@@ -69,6 +76,14 @@ def get_report(model: Any) -> EngineReport | None:
     Returns
     -------
     EngineReport or None
+        None if torch runs the networks.
+
+    Examples
+    --------
+    >>> from persona_affect import load_model
+    >>> from persona_affect.engines import get_report
+    >>> get_report(load_model()) is None
+    True
     """
     for _, step in find_networks(model):
         if isinstance(step._engine, Compiled):

@@ -46,7 +46,9 @@ class DynamicsSession:
     net : DynamicsUNet
         The generic network of a fitted encoder.
     whitening : Whitening
+        Scales of the gradients, from the encoder's training.
     settings : SessionSettings
+        What the encoder's parameters say of pieces, windows and steps.
     device : str
         Where pieces are measured.
 
@@ -56,6 +58,14 @@ class DynamicsSession:
         Windows measured so far.
     n_waiting : int
         Frames of the piece in progress.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect import load_model
+    >>> session = load_model("dynamics").session()
+    >>> session.n_windows
+    0
     """
 
     def __init__(

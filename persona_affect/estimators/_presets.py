@@ -93,6 +93,7 @@ def song2021_params() -> dict[str, Any]:
     Returns
     -------
     dict
+        Parameters by name.
 
     Notes
     -----
@@ -129,6 +130,12 @@ def persemon_params(preset: Literal["demo", "authors", "deeppersonality"]) -> di
     Returns
     -------
     dict
+        Parameters by name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such preset.
 
     Examples
     --------

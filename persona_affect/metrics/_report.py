@@ -49,6 +49,11 @@ def affect_report(
         ``rmse`` and, with a baseline, ``baseline_accuracy_mae`` and ``baseline_rmse``. A metric
         that is undefined for a target is NaN, and left out of the means.
 
+    Raises
+    ------
+    ValueError
+        If the names are missing or do not fit, or as :func:`ccc_score` raises it.
+
     Examples
     --------
     >>> from persona_affect.metrics import affect_report

@@ -25,7 +25,27 @@ from ._scores import (
 
 
 class AffectScorer:
-    """A scorer ``scorer(estimator, X, y, sample_weight=None)``; see :func:`make_affect_scorer`."""
+    """A scorer ``scorer(estimator, X, y, sample_weight=None)``; see :func:`make_affect_scorer`.
+
+    Parameters
+    ----------
+    metric : str or sequence of str
+        As for :func:`make_affect_scorer`.
+    targets : str or sequence of str, optional
+        Targets to average; all by default.
+    nan_predictions : {"raise", "mean", "omit"}, default="mean"
+        As for :func:`ccc_score`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import Ridge
+    >>> from persona_affect.metrics import AffectScorer
+    >>> X = np.arange(12.0).reshape(6, 2)
+    >>> model = Ridge(alpha=1e-6).fit(X, X[:, :1])
+    >>> round(AffectScorer("pearson")(model, X, X[:, :1]), 3)
+    1.0
+    """
 
     def __init__(
         self,

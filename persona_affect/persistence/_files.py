@@ -278,6 +278,12 @@ def read_model_info(
     ------
     ModelFormatError, ModelReadError, WeightsError, FileNotFoundError
         As :func:`load_model`.
+
+    Examples
+    --------
+    >>> from persona_affect.persistence import read_model_info
+    >>> read_model_info()["target_names"][:2]
+    ['trustworthy', 'outgoing']
     """
     path, found = _find_model(path, revision)
     description = _read(path)[0]
@@ -289,7 +295,7 @@ def model_fingerprint(model: BaseEstimator) -> str:
 
     Parameters
     ----------
-    model
+    model : estimator
         As for :func:`save_model`.
 
     Returns
@@ -301,6 +307,14 @@ def model_fingerprint(model: BaseEstimator) -> str:
     ------
     NotFittedError, ValueError
         As :func:`save_model`.
+
+    Examples
+    --------
+    >>> from persona_affect import load_model
+    >>> from persona_affect.persistence import model_fingerprint
+    >>> model = load_model()
+    >>> len(model_fingerprint(model)), model_fingerprint(model) == model_fingerprint(load_model())
+    (64, True)
     """
     tensors: dict[str, Tensor] = {}
     nodes = []

@@ -35,10 +35,25 @@ def identify_training(
     estimator : estimator
         Not fitted.
     aligner : FaceAligner
+        What aligns the faces.
     samples : ndarray of shape (n_samples,)
         Paths, or sequences of them.
     y : DataFrame of shape (n_samples, n_targets)
         Labels.
+
+    Returns
+    -------
+    str
+        A SHA-256 checksum, in hexadecimal digits.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from persona_affect import FaceAligner, JointAffectEstimator
+    >>> from persona_affect.persistence import identify_training
+    >>> samples, y = np.array(["ann.jpg"], object), pd.DataFrame({"warm": [5.2]})
+    >>> len(identify_training(JointAffectEstimator(), FaceAligner(), samples, y))
+    64
     """
     total = hashlib.sha256()
     for part, working in ((estimator, _WORKING), (aligner, {*_WORKING, "batch_size"})):
@@ -61,6 +76,7 @@ def align_together(
     aligner : FaceAligner
         Fitted.
     samples : ndarray of shape (n_samples,)
+        As :meth:`FaceAligner.transform` takes them.
     faces : path-like
         Folder of the aligned faces, if there are several processes and `aligner` has no ``cache``.
 
@@ -68,6 +84,17 @@ def align_together(
     -------
     ndarray of shape (n_samples,)
         Face clips, as :meth:`FaceAligner.transform` returns them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from persona_affect import FaceAligner
+    >>> from persona_affect.datasets import make_affect_faces
+    >>> from persona_affect.persistence import align_together
+    >>> photos = make_affect_faces(1, random_state=0).data[:1]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     align_together(FaceAligner().fit(), photos, folder)[0].shape
+    (1, 112, 96, 3)
     """
     if n_ranks() > 1:
         if aligner.cache is None:
@@ -107,6 +134,16 @@ class TrainingRun:
         On entering, if another run has the output.
     ValueError
         On entering, if an unfinished training of other data or settings is there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from persona_affect.persistence import TrainingRun
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with TrainingRun(Path(folder, "m.safetensors"), identity="1") as run:
+    ...         Path(run.checkpoint).name
+    'm.safetensors.checkpoint'
     """
 
     def __init__(self, output: str | PathLike[str], identity: str, fresh: bool = False) -> None:

@@ -54,6 +54,7 @@ def evaluate_predictions(
     confidence : float, default=0.95
         Confidence level of the percentile intervals.
     random_state : int, default=0
+        Seed of the bootstrap.
 
     Returns
     -------
@@ -62,6 +63,18 @@ def evaluate_predictions(
         ``n_not_predicted``, and for each of ``accuracy_mae`` (1 - MAE), ``ccc``, ``pearson`` and
         ``rmse`` its value, ``<name>_low`` and ``<name>_high``; ``baseline_accuracy_mae`` and
         ``baseline_rmse`` (the CCC and r of a constant are 0).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from persona_affect.protocols import evaluate_predictions
+    >>> y = pd.DataFrame({"warm": [1.0, 2.0, 3.0, 4.0]})
+    >>> table = evaluate_predictions(
+    ...     y, y + 0.5, groups=[0, 1, 2, 3], baseline=y.mean(), personality=["warm"], emotion=[],
+    ...     n_resamples=0,
+    ... )
+    >>> float(table.loc["warm", "rmse"])
+    0.5
     """
     names = [*personality, *emotion]
     y, missing = y_true[names], y_pred[names].isna() & y_true[names].notna()

@@ -26,8 +26,19 @@ class NewHeads:
         Trained on all samples.
     predictions : DataFrame of shape (n_samples, n_targets)
         Each sample by heads that did not learn from its group; NaN without a face.
-    scores : DataFrame
+    scores : DataFrame of a row per target
         As :func:`evaluate_predictions` returns it; the baseline is the mean label of all samples.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from persona_affect import FaceAligner, JointAffectEstimator
+    >>> from persona_affect.protocols import NewHeads
+    >>> model = make_pipeline(FaceAligner(), JointAffectEstimator())
+    >>> heads = NewHeads(model, pd.DataFrame({"warm": [4.8]}), pd.DataFrame({"ccc": [0.4]}))
+    >>> heads.scores["ccc"].tolist()
+    [0.4]
     """
 
     model: Pipeline

@@ -57,6 +57,19 @@ def assign_parts(data: Bunch) -> NDArray[np.str_]:
     ------
     ValueError
         If a set has no samples for a part, or official parts for some samples only.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from persona_affect.datasets import combine, make_bunch
+    >>> from persona_affect.protocols import assign_parts
+    >>> def make(name, kind):
+    ...     paths = [f"{name}{i}.jpg" for i in range(30)]
+    ...     target = pd.DataFrame({name: [float(i) for i in range(30)]})
+    ...     return make_bunch(name=name, sources=paths, target=target, **{kind: [name]})
+    >>> both = combine(make("warm", "personality"), make("happy", "emotion"))
+    >>> sorted(set(assign_parts(both).tolist()))
+    ['test', 'train', 'val']
     """
     parts = np.array(data.split, dtype="<U5")
     share = np.array([_share(group) for group in data.groups])

@@ -97,6 +97,15 @@ def load_afew_va(
     -----
     MediaWarning
         Once, counting and naming what was left out: images and annotations, missing or damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from persona_affect.datasets import load_afew_va, write_miniature
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_miniature("afew-va", folder, n_clips=4, n_frames=2)
+    ...     load_afew_va(folder).target.shape
+    (8, 2)
     """
     folder = check_root(root, _LAYOUT)
     check_frame_choice(every, n_frames)

@@ -113,6 +113,15 @@ def load_aff_wild(
     MediaWarning
         Once, counting and naming what was left out. Some crops are always missing: there is none
         where the authors' detector found no face.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from persona_affect.datasets import load_aff_wild, write_miniature
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_miniature("aff-wild", folder, n_clips=4, n_frames=2)
+    ...     load_aff_wild(folder).target.columns.tolist()
+    ['arousal', 'valence']
     """
     folder = check_root(root, _LAYOUT)
     wanted = check_split(split)

@@ -80,6 +80,19 @@ def load_csv(
     -----
     MediaWarning
         Once, counting and naming what was left out.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from persona_affect.datasets import load_csv
+    >>> table = pd.DataFrame({"path": ["ann.jpg", "bob.jpg"], "warm": [5.2, 2.7]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     table.to_csv(Path(folder, "ratings.csv"), index=False)
+    ...     bunch = load_csv(Path(folder, "ratings.csv"), check=None)
+    >>> bunch.target["warm"].tolist()
+    [5.2, 2.7]
     """
     path = Path(path)
     table = read_table(path)
@@ -193,15 +206,29 @@ def read_table(path: Path) -> pd.DataFrame:
     Parameters
     ----------
     path : Path
+        The file, in UTF-8.
 
     Returns
     -------
     DataFrame
+        A row per line and a column per name, all of them strings; an empty field is empty.
 
     Raises
     ------
     DatasetFormatError
         If it cannot be read, is too large, or has the same name for two columns.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from persona_affect.datasets import read_table
+    >>> table = pd.DataFrame({"path": ["ann.jpg", "bob.jpg"], "warm": [5.2, None]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     table.to_csv(Path(folder, "ratings.csv"), index=False)
+    ...     read_table(Path(folder, "ratings.csv")).columns.tolist()
+    ['path', 'warm']
     """
     try:
         if path.is_dir():

@@ -143,6 +143,15 @@ def load_first_impressions(
     -----
     MediaWarning
         Once, counting and naming what was left out.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from persona_affect.datasets import load_first_impressions, write_miniature
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_miniature("first-impressions", folder, n_clips=5, n_frames=2, layout="faces")
+    ...     load_first_impressions(folder, "train").target.shape
+    (3, 5)
     """
     folder = check_root(root, _LAYOUT)
     wanted = check_split(split)

@@ -101,6 +101,15 @@ def load_omi(
     -----
     MediaWarning
         Once, counting and naming what was left out.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from persona_affect.datasets import load_omi, write_miniature
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_miniature("omi", folder, n_clips=4, n_frames=2)
+    ...     load_omi(folder, attributes=["happy"]).target.shape
+    (4, 1)
     """
     folder = check_root(root, _LAYOUT)
     left_out = LeftOut(NAME)
