@@ -37,18 +37,14 @@ from ._upgrades import FORMAT_VERSION, upgrade
 #: Made by ``benchmarks/train_bundled_model.py``; it has a licence of its own, see LICENSE there.
 BUNDLED: Final = Path(__file__).parents[1] / "models" / "impressions.safetensors"
 
-#: The names of further models of the package, by what `load_model` returns for them: editors
-#: complete these names. Each is a file in `models`.
+#: Further models of the package, files in `models`, by what `load_model` returns: for editors.
 DynamicsName = Literal["dynamics"]
 ImpressionsName = Literal["fast"]
 
-BUNDLED_BY_NAME: Final[dict[str, Path]] = {
-    name: BUNDLED.with_name(f"{name}.safetensors")
-    for name in (*get_args(DynamicsName), *get_args(ImpressionsName))
-}
+_NAMES: Final = (*get_args(DynamicsName), *get_args(ImpressionsName))
+BUNDLED_BY_NAME = {name: BUNDLED.with_name(f"{name}.safetensors") for name in _NAMES}
 _LIBRARIES = ("persona-affect", "numpy", "safetensors", "scikit-learn", "skorch", "torch")
-
-#: Limits far above real models.
+#: Far above real models.
 _MAX_TENSORS: Final = 100_000
 
 #: What a high value means, by target.
@@ -199,10 +195,10 @@ def load_model(
     Parameters
     ----------
     path : path-like, optional
-        The file; without it, the model of impressions that comes with this package. Unless there
-        is a file of that name, ``"fast"`` is a small, fast model of the same impressions that comes
-        with it, ``"dynamics"`` a :class:`PersonDynamicsEncoder`, and ``"owner/name"`` a repository
-        on the Hugging Face Hub, whose model and card are downloaded once (extra ``hub``).
+        The file; without it, the model of impressions that comes with this package. If no file has
+        that name, ``"fast"`` is a small, fast model of the same, ``"dynamics"`` the bundled
+        :class:`PersonDynamicsEncoder`, and ``"owner/name"`` a repository on the Hugging Face Hub,
+        whose model and card are downloaded once (extra ``hub``).
     intervals : bool, default=False
         Load the :class:`ConformalAffect` around the model, which predicts intervals.
     revision : str, optional
