@@ -56,6 +56,16 @@ def test_forked_children_predict_before_and_after_the_parent_did():
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_forked_children_predict_with_a_compiled_model():
+    pytest.importorskip("openvino")
+    compiled = "from persona_affect import engines\nmodel = engines.compile(model, 'openvino')"
+    code = FORK.replace("model = load_model()", "model = load_model()\n" + compiled)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
 INTERRUPTS = """
 import faulthandler, signal
 import numpy as np, torch
