@@ -37,7 +37,9 @@ class Limits:
     photo_pixels, clip_pixels : int, default=2**25, 2**22
         Pixels of a photo (32 megapixels), and of a clip's frames (2560 x 1440 fits).
     clip_seconds : float, default=60
+        Duration of a clip.
     clip_frames : int, default=3600
+        Number of frames of a clip.
     search_pixels : int, default=2**22
         Of a photo in which faces are looked for as small as the model can; in larger photos, the
         smallest face is larger in proportion, so that the search takes no longer.
@@ -59,6 +61,12 @@ class Limits:
         The longest time for a request to arrive.
     kept_seconds : int, default=3600
         Annotated clips, and uploads that were never used, are deleted after this time.
+
+    Examples
+    --------
+    >>> from persona_affect.app.web import Limits
+    >>> Limits(clip_seconds=10).clip_seconds
+    10
     """
 
     upload_bytes: int = 200 * 2**20

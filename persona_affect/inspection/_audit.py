@@ -121,10 +121,12 @@ def audit(
     confidence : float, default=0.95
         Confidence level of the bootstrap's percentile intervals.
     random_state : int, default=0
+        Seed of the bootstrap.
 
     Returns
     -------
     Audit
+        Tables of the measures: overall, by group, and of the disturbances.
 
     Raises
     ------

@@ -16,6 +16,7 @@ class AuditDisplay:
     Parameters
     ----------
     audit : Audit
+        What :func:`audit` found.
 
     Attributes
     ----------

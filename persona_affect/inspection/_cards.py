@@ -34,8 +34,15 @@ class ModelCard:
     Attributes
     ----------
     title : str
+        Its first heading.
     markdown : str
         The whole card, with its title.
+
+    Examples
+    --------
+    >>> from persona_affect.inspection import ModelCard
+    >>> "<h1>" in ModelCard("A model", "# A model").to_html()
+    True
     """
 
     title: str
@@ -90,10 +97,12 @@ def model_card(
         Markdown of further sections by heading, which come after the intended use. With a heading
         of the card, it is added to the end of that section.
     title : str, optional
+        The first heading; by default it names the file.
 
     Returns
     -------
     ModelCard
+        As Markdown, and as a page with `to_html`.
 
     Raises
     ------

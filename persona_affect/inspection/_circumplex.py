@@ -197,6 +197,7 @@ def find_circumplex_names(estimator: BaseEstimator) -> tuple[str, str]:
     Parameters
     ----------
     estimator : JointAffectEstimator, or a pipeline that ends with one
+        Fitted.
 
     Returns
     -------
@@ -208,6 +209,13 @@ def find_circumplex_names(estimator: BaseEstimator) -> tuple[str, str]:
     ------
     ValueError
         If the model has fewer than two emotion targets.
+
+    Examples
+    --------
+    >>> from persona_affect import load_model
+    >>> from persona_affect.inspection import find_circumplex_names
+    >>> find_circumplex_names(load_model())
+    ('alert', 'happy')
     """
     names = getattr(final_model(estimator), "emotion_names_", [])
     if {"arousal", "valence"} <= set(names):

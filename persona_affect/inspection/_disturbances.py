@@ -133,6 +133,14 @@ def disturb_faces(
     -------
     ndarray of shape (n_samples,), of objects
         Face clips of the same shapes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect.inspection import DISTURBANCES, disturb_faces
+    >>> clip = np.full((1, 112, 96, 3), 128, np.uint8)
+    >>> disturb_faces([clip], next(iter(DISTURBANCES)), "sphereface", 0.0)[0].shape
+    (1, 112, 96, 3)
     """
     change = find_disturbance(disturbance)
     points = (TEMPLATES[template] if isinstance(template, str) else template).points(margin)
@@ -169,7 +177,9 @@ def draw_regions(
     Parameters
     ----------
     landmarks : array-like of shape (5, 2)
+        x and y in pixels, in the order of :class:`persona_affect.faces.Detections`.
     shape : tuple of (height, width)
+        Of the face, in pixels.
     softness : float, default=0.06
         Width of the edges, in distances between the eyes.
 
@@ -177,6 +187,14 @@ def draw_regions(
     -------
     dict of str to ndarray of shape (height, width)
         ``"face"``, ``"hair"`` and ``"background"``: shares in [0, 1], which add up to one.
+
+    Examples
+    --------
+    >>> from persona_affect.inspection import draw_regions
+    >>> landmarks = [[38, 52], [74, 52], [56, 72], [42, 92], [70, 92]]
+    >>> regions = draw_regions(landmarks, (112, 96))
+    >>> sorted(regions), regions["face"].shape
+    (['background', 'face', 'hair'], (112, 96))
     """
     return _draw_regions(_face_to_image(np.asarray(landmarks, float)), shape, softness)
 

@@ -25,6 +25,7 @@ class DynamicsDisplay:
     Parameters
     ----------
     maps : ndarray of shape (n_rows, n_columns, height, width)
+        Values of the pixels, of either sign.
     rows, columns : sequence of str
         Labels of the maps: scales, and moments.
     faces : ndarray of shape (n_columns, height, width), optional

@@ -27,6 +27,7 @@ class RatingDistribution:
     Parameters
     ----------
     target_names : list of str
+        In the order of `mean` and `std`.
     mean, std : ndarray of shape (n_targets,)
         In the units of the ratings. NaN where unknown: for a target without ratings, and for
         a model that was trained on raw targets (`heads` other than ``"linear"``).

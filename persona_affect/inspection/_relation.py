@@ -49,6 +49,7 @@ class RelationDisplay:
     emotion : ndarray of shape (n_samples, 2)
         The samples' emotions, for the density.
     emotion_names : list of str
+        Of the two emotions.
     scores : DataFrame
         A row per ``trait`` and ``model``, with ``n``, ``pearson`` and ``r2``: cross-validated, but
         for a module that was fitted before.

@@ -169,6 +169,14 @@ def iter_face_tracks(table: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
     face : int
     rows : DataFrame
         Its rows, in order, with a row of NaN at each gap, so that a line plot is interrupted there.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from persona_affect.inspection import iter_face_tracks
+    >>> table = pd.DataFrame({"frame": [0, 1, 1], "face": [0, 0, 1], "happy": [60.0, 61.0, 40.0]})
+    >>> [(int(face), len(rows)) for face, rows in iter_face_tracks(table)]
+    [(0, 2), (1, 1)]
     """
     faces = table.dropna(subset=["face"])
     for face in np.unique(faces["face"].to_numpy(int)):
