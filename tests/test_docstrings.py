@@ -11,7 +11,6 @@ import pytest
 
 from persona_affect import exceptions
 
-
 numpydoc = pytest.importorskip("numpydoc.validate", reason="needs the extra test or docs")
 get_doc_object = numpydoc.get_doc_object
 # Hundreds of names: less than half a minute.
