@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 
 from persona_affect._device import resolve_device
 from persona_affect._random import OwnRandomness
+from persona_affect._ranks import check_random_state
 from persona_affect._sklearn import Interval, StrOptions, fit_context
 from persona_affect.networks import UNET_LEVELS, DynamicsUNet
 

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from persona_affect._ranks import check_equal, n_ranks, rank
 from persona_affect.exceptions import TrainingDivergedError
 from persona_affect.networks import DynamicsUNet
 from persona_affect.objectives import rank_loss
 
 from ._dynamics_windows import compute_maps, measure_ranking, score_windows
+from ._ranks import average_gradients, check_layers, mean_over_ranks
 from ._training import Schedule
 
 _MAP_PENALTY: Final = 0.01
@@ -38,6 +40,8 @@ def train_generic(
     verbose: bool,
 ) -> pd.DataFrame:
     """Train the generic U-net in place, on all scales together.
+
+    Of several processes that train together, each computes the clips of a batch that are its own.
 
     Parameters
     ----------
@@ -68,6 +72,8 @@ def train_generic(
     TrainingDivergedError
         If the loss becomes infinite or NaN.
     """
+    check_layers(net)
+    check_equal("Clips", [(len(clip), float(clip[0].abs().sum())) for clip in clips])
     optimizer = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=weight_decay)
     n_steps = max_epochs * -(-len(clips) // batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, Schedule("cosine", n_steps))
@@ -79,30 +85,32 @@ def train_generic(
     exclude = None if has_unseen else ()
     history: list[dict[str, float]] = []
     best, best_epoch, best_state = -np.inf, 0, copy.deepcopy(net.state_dict())
-    bar = tqdm(range(max_epochs), desc="Training", unit="epoch", disable=not verbose)
+    bar = tqdm(range(max_epochs), desc="Training", unit="epoch", disable=not verbose or rank() > 0)
     for epoch in bar:
         start = time.perf_counter()
         net.train()
         losses = []
         for batch in torch.randperm(len(clips), generator=generator).split(batch_size):
             loss = _batch_loss(net, [clips[i] for i in batch], windows_per_clip, margin, generator)
-            if not torch.isfinite(loss):
+            value = mean_over_ranks(loss.item(), loss.device)
+            if not np.isfinite(value):
                 raise TrainingDivergedError(
-                    f"The loss became {loss.item()} in epoch {epoch + 1}; "
+                    f"The loss became {value} in epoch {epoch + 1}; "
                     f"lower learning_rate={learning_rate}."
                 )
             optimizer.zero_grad()
             loss.backward()
+            average_gradients(net.parameters())
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            losses.append(loss.item())
+            losses.append(value)
         net.eval()
         row: dict[str, float] = {"epoch": epoch + 1, "train_loss": float(np.mean(losses))}
         if held_out:
-            row["valid_accuracy"] = float(
-                np.nanmean(measure_ranking(net, held_out, _VALID_WINDOWS, exclude))
-            )
+            accuracy = np.nanmean(measure_ranking(net, held_out, _VALID_WINDOWS, exclude))
+            # The ranks must stop together.
+            row["valid_accuracy"] = mean_over_ranks(float(accuracy), clips[0].device)
         bar.set_postfix({name: f"{value:.3f}" for name, value in row.items() if name != "epoch"})
         history.append(row | {"seconds": time.perf_counter() - start})
         if held_out:
@@ -124,14 +132,27 @@ def _batch_loss(
     margin: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """Compute the rank loss of random windows, mean over all, with the penalty of the maps."""
+    """Compute the rank loss of random windows, mean over all, with the penalty of the maps.
+
+    Of several ranks, each computes it for its own clips, with the weight that makes the mean over
+    the ranks that of all clips.
+    """
     centres = []
     for clip in clips:
         order = torch.randperm(len(clip) - 2 * net.margin, generator=generator)
         centres.append((net.margin + order[:windows_per_clip]).to(clip.device))
+    n_windows = sum(map(len, centres))
+    own = slice(rank(), None, n_ranks())
+    clip_weight = len(clips[own]) * n_ranks() / len(clips)
+    window_weight = sum(map(len, centres[own])) * n_ranks() / n_windows
+    clips, centres = clips[own], centres[own]
+    if not clips:
+        # The last batch of an epoch may have fewer clips than there are ranks.
+        return torch.stack([0 * weight.sum() for weight in net.parameters()]).sum()
     maps = compute_maps(net, clips, centres)
     terms = []
     parts = maps.split([len(at) for at in centres])
     for part, clip, at in zip(parts, clips, centres, strict=True):
         terms += [rank_loss(s, margin).mean() for s in score_windows(net, part, clip, at)]
-    return torch.stack(terms).mean() + _MAP_PENALTY * maps.square().mean()
+    penalty = _MAP_PENALTY * window_weight * maps.square().mean()
+    return clip_weight * torch.stack(terms).mean() + penalty

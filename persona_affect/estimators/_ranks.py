@@ -7,6 +7,7 @@ cannot be used: it expects the loss to use no parameters that its `forward` does
 coherence loss trains a head of its own.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -114,10 +115,26 @@ class AverageGradients(Callback):
 
     def on_grad_computed(self, net: NeuralNet, named_parameters: Any, **kwargs: Any) -> None:
         """Average in one message."""
-        # A weight that the loss does not use has none, on every rank alike.
-        grads = [parameter.grad for _, parameter in named_parameters if parameter.grad is not None]
-        flat = torch.cat([grad.reshape(-1) for grad in grads])
-        dist.all_reduce(flat)
-        flat /= n_ranks()
-        for grad, mean in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
-            grad.copy_(mean.view(grad.shape))
+        average_gradients(parameter for _, parameter in named_parameters)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace gradients by their mean over the ranks; nothing is done with one rank."""
+    if n_ranks() == 1:
+        return
+    # A weight that the loss does not use has none, on every rank alike.
+    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([grad.reshape(-1) for grad in grads])
+    dist.all_reduce(flat)
+    flat /= n_ranks()
+    for grad, mean in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+        grad.copy_(mean.view(grad.shape))
+
+
+def mean_over_ranks(value: float, device: torch.device) -> float:
+    """Return the mean of a number over the ranks, equal to the bit on all; `device` sends it."""
+    if n_ranks() == 1:
+        return value
+    total = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.all_reduce(total)
+    return total.item() / n_ranks()

@@ -41,6 +41,30 @@ values = {"prediction": model.predict(faces.data).tolist()}
 values["loss"] = model.history_.train_loss.tolist()
 open(f"{sys.argv[1]}.{rank}", "w").write(json.dumps(values))
 """
+DYNAMICS = """
+import sys, json
+import numpy as np
+from persona_affect import PersonDynamicsEncoder
+from persona_affect.distributed import join_processes
+
+rank = join_processes()
+rng = np.random.RandomState(0)
+# Clips of several lengths, so that some have fewer windows.
+clips = [rng.randint(0, 256, (n, 16, 16, 3)).astype(np.uint8) for n in (7, 12, 6, 14, 9, 8, 11)]
+options = json.loads(sys.argv[2])
+if options.pop("differ", False):
+    clips[0] = clips[0] // (1 + rank)
+model = PersonDynamicsEncoder(
+    scales=(1, 2), image_size=(16, 16), widths=(8, 8, 8), max_epochs=3, batch_size=3,
+    windows_per_clip=6, device="cpu", **{"random_state": 0, "early_stopping": False, **options},
+)
+samples = np.empty(len(clips), dtype=object)
+samples[:] = clips
+values = {"prediction": model.fit(samples).transform(samples).tolist()}
+values["loss"] = model.history_.train_loss.tolist()
+values["weights"] = [w for p in model.net_.parameters() for w in p.flatten().tolist()]
+open(f"{sys.argv[1]}.{rank}", "w").write(json.dumps(values))
+"""
 BACKBONE = """
 import torch
 from torch import nn
@@ -64,10 +88,10 @@ def small_backbone():
 """
 
 
-def run(tmp_path, n, timeout=120, **options):
+def run(tmp_path, n, timeout=120, code=None, **options):
     """Fit under `n` processes, and return the exit status, what was printed, and the results."""
     script = tmp_path / "fit.py"
-    script.write_text(BACKBONE + FIT)
+    script.write_text(code or BACKBONE + FIT)
     out = tmp_path / f"result_{n}"
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}"]
     done = subprocess.run(
@@ -125,3 +149,29 @@ def test_a_rank_that_dies_ends_the_others_and_the_next_start_resumes(tmp_path):
     status, printed, together = run(tmp_path, 2, checkpoint=checkpoint)
     assert status == 0, printed
     np.testing.assert_allclose(together[0]["prediction"], alone["prediction"], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_generic_network_of_dynamics_is_that_of_one_process(tmp_path):
+    # The last batch has one clip: one of the ranks has none.
+    _, _, (alone,) = run(tmp_path, 1, code=DYNAMICS)
+    status, printed, together = run(tmp_path, 2, code=DYNAMICS)
+    assert status == 0, printed
+    assert together[0] == together[1]
+    np.testing.assert_allclose(together[0]["loss"], alone["loss"], rtol=1e-5)
+    np.testing.assert_allclose(together[0]["weights"], alone["weights"], atol=1e-5)
+    # Descriptors are whitened, which makes small differences of the weights larger.
+    largest = np.abs(alone["prediction"]).max()
+    np.testing.assert_allclose(together[0]["prediction"], alone["prediction"], atol=1e-4 * largest)
+    assert alone["loss"][0] != alone["loss"][-1]
+
+
+@pytest.mark.slow
+def test_dynamics_stop_early_together_and_refuse_other_clips(tmp_path):
+    options = {"early_stopping": True, "validation_fraction": 0.3, "random_state": None}
+    status, printed, together = run(tmp_path, 2, code=DYNAMICS, **options)
+    assert status == 0, printed
+    assert together[0] == together[1]
+    status, printed, _ = run(tmp_path, 2, code=DYNAMICS, differ=True)
+    assert status != 0
+    assert "ValueError: Clips differ between the processes" in printed
