@@ -62,7 +62,6 @@ samples = np.empty(len(clips), dtype=object)
 samples[:] = clips
 values = {"prediction": model.fit(samples).transform(samples).tolist()}
 values["loss"] = model.history_.train_loss.tolist()
-values["weights"] = [w for p in model.net_.parameters() for w in p.flatten().tolist()]
 open(f"{sys.argv[1]}.{rank}", "w").write(json.dumps(values))
 """
 BACKBONE = """
@@ -159,7 +158,8 @@ def test_the_generic_network_of_dynamics_is_that_of_one_process(tmp_path):
     assert status == 0, printed
     assert together[0] == together[1]
     np.testing.assert_allclose(together[0]["loss"], alone["loss"], rtol=1e-5)
-    np.testing.assert_allclose(together[0]["weights"], alone["weights"], atol=1e-5)
+    # Not the weights: biases before a normalisation of single channels have no effect and no
+    # gradient but rounding, which AdamW makes as large as any.
     # Descriptors are whitened, which makes small differences of the weights larger.
     largest = np.abs(alone["prediction"]).max()
     np.testing.assert_allclose(together[0]["prediction"], alone["prediction"], atol=1e-4 * largest)
