@@ -1,5 +1,6 @@
 """The engines: how each takes a torch network, and runs it."""
 
+import sys
 import threading
 import warnings
 from abc import ABC, abstractmethod
@@ -109,7 +110,7 @@ class OpenVINOEngine(Engine):
     @classmethod
     def convert(cls, network: nn.Module, example: Tensor) -> Any:
         """Trace the network, and convert the trace to a model of OpenVINO with any batch size."""
-        openvino = import_optional("openvino", extra=cls.extra, purpose='engine="openvino"')
+        openvino = _import_openvino()
         with warnings.catch_warnings(), torch.no_grad():
             # The tracer warns of each comparison of shapes.
             warnings.simplefilter("ignore")
@@ -203,7 +204,13 @@ ENGINES: Final[dict[str, type[Engine]]] = {
 
 @cache
 def _openvino_core() -> Any:
-    return import_optional("openvino", extra="openvino", purpose='engine="openvino"').Core()
+    return _import_openvino().Core()
+
+
+def _import_openvino() -> Any:
+    """Import OpenVINO without its telemetry, which reports each conversion to its makers."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return import_optional("openvino", extra="openvino", purpose='engine="openvino"')
 
 
 def _divide(batch: Tensor) -> Iterator[Tensor]:

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -76,6 +78,18 @@ def test_a_network_on_faces_answers_as_the_model(engine, joint, clips):
     emotion = [[0.1], [0.2]]
     assert np.array_equal(fast.predict_from_emotion(emotion), joint.predict_from_emotion(emotion))
     assert joint._engine is None
+
+
+@pytest.mark.skipif("openvino" not in ALL, reason="needs openvino")
+def test_openvino_reports_nothing_to_its_makers():
+    program = (
+        "import sys, torch; from torch import nn; from persona_affect.engines import ENGINES;"
+        "ENGINES['openvino'].convert(nn.Linear(2, 2), torch.zeros(1, 2));"
+        "print([n for n, m in sys.modules.items() if n.startswith('openvino_telemetry') and m])"
+    )
+    command = [sys.executable, "-c", program]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
 
 
 def test_samples_without_a_face_are_missing_with_one_warning(compiled, clips):
