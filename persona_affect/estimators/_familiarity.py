@@ -5,7 +5,7 @@ from typing import Any, Final, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
+from scipy.spatial.distance import cdist
 
 from ._state import Facts, Tensors, check_finite, copy_array
 
@@ -105,15 +105,13 @@ class Familiarity:
         self, scaled: NDArray[np.float32], persons: NDArray[np.intp] | None
     ) -> NDArray[np.float64]:
         """Return mean distances to the nearest known faces, with `persons` to other persons'."""
-        search = NearestNeighbors(algorithm="brute").fit(self.known.astype(np.float32))
-        if persons is None:
-            found, _ = search.kneighbors(scaled, min(_NEIGHBOURS, len(self.known)))
-            return np.asarray(found.mean(axis=1), dtype=np.float64)
-        found, which = search.kneighbors(scaled, len(self.known))
-        own = np.empty(len(scaled))
-        for i, (row, neighbours) in enumerate(zip(found, which, strict=True)):
-            own[i] = row[self._persons[neighbours] != persons[i]][:_NEIGHBOURS].mean()
-        return own
+        distances = cdist(scaled, self.known.astype(np.float32))
+        if persons is not None:
+            distances[persons[:, None] == self._persons] = np.nan
+        kept = min(_NEIGHBOURS, len(self.known))
+        # NaN is sorted behind all numbers.
+        nearest = np.partition(distances, kept - 1, axis=1)[:, :kept]
+        return np.asarray(np.nanmean(nearest, axis=1), dtype=np.float64)
 
     def get_state(self) -> tuple[Facts, Tensors]:
         """Return facts and tensors, as in ``_state.py``."""
