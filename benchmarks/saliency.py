@@ -75,7 +75,7 @@ def plot(displays, faces, file):
     pictures = [clip[0] for clip in faces]
     figure, axes = plt.subplots(1, len(displays), figsize=(2.2 * len(displays), 2.6), squeeze=False)
     for (maps, name), ax in zip(displays, axes[0], strict=True):
-        SaliencyDisplay(maps, pictures, target=name).plot(ax=ax, absolute=True)
+        SaliencyDisplay(maps, pictures, target=name).plot(ax=ax)
         ax.set_title(name)
     figure.savefig(file, dpi=110, bbox_inches="tight")
     plt.close(figure)

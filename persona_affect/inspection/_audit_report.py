@@ -62,7 +62,13 @@ class Audit:
         return [name for name in _TITLES if name in self.overall]
 
     def table(
-        self, measure: str, feature: str | None = None, *, intervals: bool = False, digits: int = 2
+        self,
+        measure: str,
+        feature: str | None = None,
+        *,
+        intervals: bool = False,
+        digits: int = 2,
+        worst_first: bool = False,
     ) -> pd.DataFrame:
         """Return one measure by group and target.
 
@@ -75,6 +81,10 @@ class Audit:
             Give texts with the intervals, such as ``"4.1 (3.8 to 4.4)"``.
         digits : int, default=2
             Of these texts.
+        worst_first : bool, default=False
+            Begin with the group that is worst on average over the targets: with the greatest
+            errors, or the greatest absolute bias, in units of each target's error over all
+            samples; or with the lowest CCC, r or coverage. Groups that were not judged come last.
 
         Returns
         -------
@@ -101,7 +111,11 @@ class Audit:
             )
         targets = list(self.overall.index)
         table = rows.assign(value=values).pivot(index="group", columns="target", values="value")
-        table = table.reindex(index=list(dict.fromkeys(rows["group"])), columns=targets)
+        order = list(dict.fromkeys(rows["group"]))
+        if worst_first:
+            badness = self._badness(measure, rows).reindex(order)
+            order = list(badness.sort_values(ascending=False, kind="stable").index)
+        table = table.reindex(index=order, columns=targets)
         table.insert(0, "n", rows.groupby("group")["n"].max())
         return table.rename_axis(index=None, columns=None)
 
@@ -122,9 +136,9 @@ class Audit:
         intervals: bool = True,
         digits: int = 2,
         level: int = 2,
-        intersections: bool = True,
+        n_worst: int | None = None,
     ) -> str:
-        """Write all tables as Markdown.
+        """Write all tables as Markdown, the worst groups first.
 
         Parameters
         ----------
@@ -134,24 +148,28 @@ class Audit:
             Digits after the point.
         level : int, default=2
             Level of the headings.
-        intersections : bool, default=True
-            Also the groups by all features together.
+        n_worst : int, optional
+            Of the groups by all features together, show this many. By default all.
 
         Returns
         -------
         str
         """
-        done, mark = self.settings, "#" * level
+        done, mark, n_features = self.settings, "#" * level, len(self.settings["features"])
         parts = [_CAVEAT, _describe(done), f"{mark} All persons"]
         parts.append(table_to_markdown(self._overall_table(intervals, digits), index="target"))
-        n_features = len(done["features"])
-        for feature in self.features if intersections else self.features[:n_features]:
+        for i, feature in enumerate(self.features):
             parts.append(f"{mark} By {feature}")
+            shown = n_worst if i == n_features else None
+            if shown is not None:
+                parts.append(self._count_groups(feature, shown))
             for measure in ("error", "bias", *(["coverage"] if "coverage" in self.overall else [])):
-                table = self.table(measure, feature, intervals=intervals, digits=digits)
+                table = self.table(
+                    measure, feature, intervals=intervals, digits=digits, worst_first=True
+                )
                 title = _TITLES[measure]
-                parts += [title[0].upper() + title[1:] + ":"]
-                parts += [table_to_markdown(table, index="group", digits=digits)]
+                parts += [f"{title[0].upper()}{title[1:]}, worst first:"]
+                parts += [table_to_markdown(table[:shown], index="group", digits=digits)]
         if len(self.stability):
             parts += [
                 f"{mark} When the photo changes a little",
@@ -193,6 +211,23 @@ class Audit:
         """
         with atomic_write(path) as draft:
             draft.write_text(self.to_html(**settings), encoding="utf-8")
+
+    def _badness(self, measure: str, rows: pd.DataFrame) -> "pd.Series[float]":
+        """Return how bad each group is, on average over the targets; NaN if it was not judged."""
+        values = rows.pivot(index="group", columns="target", values=measure)
+        if measure in ("error", "bias"):
+            return (values.abs() / self.overall["error"]).mean(axis=1)
+        return -values.mean(axis=1)
+
+    def _count_groups(self, feature: str, n_worst: int) -> str:
+        rows = self.groups[self.groups["feature"] == feature]
+        judged = int(rows.groupby("group")["error"].any().sum())
+        n_small = rows["group"].nunique() - judged
+        return (
+            f"The worst {min(n_worst, judged)} of {judged} groups; {n_small} more have fewer than "
+            f"{self.settings['min_group_size']} samples. The worst of many groups look worse than "
+            "they are, by chance: look at the intervals."
+        )
 
     def _overall_table(self, intervals: bool, digits: int) -> pd.DataFrame:
         columns: dict[str, Any] = {"n": self.overall["n"]}

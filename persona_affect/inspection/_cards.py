@@ -25,6 +25,8 @@ _NOT_FOR: Final = (
     "person**, whether or not a human takes part in the decision. Do not use it to judge "
     "character, ability, health, intent or truthfulness: a face shows none of these."
 )
+#: Groups by all features together that a card shows.
+_N_WORST: Final = 10
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def _join(names: list[str]) -> str:
 def _measured(audit: Audit | None, audited_on: str | None) -> str:
     if audit is None:
         return "Nothing was measured for this card. `persona-affect audit` measures it."
-    text = audit.to_markdown(level=3, intersections=False)
+    text = audit.to_markdown(level=3, n_worst=_N_WORST)
     return text.rstrip() if audited_on is None else f"{audited_on}\n\n{text.rstrip()}"
 
 

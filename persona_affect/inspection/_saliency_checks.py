@@ -65,9 +65,10 @@ def check_saliency_weights(
     DataFrame
         A row per stage: ``layers`` (how many are random), ``layer`` (name of the last of them),
         and the mean over faces of Spearman's rank correlation with the original map: of the signed
-        maps (``rank_correlation``) and of their absolute values (``absolute``). Absolute maps of
-        integrated gradients stay similar to the picture whatever the weights are, since gradients
-        are multiplied by the pixels.
+        maps (``rank_correlation``), which :class:`SaliencyDisplay` draws and which should be near
+        0 once the layers of the prediction are random; and of their absolute values (``absolute``),
+        which stays high: absolute maps of integrated gradients follow the picture whatever the
+        weights are.
 
     References
     ----------

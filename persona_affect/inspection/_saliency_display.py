@@ -22,6 +22,10 @@ class SaliencyDisplay:
     Aligned faces have their landmarks at the same pixels, so that maps of different faces can be
     averaged. A map describes the model. It is no statement about faces or about raters.
 
+    Maps are signed: red pixels raise the prediction, blue pixels lower it. Only the signed maps
+    pass the sanity checks of Adebayo et al. [1]_. Absolute maps follow the picture: those of a
+    network with random weights are much the same, so that they are not drawn here.
+
     Parameters
     ----------
     maps : ndarray of shape (n_samples, height, width)
@@ -45,6 +49,11 @@ class SaliencyDisplay:
     explain_faces : Computes the maps.
     check_saliency_weights, check_saliency_labels : Whether maps depend on what was learnt.
     score_saliency : Whether predictions change where maps say so.
+
+    References
+    ----------
+    .. [1] Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim. "Sanity Checks for Saliency Maps",
+       NeurIPS 2018.
 
     Examples
     --------
@@ -83,7 +92,6 @@ class SaliencyDisplay:
         patch: float = 0.1,
         device: str = "auto",
         sample: int | None = None,
-        absolute: bool = False,
         ax: "Axes | None" = None,
     ) -> Self:
         """Compute maps, and plot their mean, or the map of one sample.
@@ -92,7 +100,7 @@ class SaliencyDisplay:
         ----------
         estimator, X, target, method, baseline, n_steps, patch, device
             As for :func:`explain_faces`.
-        sample, absolute, ax
+        sample, ax
             As for :meth:`plot`.
 
         Returns
@@ -114,23 +122,17 @@ class SaliencyDisplay:
         faces = np.zeros((*maps.shape, 3))
         faces[present] = frames
         display = cls(maps, list(faces), target=str(target), landmarks=aligned.landmarks)
-        return display.plot(ax=ax, sample=sample, absolute=absolute)
+        return display.plot(ax=ax, sample=sample)
 
-    def mean_map(self, *, absolute: bool = False) -> NDArray[np.float64]:
+    def mean_map(self) -> NDArray[np.float64]:
         """Average the maps of all samples with a face.
-
-        Parameters
-        ----------
-        absolute : bool, default=False
-            Average absolute values: where the model looks, whichever way it judges. Signed values
-            of different faces can cancel. Absolute maps of integrated gradients follow the picture
-            more than the model: half of the correlation stays with random weights.
 
         Returns
         -------
         ndarray of shape (height, width)
+            Signed. What raises the prediction of one face and lowers that of another cancels.
         """
-        mean: NDArray[np.float64] = np.nanmean(abs(self.maps) if absolute else self.maps, axis=0)
+        mean: NDArray[np.float64] = np.nanmean(self.maps, axis=0)
         return mean
 
     def plot(
@@ -138,7 +140,6 @@ class SaliencyDisplay:
         ax: "Axes | None" = None,
         *,
         sample: int | None = None,
-        absolute: bool = False,
         smoothing: float = 0.02,
     ) -> Self:
         """Draw a map over a face.
@@ -149,8 +150,6 @@ class SaliencyDisplay:
             A new figure by default.
         sample : int, optional
             The map of this sample over its face; by default the mean map over the mean face.
-        absolute : bool, default=False
-            Show absolute values.
         smoothing : float, default=0.02
             Width of a Gaussian that smooths the map, as a fraction of the face's width.
 
@@ -168,8 +167,7 @@ class SaliencyDisplay:
         shown = np.flatnonzero(present) if sample is None else np.array([sample])
         if not len(shown) or not present[shown].all():
             raise ValueError("There is no map to plot: no face was found.")
-        values = abs(self.maps[shown]) if absolute else self.maps[shown]
-        drawn = values.mean(axis=0)
+        drawn = self.maps[shown].mean(axis=0)
         if smoothing > 0:
             drawn = cv2.GaussianBlur(drawn, (0, 0), smoothing * drawn.shape[1])
         grey = np.mean([np.asarray(self.faces[i], float).mean(axis=-1) for i in shown], axis=0)
@@ -178,8 +176,8 @@ class SaliencyDisplay:
         ax.imshow(grey, cmap="gray", vmin=0, vmax=255)
         self.image_ = ax.imshow(
             drawn,
-            cmap="Reds" if absolute else "RdBu_r",
-            vmin=0 if absolute else -limit,
+            cmap="RdBu_r",
+            vmin=-limit,
             vmax=limit,
             # Where the map is weak, the face stays visible.
             alpha=np.clip(abs(drawn) / limit, 0, 1) ** 0.5 * 0.85,

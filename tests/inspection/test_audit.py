@@ -229,3 +229,29 @@ def test_the_display_draws_groups_and_targets(found):
     assert labels == ["lowest third (40)", "middle third (40)", "highest third (40)"]
     with pytest.raises(ValueError, match="no groups"):
         AuditDisplay(Audit(found.overall, pd.DataFrame(), found.stability, {})).plot()
+
+
+def test_the_worst_groups_come_first(world):
+    model, X, y, _ = world
+    # The error grows from c to a; only b is far from 0 on the other side; d is too small.
+    who = np.array(list("c" * 30 + "b" * 35 + "a" * 40 + "d" * 15))
+    shift = pd.Series(who).map({"c": 0.0, "b": -2.0, "a": 3.0, "d": 9.0}).to_numpy()
+    rated = pd.DataFrame({"warm": X[:, 0] + shift})
+    found = audit(model, X, rated, sensitive={"who": who}, disturbances=[], n_resamples=20)
+    for measure in ("error", "bias", "coverage"):
+        order = found.table(measure, "who", worst_first=True).index.tolist()
+        assert order[:2] == ["a", "b"] if measure != "coverage" else order[2] == "c"
+        assert order[3] == "d"
+    assert found.table("error", "who").index.tolist() == ["a", "b", "c", "d"]
+    text = found.to_markdown()
+    assert "Mean absolute error, worst first:" in text
+    assert text.index("| a | 40 |") < text.index("| b | 35 |") < text.index("| c | 30 |")
+
+
+def test_a_part_of_many_intersections_is_shown(found):
+    whole, part = found.to_markdown(), found.to_markdown(n_worst=2)
+    title = "## By old and skin"
+    rows = [text.partition(title)[2].count("\n| ") for text in (whole, part)]
+    # Error, bias and coverage, each with its head and the line below it.
+    assert rows == [3 * (6 + 2), 3 * (2 + 2)]
+    assert "The worst 2 of 6 groups; 0 more have fewer than 20 samples." in part

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
 
-from persona_affect import RAMRegressor, save_model
+from persona_affect import RAMRegressor, load_model, save_model
 from persona_affect.exceptions import OutputError
 from persona_affect.inspection import audit, model_card
 
@@ -86,9 +86,24 @@ def benchmark(monkeypatch):
 
 def test_the_card_of_the_bundled_model_is_what_the_code_gives(benchmark):
     """After a change, run benchmarks/model_card.py."""
-    errors = benchmark.measure_errors(*benchmark.load())
-    card, _ = benchmark.make_card(errors, pd.read_csv(benchmark.STABILITY))
+    card, _ = benchmark.measure()
     assert benchmark.CARD.read_text(encoding="utf-8") == card.markdown
+
+
+def test_its_errors_are_those_of_the_calibration_in_the_file(benchmark):
+    """The figures of the card and the intervals of `predict` are from the same predictions."""
+    _, ratings, folds, _ = benchmark.load()
+    calibrated = load_model(intervals=True)
+    targets = calibrated.target_names_
+    errors = (ratings[targets] - folds[targets]).abs().to_numpy()
+    np.testing.assert_allclose(calibrated.scores_, errors, atol=0.00051)
+
+
+def test_it_predicts_real_people_as_its_card_says(benchmark):
+    recorded = pd.read_csv(benchmark.LONDON, dtype={"face_id": str})
+    found = benchmark.predict_people(1)
+    recorded = found[["face_id", "photograph"]].merge(recorded)
+    pd.testing.assert_frame_equal(found, recorded, atol=0.05, rtol=0)
 
 
 @pytest.mark.slow
