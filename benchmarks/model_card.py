@@ -4,12 +4,12 @@
 
 Every figure of the card is computed here. Errors are those of ``results/bundled_model_folds.csv``,
 predictions of the same recipe for portraits outside of its training folds, which
-``train_bundled_model.py`` writes: after a change of the recipe, run that first. Intervals are from the same errors, those of a fold's portraits from the other
-folds' errors. Two more files are written by the bundled model itself:
-``results/bundled_model_stability.csv``, how its predictions move when 26 portraits of ``omi``
-change a little; and ``results/bundled_model_london.csv``, its predictions for the photographs of
-``people/london``. With ``--text`` only the card is written, from the three files. They hold
-predictions, and no ratings; those are read from the data folder.
+``train_bundled_model.py`` writes: after a change of the recipe, run that first. Intervals are from
+the same errors, those of a fold's portraits from the other folds' errors. Two more files are
+written by the bundled model itself: ``results/bundled_model_stability.csv``, how its predictions
+move when 26 portraits of ``omi`` change a little; and ``results/bundled_model_london.csv``, its
+predictions for the photographs of ``people/london``. With ``--text`` only the card is written, from
+the three files. They hold predictions, and no ratings; those are read from the data folder.
 """
 
 import argparse

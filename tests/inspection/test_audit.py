@@ -232,7 +232,7 @@ def test_the_display_draws_groups_and_targets(found):
 
 
 def test_the_worst_groups_come_first(world):
-    model, X, y, _ = world
+    model, X, _, _ = world
     # The error grows from c to a; only b is far from 0 on the other side; d is too small.
     who = np.array(list("c" * 30 + "b" * 35 + "a" * 40 + "d" * 15))
     shift = pd.Series(who).map({"c": 0.0, "b": -2.0, "a": 3.0, "d": 9.0}).to_numpy()
