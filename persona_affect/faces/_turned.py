@@ -115,12 +115,13 @@ def describe_doubts(doubts: Sequence[Doubt | None], detect: Detect) -> list[str]
         return sentences
     views = [doubt.view for _, doubt in open_]
     ways = [detect(turn_images(views, turns), _MIN_FACE) for turns in range(4)]
-    copies = [doubt.view if doubt.copy is None else doubt.copy for _, doubt in open_]
-    ways.append(detect(copies, _MIN_FACE))
-    for (i, doubt), found in zip(open_, zip(*ways, strict=True), strict=True):
-        confidences = np.array([confidence_upright(faces, _UPRIGHT) for faces in found])
-        confidences[0] = max(confidences[0], confidences[4])
-        best = int(np.argmax(confidences[:4]))
+    upright = np.array([[confidence_upright(faces, _UPRIGHT) for faces in way] for way in ways])
+    leaning = [(n, doubt.copy) for n, (_, doubt) in enumerate(open_) if doubt.copy is not None]
+    copies = detect([copy for _, copy in leaning], _MIN_FACE)
+    for (n, _), faces in zip(leaning, copies, strict=True):
+        upright[0, n] = max(upright[0, n], confidence_upright(faces, _UPRIGHT))
+    for (i, doubt), confidences in zip(open_, upright.T, strict=True):
+        best = int(np.argmax(confidences))
         odds = confidences / np.maximum(1 - confidences, 1e-7)
         enough = _ENOUGH if doubt.has_face else _ENOUGH_ALONE
         is_turned = confidences[best] >= enough and odds[best] >= _MORE * odds[0]
