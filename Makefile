@@ -1,6 +1,6 @@
 # The steps of .ci/run, under the same names: `make install`, `make lint test`, `make all`.
-.PHONY: all browser readme install test slow oldest release lint format site
+.PHONY: all browser readme install test slow oldest release lint format site screenshots
 .DEFAULT_GOAL := test
 
-all browser readme install test slow oldest release lint format site:
+all browser readme install test slow oldest release lint format site screenshots:
 	@.ci/run $@

@@ -1,6 +1,7 @@
 """The site: code beside equations, diagrams by their command, and pages whose Python runs."""
 
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
@@ -53,6 +54,46 @@ def test_the_diagrams_are_those_of_their_command():
     made = load(DOCS / "make_diagrams.py").DIAGRAMS
     kept = {path.stem: path.read_text(encoding="utf-8") for path in DOCS.glob("diagrams/*.svg")}
     assert {name: draw().to_svg() for name, draw in made.items()} == kept
+
+
+def shots():
+    pytest.importorskip("skimage", reason="needs the extra examples")
+    return load(DOCS / "make_screenshots.py")
+
+
+def read_shown():
+    return json.loads((DOCS / "images/web_photo.json").read_text(encoding="utf-8"))
+
+
+def test_the_alt_texts_say_the_numbers_of_the_pictures():
+    module = shots()
+    text = module.describe(read_shown())
+    for page in module.PAGES:
+        assert text in page.read_text(encoding="utf-8"), "run docs/make_screenshots.py"
+
+
+@pytest.mark.slow
+def test_the_pictures_show_the_numbers_of_the_bundled_model():
+    pytest.importorskip("skimage", reason="needs the extra examples")
+    from skimage.data import astronaut
+
+    from persona_affect.app._options import load_stream_model
+
+    model = load_stream_model(engine="torch")
+    expected = dict(zip(model[-1].target_names_, model.predict([astronaut()])[0], strict=True))
+    assert read_shown() == pytest.approx(expected, abs=0.02), "run docs/make_screenshots.py"
+
+
+def test_a_picture_of_the_light_page_has_its_dark_one_beside_it(tmp_path):
+    pages = load(DOCS / "_ext/repository_pages.py")
+    for name in ("a_light.webp", "a_dark.webp", "b_light.webp"):
+        (tmp_path / name).touch()
+    both = pages.add_dark_pictures("![What](a_light.webp)\n\n![That](b_light.webp)\n", tmp_path)
+    assert re.findall(r"^:::\{image\} (\S+)\n:class: (\S+)\n:alt: (.+)$", both, re.MULTILINE) == [
+        ("a_light.webp", "only-light", "What"),
+        ("a_dark.webp", "only-dark", "What"),
+    ]
+    assert "![That](b_light.webp)" in both
 
 
 @pytest.fixture

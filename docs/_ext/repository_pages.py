@@ -32,6 +32,7 @@ _PAGE_OF[ROOT / "benchmarks/results"] = "results/index.md"
 _PAGE_OF[ROOT / "README.md"] = "index.md"
 
 _LINK = re.compile(r"(\]\()([^)#\s]+)([^)]*\))")
+_PICTURE = re.compile(r"^!\[([^\]]*)\]\((\S+)_light(\.\w+)\)$", re.MULTILINE)
 _MERMAID = re.compile(r"^```mermaid\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -61,6 +62,24 @@ def rewrite_links(text: str, origin: Path, page: str) -> str:
         return match[1] + Path(os.path.relpath(path, folder)).as_posix() + match[3]
 
     return _LINK.sub(rewrite, text)
+
+
+def add_dark_pictures(text: str, folder: Path) -> str:
+    """Return a page's text with the picture `x_dark` beside each `x_light` that has one.
+
+    The theme shows the one that is as light as the page.
+    """
+
+    def write(match: re.Match[str]) -> str:
+        alt, stem, kind = match.groups()
+        if not (folder / f"{stem}_dark{kind}").is_file():
+            return match[0]
+        return "\n\n".join(
+            f":::{{image}} {stem}_{look}{kind}\n:class: only-{look}\n:alt: {alt}\n:::"
+            for look in ("light", "dark")
+        )
+
+    return _PICTURE.sub(write, text)
 
 
 def list_results() -> str:
@@ -108,7 +127,7 @@ def _adapt_page(app, docname: str, content: list[str]) -> None:
     path = DOCS / f"{docname}.md"
     if docname in PAGES or not path.exists():
         return
-    text = rewrite_links(content[0], path, docname)
+    text = add_dark_pictures(rewrite_links(content[0], path, docname), path.parent)
     if docname == "architecture":
         drawn = iter(["house", "persemon"])
         text = _MERMAID.sub(lambda _: f":::{{diagram}} {next(drawn)}\n:::", text)
