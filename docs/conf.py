@@ -24,6 +24,7 @@ extensions = [
     "api_pages",
     "diagrams",
     "equations",
+    "notebooks",
     "repository_pages",
 ]
 exclude_patterns = [
@@ -69,6 +70,8 @@ sphinx_gallery_conf = {
     "reference_url": {"persona_affect": None},
     "backreferences_dir": "gallery/backreferences",
     "capture_repr": ("_repr_html_", "__repr__"),
+    # Their figures are collected as figures.
+    "ignore_repr_types": r"persona_affect\.inspection.*Display",
     "reset_modules": ("matplotlib", "gallery_start.reset_example"),
 }
 

@@ -165,11 +165,11 @@ def take_pictures(visitor: Visitor) -> dict[str, float]:
         visitor.take_picture(f"web_webcam_{look}")
         start.click()
 
-    width, height = PHONE
-    numbers = visitor.show_photo(width)
-    visitor.wait(visitor.settle)
-    top = visitor.find("//*[@id='pa-photo-report']//section[@data-of]").rect["y"]
-    visitor.take_picture("web_photo_phone", top - 16, height)
+        width, height = PHONE
+        numbers = visitor.show_photo(width, dark)
+        visitor.wait(visitor.settle)
+        top = visitor.find("//*[@id='pa-photo-report']//section[@data-of]").rect["y"]
+        visitor.take_picture(f"web_phone_{look}", top - 16, height)
     return numbers
 
 

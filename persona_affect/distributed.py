@@ -20,10 +20,10 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from tqdm.auto import tqdm
 
 from persona_affect._arrays import Digest, add_to_digest
 from persona_affect._files import atomic_write, check_output_folder
+from persona_affect._progress import tqdm
 from persona_affect.faces import FaceAligner, StoredFaces, store_faces
 from persona_affect.media import describe
 

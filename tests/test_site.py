@@ -6,13 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
-
-from persona_affect.datasets import make_affect_clips, make_affect_faces
-from persona_affect.media import VideoWriter
 
 DOCS = Path(__file__).parents[1] / "docs"
 GUIDE = sorted((DOCS / "guide").glob("*.md"))
@@ -101,22 +95,7 @@ def visitor(tmp_path, monkeypatch):
     """A folder with the files that the pages name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    faces = make_affect_faces(10, halves="emotion", random_state=0).data
-    (tmp_path / "people").mkdir()
-    (tmp_path / "photos").mkdir()
-    for name, face in zip(["portrait", "people/ann", "people/bob"], faces, strict=False):
-        Image.fromarray(face).save(f"{name}.jpg")
-    rng = np.random.default_rng(0)
-    rows = []
-    for i, face in enumerate(faces):
-        Image.fromarray(face).save(f"photos/{i:03}.jpg")
-        warm, happy = rng.uniform(1, 7, 2)
-        rows.append({"path": f"photos/{i:03}.jpg", "group": i, "warm": warm, "happy": happy})
-    pd.DataFrame(rows).to_csv("ratings.csv", index=False)
-    clip = make_affect_clips(n_persons=2, n_frames=9, random_state=0).data[0]
-    with VideoWriter("clip.mp4", rate=25, size=clip.shape[2:0:-1]) as writer:
-        for frame in clip:
-            writer.write(frame)
+    load(DOCS / "_ext/start_files.py")
 
 
 @pytest.mark.slow

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import pandas as pd
 from sklearn.pipeline import Pipeline
-from tqdm.auto import tqdm
 
 from persona_affect._files import check_different, check_output
+from persona_affect._progress import tqdm
 from persona_affect._warnings import warn_user
 from persona_affect.estimators import ConformalAffect
 from persona_affect.exceptions import MediaWarning

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
-from tqdm.auto import tqdm
 
 from persona_affect._files import walk_folders
+from persona_affect._progress import tqdm
 from persona_affect._warnings import warn_user
 from persona_affect.exceptions import DatasetFormatError, MediaWarning, PersonaAffectError
 from persona_affect.media import FrameSequence, check_media, segment_centres

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from persona_affect._progress import tqdm
 from persona_affect._ranks import check_equal, n_ranks, rank
 from persona_affect.exceptions import TrainingDivergedError
 from persona_affect.networks import DynamicsUNet

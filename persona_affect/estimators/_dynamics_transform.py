@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
-from tqdm.auto import tqdm
 
 from persona_affect._device import network_on, resolve_device
+from persona_affect._progress import tqdm
 from persona_affect.faces import split_pieces
 from persona_affect.networks import DynamicsUNet
 

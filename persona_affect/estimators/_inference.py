@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from persona_affect._mapping import FrameReader
+from persona_affect._progress import tqdm
 from persona_affect._sklearn import is_followed_by
 from persona_affect._warnings import warn_user
 from persona_affect.exceptions import NoFaceWarning

@@ -15,8 +15,8 @@ from skorch.helper import predefined_split
 from skorch.utils import to_tensor
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
+from persona_affect._progress import tqdm
 from persona_affect._random import OwnRandomness
 from persona_affect._ranks import n_ranks, rank
 from persona_affect.exceptions import TrainingDivergedError

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
-from tqdm.auto import tqdm
+
+from persona_affect._progress import tqdm
 
 from .._warnings import warn_user
 from ..exceptions import (

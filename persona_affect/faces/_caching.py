@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 from PIL import Image
-from tqdm.auto import tqdm
+
+from persona_affect._progress import tqdm
 
 from ..media import (
     FrameSequence,

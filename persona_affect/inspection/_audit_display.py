@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ._audit import audit
 from ._audit_report import Audit, draw_groups
+from ._display import NotebookDisplay
 from ._reference import new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class AuditDisplay:
+class AuditDisplay(NotebookDisplay):
     """One measure of an audit by group, with bootstrap intervals.
 
     Parameters

@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from ._display import NotebookDisplay
 from ._reference import RatingDistribution, final_model, named_table, new_axes, predict_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class CircumplexDisplay:
+class CircumplexDisplay(NotebookDisplay):
     """Apparent emotion as points in the plane of valence (across) and arousal (up).
 
     The axes are labelled with the names of the targets: the two emotion targets of a model may be

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from persona_affect.estimators import PersonDynamicsEncoder
 from persona_affect.faces import split_pieces
 
+from ._display import NotebookDisplay
 from ._reference import new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class DynamicsDisplay:
+class DynamicsDisplay(NotebookDisplay):
     """Maps of facial dynamics: a row a time scale, over the face that they belong to.
 
     Two kinds: the dynamic maps of a clip over time (:meth:`from_estimator`), red where values

@@ -15,6 +15,7 @@ from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
 from persona_affect.estimators import RAMRegressor
 from persona_affect.metrics import pearson_score, r2_score
 
+from ._display import NotebookDisplay
 from ._reference import named_table
 from ._relation_models import (
     FittedRelation,
@@ -32,7 +33,7 @@ _SHARES: Final = (0.95, 0.5)
 _Floats = NDArray[np.float64]
 
 
-class RelationDisplay:
+class RelationDisplay(NotebookDisplay):
     """Each trait as a surface over two emotions, by several models beside each other.
 
     A surface is a model's partial dependence: the mean prediction when the two emotions have the

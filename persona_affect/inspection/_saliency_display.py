@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from ._aligned import AlignedModel
+from ._display import NotebookDisplay
 from ._reference import new_axes
 from ._saliency import Baseline, Method, explain_faces
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class SaliencyDisplay:
+class SaliencyDisplay(NotebookDisplay):
     """What a model looks at to predict a target: a map of one face, or the mean of many.
 
     Aligned faces have their landmarks at the same pixels, so that maps of different faces can be

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator
 
 from persona_affect.annotation import FrameAnnotator
 
+from ._display import NotebookDisplay
 from ._reference import new_axes
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _LINE_STYLES = ("-", "--", ":", "-.")
 
 
-class AffectTimelineDisplay:
+class AffectTimelineDisplay(NotebookDisplay):
     """Predictions of each frame of a clip as lines over time: a colour a target, a style a face.
 
     A line is interrupted where its face is not seen.

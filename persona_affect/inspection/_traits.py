@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
+from ._display import NotebookDisplay
 from ._reference import RatingDistribution, named_table, new_axes, predict_table
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 Kind = Literal["bars", "radar"]
 
 
-class TraitDisplay:
+class TraitDisplay(NotebookDisplay):
     """Apparent traits of one or several samples, as bars or a radar, with intervals.
 
     Parameters
