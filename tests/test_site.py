@@ -44,6 +44,23 @@ def test_a_name_that_is_gone_stops_the_build():
         read_code("objectives/_rank.py::rank_los")
 
 
+def test_a_caption_links_to_the_lines_in_their_file():
+    pytest.importorskip("sphinx")
+    diagrams = load(DOCS / "_ext/diagrams.py")
+    lines, _ = diagrams.find_code("objectives/_rank.py::rank_loss")
+    names = [f"objectives/_rank.py::{n}" for n in re.findall(r"^def (\w+)", "\n".join(lines), re.M)]
+    page = diagrams.make_code_page("objectives/_rank.py", names)
+    shown = [tuple(map(int, part)) for part in re.findall(r":lines: (\d+)-(\d+)", page)]
+    # All lines of the file, once, and cut where a function begins.
+    assert [i for first, last in shown for i in range(first, last + 1)] == [
+        *range(1, len(lines) + 1)
+    ]
+    assert [lines[first - 1].split("(")[0] for first, _ in shown[1:]] == [
+        f"def {name.rpartition('::')[2]}" for name in names
+    ]
+    assert page.count(".. _code-objectives-_rank") == len(names)
+
+
 def test_the_diagrams_are_those_of_their_command():
     made = load(DOCS / "make_diagrams.py").DIAGRAMS
     kept = {path.stem: path.read_text(encoding="utf-8") for path in DOCS.glob("diagrams/*.svg")}
