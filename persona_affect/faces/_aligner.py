@@ -67,7 +67,8 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         takes four times as long, and keep the turn with the most confident upright face.
     landmarks : {"once", "mean"}, default="once"
         Find the five landmarks once; or nine times, in boxes around an upright copy of the face,
-        and take their mean, so that pixels depend less on the size and turn of the picture.
+        and take their mean, so that pixels depend less on the size and turn of the picture. Faces
+        that are turned by more than ten degrees always get the mean.
     thresholds : tuple of three floats, default=(0.6, 0.7, 0.7)
         Scores in (0, 1) that a candidate needs to pass each of MTCNN's three networks; YuNet
         replaces the first.

@@ -23,7 +23,10 @@ _TOGETHER = 16
 
 
 def average_landmarks(
-    images: Sequence[Image], found: Sequence[Detections], device: str
+    images: Sequence[Image],
+    found: Sequence[Detections],
+    which: Sequence[npt.NDArray[np.intp]],
+    device: str,
 ) -> list[Detections]:
     """Replace landmarks by their mean over nine boxes, in an upright copy of each face.
 
@@ -35,6 +38,8 @@ def average_landmarks(
     images : sequence of uint8 arrays (H, W, 3)
     found : sequence of Detections
         The faces of each image.
+    which : sequence of ndarray of int
+        The indices of those whose landmarks are replaced.
     device : str
         Device of the networks.
 
@@ -44,7 +49,7 @@ def average_landmarks(
         The same faces; a face that no box shows keeps its landmarks.
     """
     landmarks = [faces.landmarks.copy() for faces in found]
-    todo = [(i, j) for i, faces in enumerate(found) for j in range(len(faces))]
+    todo = [(i, j) for i, faces in enumerate(which) for j in faces.tolist()]
     for start in range(0, len(todo), _TOGETHER):
         group = todo[start : start + _TOGETHER]
         copies, boxes, ways = [], [], []

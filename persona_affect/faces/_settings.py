@@ -18,14 +18,15 @@ from ._averaging import average_landmarks
 from ._detections import Detections
 from ._detectors import DetectorSpec, get_detector_spec
 from ._templates import Template, get_template
+from ._refinement import follow_faces
 from ._turned import Doubt, describe_doubts
-from ._upright import detect_in_turns, follow_in_turns, refine_turned
+from ._upright import detect_in_turns, follow_in_turns, is_turned, refine_turned
 
 Image = npt.NDArray[np.uint8]
 
 #: Version of the alignment. Increase it with each change that alters pixels of aligned faces:
 #: stored faces are then aligned again.
-ALIGNMENT = 2
+ALIGNMENT = 3
 
 
 def _largest(faces: Detections, height: int, width: int) -> npt.NDArray[np.floating]:
@@ -122,9 +123,14 @@ class FaceSettings:
         """Find better landmarks: of faces that are turned, or of all."""
         near = self.detector.look_again is not None
         refined = refine_turned(images, found, self._look_again, self.min_face_size, near=near)
-        if self.landmarks == "once":
+        if self.landmarks == "mean":
+            which = [np.arange(len(faces)) for faces in found]
+        # Another detector may place its landmarks elsewhere.
+        elif self.detector.follow is follow_faces:
+            which = [np.flatnonzero(is_turned(faces)) for faces in found]
+        else:
             return refined
-        return average_landmarks(images, refined, resolve_device(self.device))
+        return average_landmarks(images, refined, which, resolve_device(self.device))
 
     def _find(
         self, images: Sequence[Image], min_face_size: float, max_faces: int | None = None

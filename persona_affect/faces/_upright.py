@@ -50,6 +50,11 @@ def measure_roll(landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]
     return -np.degrees(np.arctan2(matrix[:, 1, 0], matrix[:, 0, 0]))
 
 
+def is_turned(faces: Detections) -> npt.NDArray[np.bool_]:
+    """Return which faces are turned so far that they are detected again, in an upright copy."""
+    return np.abs(measure_roll(faces.landmarks)) > TURNED
+
+
 def copy_upright(
     image: Image,
     landmarks: npt.NDArray[np.floating],
@@ -126,7 +131,7 @@ def refine_turned(
     landmarks = [faces.landmarks for faces in found]
     todo = []
     for i, faces in enumerate(found):
-        turned = np.flatnonzero(np.abs(measure_roll(faces.landmarks)) > TURNED)
+        turned = np.flatnonzero(is_turned(faces))
         if len(turned):
             landmarks[i] = faces.landmarks.copy()
             todo += [(i, j, faces.boxes[j].reshape(2, 2)) for j in turned.tolist()]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from persona_affect import FaceAligner, load_model, save_model
+from persona_affect.faces import DetectorSpec, _detectors, _settings, _upright, detect_faces
 
 
 def turned(photo, angle):
@@ -31,6 +32,40 @@ def test_halved_and_turned_faces_give_nearly_the_same_pixels(drawn_faces, detect
     levels = differences(mean, photos, others).mean()
     assert levels < 3
     assert levels < differences(once, photos, others).mean()
+
+
+@pytest.mark.parametrize("detector", ["mtcnn", "yunet"])
+def test_of_turned_faces_the_mean_is_always_taken_and_of_upright_ones_never(
+    detector, drawn_faces, monkeypatch
+):
+    photos = [cv2.resize(photo, (240, 240)) for photo in drawn_faces[:6]]
+    others = [turned(photo, 22) for photo in photos]
+    aligner = FaceAligner(detector=detector)
+    after = differences(aligner, photos, others)
+    upright = aligner.transform(photos)
+    monkeypatch.setattr(_settings, "average_landmarks", lambda images, found, which, device: found)
+    assert after.mean() < min(6, differences(aligner, photos, others).mean())
+    same = [
+        np.array_equal(one, other)
+        for one, other in zip(upright, aligner.transform(photos), strict=True)
+    ]
+    # Some of the drawn heads lean.
+    first = aligner._settings()._find(photos, 20)
+    assert same == [not _upright.is_turned(faces).any() for faces in first]
+    assert sum(same) >= 4
+
+
+def test_other_detectors_keep_their_own_landmarks(drawn_faces, monkeypatch):
+    def fail(*arguments):
+        raise AssertionError("landmarks of another detector were replaced")
+
+    def detect(images, **options):
+        return detect_faces(images, min_face_size=20)
+
+    monkeypatch.setitem(_detectors._specs, "own", DetectorSpec("own", detect, lambda: "1"))
+    monkeypatch.setattr(_settings, "average_landmarks", fail)
+    photo = turned(cv2.resize(drawn_faces[0], (240, 240)), 22)
+    assert len(FaceAligner(detector="own").transform([photo])[0]) == 1
 
 
 def test_no_face_and_a_saved_aligner(drawn_faces, tmp_path):
