@@ -17,8 +17,8 @@ from ._alignment import align_face
 from ._averaging import average_landmarks
 from ._detections import Detections
 from ._detectors import DetectorSpec, get_detector_spec
-from ._templates import Template, get_template
 from ._refinement import follow_faces
+from ._templates import Template, get_template
 from ._turned import Doubt, describe_doubts
 from ._upright import detect_in_turns, follow_in_turns, is_turned, refine_turned
 
