@@ -8,6 +8,7 @@ import typer
 
 from persona_affect.app._errors import ExitCode, error_console
 from persona_affect.app._inputs import find_inputs
+from persona_affect.app._train import say
 
 if TYPE_CHECKING:
     from persona_affect import FaceAligner, PersonDynamicsEncoder
@@ -69,8 +70,19 @@ def fit(
     n_jobs: Annotated[int | None, typer.Option(help="Processes that align faces.")] = None,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the training.")] = 0,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh",
+            help="Start again: discard an unfinished training of this output, replace a finished "
+            "one.",
+        ),
+    ] = False,
 ) -> None:
     """Train the generic network on unlabelled clips, and write it with the aligner to a file.
+
+    After an interruption, repeat the command: it goes on from the last epoch, and ends in the same
+    model. With several GPUs, start it by torchrun or accelerate launch.
 
     Exit code: 0 if all went well, 1 if some clips could not be used (they are named, and left out),
     2 if the call was wrong.
@@ -79,51 +91,59 @@ def fit(
 
       persona-affect dynamics fit clips/ --output net.safetensors
     """
-    import tempfile
     import warnings
 
     from sklearn.pipeline import make_pipeline
 
-    from persona_affect import FaceAligner, PersonDynamicsEncoder, save_model
+    from persona_affect import FaceAligner, PersonDynamicsEncoder
+    from persona_affect._arrays import object_array
     from persona_affect._files import check_output, check_output_folder
+    from persona_affect.distributed import join_processes
     from persona_affect.exceptions import MediaWarning, NoFaceWarning
+    from persona_affect.persistence import TrainingRun, align_together, identify_training
 
     found = find_inputs(clips)
     check_output(output, inputs=(*clips, *found.paths), suffixes=(".safetensors",))
     if cache is not None:
         check_output_folder(cache)
+    is_first = join_processes() == 0
     frames = [max(1, round(seconds * rate)) for seconds in scale or (0.04, 0.08, 0.16, 0.32)]
     scales = sorted(set(frames))
-    shown = sys.stderr.isatty()
+    shown = is_first and sys.stderr.isatty()
     encoder = PersonDynamicsEncoder(
         scales=scales, max_epochs=epochs, device=device, random_state=seed, verbose=int(shown)
     )
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as caught:
+    aligner = FaceAligner(
+        rate=rate, on_error="warn", n_jobs=n_jobs, device=device, cache=cache, verbose=shown
+    )
+    samples = object_array(found.paths)
+    with (
+        TrainingRun(output, identify_training(encoder, aligner, samples), fresh) as run,
+        warnings.catch_warnings(record=True) as caught,
+    ):
+        if run.finished() is not None:
+            say(f"{output} is finished: these clips, these options. --fresh trains it again.")
+            return
         warnings.simplefilter("always")
-        aligner = FaceAligner(
-            rate=rate,
-            on_error="warn",
-            n_jobs=n_jobs,
-            device=device,
-            cache=folder if cache is None else cache,
-            verbose=shown,
-        )
         # Read from the disk when they are used, in place of all in memory.
-        faces = aligner.transform(found.paths)
+        aligner.set_params(cache=run.faces if cache is None else cache)
+        faces = align_together(aligner.fit(), samples, run.faces)
         used = [clip for clip in faces if _longest_piece(clip) > 2 * max(scales)]
-        encoder.set_params(early_stopping=len(used) > 1).fit(used)
-    # Aligned faces of this call are gone; who describes with it may have no terminal for bars.
-    aligner.set_params(cache=None, verbose=False)
-    save_model(make_pipeline(aligner, encoder.set_params(verbose=0)), output)
+        encoder.set_params(early_stopping=len(used) > 1, checkpoint=run.checkpoint).fit(used)
+        # Aligned faces of this call are gone; who describes with it may have no terminal for bars.
+        aligner.set_params(cache=None, verbose=False)
+        run.save(make_pipeline(aligner, encoder.set_params(checkpoint=None, verbose=0)), {})
     for note in caught:
-        if issubclass(note.category, (MediaWarning, NoFaceWarning)):
+        if is_first and issubclass(note.category, (MediaWarning, NoFaceWarning)):
             error_console().print(str(note.message), markup=False)
     seconds = ", ".join(f"{k / rate:g}" for k in scales)
-    typer.echo(f"{output}: scales of {seconds} s, from {len(used)} of {len(faces)} clips.")
+    say(f"{output}: scales of {seconds} s, from {len(used)} of {len(faces)} clips.")
     if len(used) < len(faces):
-        error_console().print(
-            f"{len(faces) - len(used)} clips have no face for as long as the largest scale needs."
-        )
+        if is_first:
+            error_console().print(
+                f"{len(faces) - len(used)} clips have no face for as long as the largest scale "
+                "needs."
+            )
         raise typer.Exit(ExitCode.FAILED)
 
 

@@ -21,7 +21,7 @@ from persona_affect.networks import Backbone, PersEmoN
 from persona_affect.objectives import PAPER_TERMS, LossTerm, PersEmoNLoss, get_term
 
 from ._batches import LabelledClips, MixedBatches
-from ._checkpoint import Checkpoint, fingerprint
+from ._checkpoint import Checkpoint, StateFile, fingerprint
 from ._head_start import start_heads
 from ._inference import name_samples
 from ._presets import HEAD_STYLES
@@ -285,8 +285,9 @@ def make_net(
     )
     checkpoint = None
     if settings.checkpoint is not None:
-        training = fingerprint(settings.identity, network.state_dict(), (data, held_out))
-        checkpoint = Checkpoint(settings.checkpoint, training, rng, randomness)
+        arrays = (array for part in (data, held_out) if part is not None for array in part.arrays())
+        training = fingerprint(settings.identity, network.state_dict(), arrays)
+        checkpoint = Checkpoint(StateFile(settings.checkpoint, training), rng, randomness)
     optimizer, options = OPTIMIZERS[settings.optimizer]
     net = AffectNet(
         network,

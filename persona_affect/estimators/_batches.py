@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
-from persona_affect._mapping import FrameReader
+from persona_affect._mapping import FrameReader, read_array
 from persona_affect._ranks import n_ranks
 from persona_affect._read_ahead import ReadAhead, Rows, can_read_ahead
 
@@ -122,6 +122,11 @@ class LabelledClips(Dataset[Batch]):
         """Return some of the samples."""
         labels = {name: values[samples] for name, values in self.labels.items()}
         return LabelledClips([self.clips[i] for i in samples], labels, self.n_segments)
+
+    def arrays(self) -> Iterator[NDArray[Any]]:
+        """Yield the labels, then the frames of one clip after the other, for a checksum."""
+        yield from self.labels.values()
+        yield from map(read_array, self.clips)
 
     def load(
         self,

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from persona_affect._device import resolve_device
 from persona_affect._random import OwnRandomness
@@ -13,6 +15,7 @@ from persona_affect._ranks import check_random_state
 from persona_affect._sklearn import Interval, StrOptions, fit_context
 from persona_affect.networks import UNET_LEVELS, DynamicsUNet
 
+from ._checkpoint import StateFile, check_checkpoint, fingerprint
 from ._dynamics_adaptation import Whitening
 from ._dynamics_samples import check_sizes, hold_out, prepare_clip, read_persons
 from ._dynamics_training import train_generic
@@ -106,6 +109,11 @@ class PersonDynamicsEncoder(DynamicsTransform):
         Seed of initialisation and batches. On a CPU the same seed gives the same model, bit by bit,
         also beside other fits in threads and processes, if torch uses as many threads in each.
         (joblib gives its processes fewer, unless ``inner_max_num_threads`` is set.)
+    checkpoint : path-like, default=None
+        Write the state of the training of the generic network to this file after each epoch, and
+        resume from it if it exists. The model is then the same, bit by bit, as without the
+        interruption. Each fit needs a file of its own, and an integer `random_state`; remove the
+        file after the training.
     verbose : int, default=0
         1 shows progress bars, in training with the loss and the held-out accuracy.
 
@@ -173,6 +181,7 @@ class PersonDynamicsEncoder(DynamicsTransform):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
+        "checkpoint": [str, PathLike, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -203,6 +212,7 @@ class PersonDynamicsEncoder(DynamicsTransform):
         n_iter_no_change: int = 15,
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
+        checkpoint: str | PathLike[str] | None = None,
         verbose: int = 0,
     ) -> None:
         self.scales = scales
@@ -228,6 +238,7 @@ class PersonDynamicsEncoder(DynamicsTransform):
         self.n_iter_no_change = n_iter_no_change
         self.device = device
         self.random_state = random_state
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -251,7 +262,11 @@ class PersonDynamicsEncoder(DynamicsTransform):
         InvalidImageError
             If a sample is not a face clip, or has a clip too short for the largest scale.
         ValueError
-            If a parameter is out of range, or no sample has a face.
+            If a parameter is out of range, no sample has a face, or `checkpoint` is another's.
+        ModelFormatError
+            If `checkpoint` is damaged.
+        OutputError
+            If `checkpoint` cannot be written; the state before is unchanged.
         TrainingDivergedError
             If the loss becomes infinite or NaN.
 
@@ -261,6 +276,7 @@ class PersonDynamicsEncoder(DynamicsTransform):
             If samples have no face; the message names them, and they are left out.
         """
         self._check_sizes()
+        check_checkpoint(self.checkpoint, self.random_state)
         rng = check_random_state(self.random_state)
         device = resolve_device(self.device)
         randomness = OwnRandomness(rng.randint(2**31 - 1))
@@ -274,10 +290,10 @@ class PersonDynamicsEncoder(DynamicsTransform):
         train_set, held_out = hold_out(
             persons, self.validation_fraction if self.early_stopping else None, rng
         )
+        parts = [[clip for clips in part for clip in clips] for part in (train_set, held_out)]
         self.history_ = train_generic(
             net,
-            [clip for clips in train_set for clip in clips],
-            [clip for clips in held_out for clip in clips],
+            *parts,
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
             windows_per_clip=self.windows_per_clip,
@@ -287,6 +303,7 @@ class PersonDynamicsEncoder(DynamicsTransform):
             patience=self.n_iter_no_change,
             # Of the CPU, so that a seed means the same windows on every device.
             generator=randomness.generator("cpu"),
+            checkpoint=self._state_file(net, parts),
             verbose=bool(self.verbose),
         )
         # Without gradients of the training, which copies and pickles do not need.
@@ -306,6 +323,14 @@ class PersonDynamicsEncoder(DynamicsTransform):
         self.net_ = net.cpu()
         self.n_iter_ = len(self.history_)
         return self
+
+    def _state_file(self, net: DynamicsUNet, parts: list[list[Tensor]]) -> StateFile | None:
+        """Return the file of `checkpoint`, for a training of `net` on these clips."""
+        if self.checkpoint is None:
+            return None
+        params = {k: v for k, v in self.get_params().items() if k not in ("checkpoint", "verbose")}
+        arrays = (clip.cpu().numpy() for part in parts for clip in part)
+        return StateFile(self.checkpoint, fingerprint(params, net.state_dict(), arrays))
 
     def _check_sizes(self) -> None:
         check_sizes(

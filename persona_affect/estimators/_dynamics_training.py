@@ -16,6 +16,7 @@ from persona_affect.exceptions import TrainingDivergedError
 from persona_affect.networks import DynamicsUNet
 from persona_affect.objectives import rank_loss
 
+from ._checkpoint import StateFile
 from ._dynamics_windows import compute_maps, measure_ranking, score_windows
 from ._ranks import average_gradients, check_layers, mean_over_ranks
 from ._training import Schedule
@@ -37,6 +38,7 @@ def train_generic(
     margin: float,
     patience: int,
     generator: torch.Generator,
+    checkpoint: StateFile | None,
     verbose: bool,
 ) -> pd.DataFrame:
     """Train the generic U-net in place, on all scales together.
@@ -59,6 +61,8 @@ def train_generic(
     patience : int
     generator : torch.Generator
         Draws batches and windows.
+    checkpoint : StateFile or None
+        Written after each epoch; if it is there, the training resumes from it.
     verbose : bool
 
     Returns
@@ -71,6 +75,8 @@ def train_generic(
     ------
     TrainingDivergedError
         If the loss becomes infinite or NaN.
+    ModelFormatError, ValueError, OutputError
+        If `checkpoint` is damaged, of another training, or cannot be written.
     """
     check_layers(net)
     check_equal("Clips", [(len(clip), float(clip[0].abs().sum())) for clip in clips])
@@ -85,8 +91,25 @@ def train_generic(
     exclude = None if has_unseen else ()
     history: list[dict[str, float]] = []
     best, best_epoch, best_state = -np.inf, 0, copy.deepcopy(net.state_dict())
-    bar = tqdm(range(max_epochs), desc="Training", unit="epoch", disable=not verbose or rank() > 0)
+    state = None if checkpoint is None else checkpoint.read()
+    if state is not None:
+        net.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        generator.set_state(state["generator"])
+        history, (best, best_epoch, best_state) = state["history"], state["best"]
+    bar = tqdm(
+        range(len(history), max_epochs),
+        initial=len(history),
+        total=max_epochs,
+        desc="Training",
+        unit="epoch",
+        disable=not verbose or rank() > 0,
+    )
     for epoch in bar:
+        # Here, so that a training that had ended by this before it was resumed does not go on.
+        if held_out and epoch - 1 - best_epoch >= patience:
+            break
         start = time.perf_counter()
         net.train()
         losses = []
@@ -113,12 +136,20 @@ def train_generic(
             row["valid_accuracy"] = mean_over_ranks(float(accuracy), clips[0].device)
         bar.set_postfix({name: f"{value:.3f}" for name, value in row.items() if name != "epoch"})
         history.append(row | {"seconds": time.perf_counter() - start})
-        if held_out:
-            if row["valid_accuracy"] > best:
-                best, best_epoch = row["valid_accuracy"], epoch
-                best_state = copy.deepcopy(net.state_dict())
-            elif epoch - best_epoch >= patience:
-                break
+        if held_out and row["valid_accuracy"] > best:
+            best, best_epoch = row["valid_accuracy"], epoch
+            best_state = copy.deepcopy(net.state_dict())
+        if checkpoint is not None:
+            checkpoint.write(
+                {
+                    "network": net.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "generator": generator.get_state(),
+                    "history": history,
+                    "best": (float(best), best_epoch, best_state),
+                }
+            )
     if held_out:
         net.load_state_dict(best_state)
     net.eval()

@@ -10,7 +10,6 @@ import torch
 from sklearn.utils import Tags, check_consistent_length
 
 from persona_affect._device import resolve_device
-from persona_affect._files import check_output
 from persona_affect._random import OwnRandomness
 from persona_affect._ranks import check_random_state
 from persona_affect._sklearn import Interval, StrOptions, check_sample_weight, fit_context
@@ -31,6 +30,7 @@ from ._assembly import (
 )
 from ._augmentation import AUGMENTATIONS
 from ._backbone_params import BACKBONE_CONSTRAINT
+from ._checkpoint import check_checkpoint
 from ._joint_state import JointState
 from ._prediction import JointPrediction
 from ._presets import HEAD_STYLES
@@ -339,13 +339,7 @@ class JointAffectEstimator(JointPrediction, JointState):
             Naming samples without a face, which are left out, and targets with fewer than three
             labels or with equal ones, which are predicted by their mean.
         """
-        if self.checkpoint is not None:
-            if not isinstance(self.random_state, Integral):
-                raise ValueError(
-                    f"checkpoint= needs an integer random_state, not {self.random_state!r}: to "
-                    "resume, the same random numbers must be drawn again before the first epoch."
-                )
-            check_output(self.checkpoint)
+        check_checkpoint(self.checkpoint, self.random_state)
         params = self.get_params()
         lambdas = read_lambdas(params)
         extra = {name: TERMS[name].targets for name in lambdas if TERMS[name].targets}

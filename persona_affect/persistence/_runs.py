@@ -26,7 +26,10 @@ _WORKING: Final = {"cache", "callbacks", "checkpoint", "device", "n_jobs", "n_wo
 
 
 def identify_training(
-    estimator: BaseEstimator, aligner: FaceAligner, samples: NDArray[np.object_], y: pd.DataFrame
+    estimator: BaseEstimator,
+    aligner: FaceAligner,
+    samples: NDArray[np.object_],
+    y: pd.DataFrame | None = None,
 ) -> str:
     """Return a checksum of what decides a model, before any file of a sample is read.
 
@@ -38,8 +41,8 @@ def identify_training(
         What aligns the faces.
     samples : ndarray of shape (n_samples,)
         Paths, or sequences of them.
-    y : DataFrame of shape (n_samples, n_targets)
-        Labels.
+    y : DataFrame of shape (n_samples, n_targets), optional
+        Labels, if there are any.
 
     Returns
     -------
@@ -62,7 +65,8 @@ def identify_training(
                 total.update(f"{name}={getattr(value, '__qualname__', repr(value))}\0".encode())
     for sample in samples:
         total.update(repr(getattr(sample, "paths", sample)).encode())
-    total.update(y.to_csv().encode())
+    if y is not None:
+        total.update(y.to_csv().encode())
     return total.hexdigest()
 
 
@@ -124,7 +128,7 @@ class TrainingRun:
     Attributes
     ----------
     checkpoint : str
-        For ``JointAffectEstimator(checkpoint=...)``.
+        For ``checkpoint=`` of the estimator.
     faces : str
         For `align_together`: a folder that is removed with the checkpoint.
 

@@ -3,11 +3,13 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors import safe_open
 from typer.testing import CliRunner
 
-from persona_affect import load_model
+from persona_affect import FaceAligner, load_model
 from persona_affect.app import _dynamics_live, _dynamics_rows
 from persona_affect.app.cli import app
+from persona_affect.estimators import _dynamics_training
 from persona_affect.media import open_clip
 
 
@@ -41,6 +43,44 @@ def test_the_model_has_its_rate_and_no_local_folder(net):
     # Bars are of the call that shows them.
     assert (aligner.verbose, encoder.verbose) == (False, 0)
     assert encoder.net_.scales == (1, 3)
+
+
+def test_fit_goes_on_after_an_interruption(people, tmp_path, monkeypatch):
+    whole, output = tmp_path / "whole.safetensors", tmp_path / "net.safetensors"
+    call = ("fit", people / "ann", "--scale", 0.04, "--device", "cpu", "--epochs", 2)
+    assert run(*call, "--output", whole).exit_code == 0
+    expected = learnt(whole)
+    assert "is finished" in run(*call, "--output", whole).output
+    compute, calls = _dynamics_training.compute_maps, []
+
+    def stop(*args):
+        calls.append(args)
+        # One clip is for the training, the other is held out.
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return compute(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_dynamics_training, "compute_maps", stop)
+        assert run(*call, "--output", output).exit_code == 130
+    assert (tmp_path / "net.safetensors.checkpoint").exists()
+    refused = run(*call, "--seed", 1, "--output", output)
+    assert refused.exit_code == 2
+    assert "unfinished training with other data or options" in refused.output
+    # Faces that were found before the interruption are not searched for again.
+    with monkeypatch.context() as patch:
+        patch.setattr(FaceAligner, "align_faces", None)
+        result = run(*call, "--output", output)
+    assert result.exit_code == 0, result.output
+    assert learnt(output) == expected
+    assert {path.name for path in tmp_path.iterdir()} == {whole.name, output.name}
+
+
+def learnt(path):
+    """All tensors but times."""
+    with safe_open(path, "np") as file:
+        names = {*file.keys()} - {"1.history.seconds"}
+        return {name: file.get_tensor(name).tobytes() for name in names}
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])

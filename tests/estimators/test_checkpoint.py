@@ -1,6 +1,5 @@
 """A training that is killed and resumed ends in the model of one that never stopped."""
 
-import json
 import os
 import resource
 import signal
@@ -14,7 +13,8 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
-from persona_affect import JointAffectEstimator
+from persona_affect import JointAffectEstimator, PersonDynamicsEncoder
+from persona_affect.estimators import _dynamics_training
 from persona_affect.exceptions import ModelFormatError, OutputError, OutputPathError
 from persona_affect.networks import Backbone
 
@@ -156,7 +156,7 @@ def test_a_full_disk_is_named_and_the_next_fit_continues(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert os.listdir(tmp_path) == ["state"]
-    assert len(json.loads(torch.load(path, weights_only=True)["history"])) == 2
+    assert len(torch.load(path, weights_only=True)["history"]) == 2
     resumed = model(checkpoint=path).fit(FACES, LABELS)
     assert_same_model(resumed, model().fit(FACES, LABELS))
 
@@ -225,3 +225,70 @@ class TestRefusals:
 if __name__ == "__main__":
     where, when, at_epoch = sys.argv[1:]
     model(checkpoint=where, callbacks=[Kill(when, int(at_epoch))]).fit(FACES, LABELS)
+
+
+CLIPS = [RNG.integers(0, 256, (n, 16, 16, 3), dtype=np.uint8) for n in (7, 12, 6, 9, 8, 11)]
+
+
+def dynamics(**settings):
+    settings = {"early_stopping": False, "max_epochs": 4, "random_state": 0, **settings}
+    return PersonDynamicsEncoder(
+        scales=(1, 2), image_size=(16, 16), widths=(8, 8, 8), batch_size=3, device="cpu", **settings
+    )
+
+
+def interrupt_dynamics(monkeypatch, path, epoch, **settings):
+    """Start a training of dynamics that is interrupted in its epoch `epoch`, counted from 1."""
+    loss, calls = _dynamics_training._batch_loss, []
+
+    def stop(*args):
+        calls.append(args)
+        if len(calls) == 2 * epoch:
+            raise InterruptedError
+        return loss(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_dynamics_training, "_batch_loss", stop)
+        with pytest.raises(InterruptedError):
+            dynamics(checkpoint=path, **settings).fit(CLIPS)
+
+
+def assert_same_dynamics(first, second):
+    assert first.transform(CLIPS).tobytes() == second.transform(CLIPS).tobytes()
+    for name, tensor in first.net_.state_dict().items():
+        assert torch.equal(tensor, second.net_.state_dict()[name]), name
+    for name in {*first.history_.columns} - {"seconds"}:
+        assert first.history_[name].tolist() == second.history_[name].tolist()
+
+
+# With this seed the early stopping ends the training after its third epoch.
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"early_stopping": True, "validation_fraction": 0.4, "n_iter_no_change": 1}],
+    ids=["all epochs", "early stopping"],
+)
+def test_dynamics_resumed_equal_those_that_were_not_interrupted(tmp_path, monkeypatch, settings):
+    path = tmp_path / "state"
+    whole = dynamics(**settings).fit(CLIPS)
+    interrupt_dynamics(monkeypatch, path, 2, **settings)
+    assert_same_dynamics(dynamics(checkpoint=path, **settings).fit(CLIPS), whole)
+    # Also when all that was missing is what follows the training.
+    monkeypatch.setattr(_dynamics_training, "_batch_loss", None)
+    assert_same_dynamics(dynamics(checkpoint=path, **settings).fit(CLIPS), whole)
+
+
+def test_dynamics_do_not_go_on_from_another_training(tmp_path):
+    path = tmp_path / "state"
+    dynamics(checkpoint=path, max_epochs=1).fit(CLIPS)
+    for clips, settings in (
+        (CLIPS[1:], {}),
+        (CLIPS, {"margin": 2.0}),
+        (CLIPS, {"random_state": 1}),
+    ):
+        with pytest.raises(ValueError, match="is of another training"):
+            dynamics(checkpoint=path, **{"max_epochs": 1, **settings}).fit(clips)
+    with pytest.raises(ValueError, match="needs an integer random_state, not None"):
+        dynamics(checkpoint=path, random_state=None).fit(CLIPS)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ModelFormatError, match="damaged, or not a checkpoint"):
+        dynamics(checkpoint=path, max_epochs=1).fit(CLIPS)

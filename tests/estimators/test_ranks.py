@@ -54,6 +54,18 @@ clips = [rng.randint(0, 256, (n, 16, 16, 3)).astype(np.uint8) for n in (7, 12, 6
 options = json.loads(sys.argv[2])
 if options.pop("differ", False):
     clips[0] = clips[0] // (1 + rank)
+if options.pop("die", False):
+    from persona_affect.estimators import _dynamics_training as training
+
+    average, calls = training.average_gradients, []
+
+    def die(parameters):
+        calls.append(parameters)
+        if rank == 1 and len(calls) == 5:
+            raise RuntimeError("the disk of rank 1 is gone")
+        average(parameters)
+
+    training.average_gradients = die
 model = PersonDynamicsEncoder(
     scales=(1, 2), image_size=(16, 16), widths=(8, 8, 8), max_epochs=3, batch_size=3,
     windows_per_clip=6, device="cpu", **{"random_state": 0, "early_stopping": False, **options},
@@ -164,6 +176,22 @@ def test_the_generic_network_of_dynamics_is_that_of_one_process(tmp_path):
     largest = np.abs(alone["prediction"]).max()
     np.testing.assert_allclose(together[0]["prediction"], alone["prediction"], atol=1e-4 * largest)
     assert alone["loss"][0] != alone["loss"][-1]
+
+
+@pytest.mark.slow
+def test_dynamics_resume_after_a_rank_died(tmp_path):
+    _, _, whole = run(tmp_path, 2, code=DYNAMICS)
+    (tmp_path / "result_2.0").unlink()
+    (tmp_path / "result_2.1").unlink()
+    checkpoint = str(tmp_path / "state")
+    status, printed, together = run(tmp_path, 2, code=DYNAMICS, die=True, checkpoint=checkpoint)
+    assert status != 0
+    assert not together
+    assert "the disk of rank 1 is gone" in printed
+    assert (tmp_path / "state").exists()
+    status, printed, together = run(tmp_path, 2, code=DYNAMICS, checkpoint=checkpoint)
+    assert status == 0, printed
+    assert together == whole
 
 
 @pytest.mark.slow
