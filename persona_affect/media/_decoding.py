@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import av
+import numpy as np
 
 from ..exceptions import InvalidImageError, MediaLimitError, MediaReadError
 from ._formats import SIGNATURE_SIZE, name_photo_format
@@ -38,6 +39,9 @@ _CONTAINERS = (
 
 #: Frames whose times do not increase are put half a frame apart, at most this many seconds.
 _SHORTEST: Final = 0.02
+
+#: A time between two frames of more than this many usual ones is a gap.
+_GAP: Final = 1.75
 
 # Containers that support seeking by time, and codecs whose key frames depend on no frame before.
 # In all others, seeking may find another frame or damaged ones, so that they are read in order.
@@ -115,8 +119,16 @@ def read_timeline(source: Any, max_pixels: int, max_duration: float, notes: list
         rate = _rate(stream)
     known = sorted({time for time in times if time is not None})
     if len(known) == len(times):
+        # Where each frame is a key frame, none depends on one that is missing.
+        searchable = searchable and (len(keys) == len(known) or not _has_gap(known))
         return Timeline(list(known), tick, sorted(keys) if searchable else [])
     return Timeline(list(range(len(times))), 1 / rate, [])
+
+
+def _has_gap(times: list[int]) -> bool:
+    """Return whether a frame seems to be missing: which others it costs, only decoding shows."""
+    steps = np.diff(times)
+    return len(steps) > 0 and bool(steps.max() > _GAP * np.median(steps))
 
 
 def decode_all(

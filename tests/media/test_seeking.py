@@ -117,6 +117,36 @@ def test_frames_of_common_clips(tmp_path, name, container):
         check_frames(path)
 
 
+def drop_packets(path, container, missing):
+    """Copy the packets of a clip but for some, as a bad connection or a bad tool does."""
+    copy = path.with_name("copy")
+    with av.open(str(path)) as old, av.open(str(copy), "w", format=container) as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        packets = [packet for packet in old.demux(old.streams.video[0]) if packet.size]
+        for number, packet in enumerate(packets):
+            if number not in missing:
+                packet.stream = stream
+                new.mux(packet)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("name", "container", "option"),
+    [
+        ("libx264", "mp4", ""),
+        ("libx264", "mp4", "x264-params=bframes=0"),
+        ("mpeg4", "matroska", "bf=2"),
+        ("libvpx-vp9", "webm", "deadline=realtime"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_frames_of_clips_with_missing_packets(tmp_path, name, container, option):
+    path = tmp_path / "clip"
+    assert encode(path, name, container, option)
+    for missing in ({10}, {4}, {20, 30}, {2, 9, 10, 14, 24, 25}):
+        check_frames(drop_packets(path, container, missing))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", encoders())
 def test_frames_of_every_codec(tmp_path, name):
