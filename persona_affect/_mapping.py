@@ -92,14 +92,15 @@ class FrameReader:
         n_bytes = like.dtype.itemsize * math.prod(like.shape[1:])
         starts = self._starts[clip_of] + frames * n_bytes
         # Frames that follow each other in a file are read in one call.
-        breaks = (np.diff(starts) != n_bytes) | (np.diff(files) != 0)
-        heads = np.flatnonzero(np.concatenate([[True], breaks]))
-        lengths = np.diff(heads, append=len(out)) * n_bytes
+        follows = (starts[1:] - starts[:-1] == n_bytes) & (files[1:] == files[:-1])
+        heads = np.concatenate([[0], np.flatnonzero(~follows) + 1])
+        places = heads * n_bytes
+        ends = np.append(places[1:], out.nbytes)
+        table = zip(*(a.tolist() for a in (files[heads], starts[heads], places, ends)), strict=True)
         memory = out.data.cast("B")
-        table = np.stack([files[heads], starts[heads], heads * n_bytes, lengths], axis=1)
-        for file, start, at, length in table.tolist():
+        for file, start, at, end in table:
             if file >= 0:
-                _read_into(memory[at : at + length], file, start, length)
+                _read_into(memory[at:end], file, start, end - at)
         for row in np.flatnonzero(files < 0).tolist():
             out[row] = self.clips[clip_of[row]][frames[row]]
         return out

@@ -13,9 +13,10 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,12 @@ from ._mapping import FrameReader
 Item = TypeVar("Item")
 Rows = tuple[NDArray[np.intp], NDArray[np.intp]]
 
-#: Batches that a worker has been asked for, and are not used yet.
+#: Groups of batches that a worker has been asked for, and are not used yet.
 _AHEAD: Final = 2
+#: Batches are asked for in groups, because a message and its answer cost as much time as reading
+#: ten faces or more: so many batches, if they have no more than so many bytes.
+_GROUP: Final = 2
+_GROUP_BYTES: Final = 2**23
 _DONE: Final = b"\1"
 _FAILED: Final = b"\0"
 
@@ -34,6 +39,35 @@ _FAILED: Final = b"\0"
 def can_read_ahead() -> bool:
     """Return whether processes can be forked here: a copy of this one has the files open."""
     return sys.platform == "linux" and not multiprocessing.current_process().daemon
+
+
+@dataclass(eq=False)
+class _Group(Generic[Item]):
+    """Batches that a worker is asked for together; `slot` is None if they are read here."""
+
+    batches: list[tuple[Item, Rows]]
+    slot: int | None = None
+    worker: _Worker | None = None
+    done: bool = False
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process, and the groups that it has not answered yet, in order."""
+
+    process: Any
+    connection: Connection
+    asked: deque[_Group[Any]] = field(default_factory=deque)
+    lost: bool = False
+
+    def collect(self, wanted: _Group[Any] | None = None) -> None:
+        """Take the answers that are there; wait for that of a group which is wanted."""
+        while self.asked and (wanted in self.asked or self.connection.poll()):
+            group = self.asked.popleft()
+            try:
+                group.done = self.connection.recv_bytes() == _DONE
+            except (EOFError, OSError):
+                self.lost = True
 
 
 class ReadAhead:
@@ -53,12 +87,14 @@ class ReadAhead:
     def __init__(self, reader: FrameReader, n_workers: int, n_rows: int) -> None:
         self.reader = reader
         like = reader.clips[0]
-        self._shape, self._dtype, self._n_rows = like.shape[1:], like.dtype, n_rows
-        slot = n_rows * like.dtype.itemsize * math.prod(like.shape[1:])
-        # Two more: of the batch that is used, and of the one before, which may still be in use.
-        self._memory = [mmap.mmap(-1, max(slot, 1)) for _ in range(n_workers * _AHEAD + 2)]
+        self._shape, self._dtype = like.shape[1:], like.dtype
+        batch = max(n_rows * like.dtype.itemsize * math.prod(like.shape[1:]), 1)
+        self._group = min(max(_GROUP_BYTES // batch, 1), _GROUP)
+        self._n_rows = n_rows * self._group
+        # Two more: of the group that is used, and of the one before, which may still be in use.
+        self._memory = [mmap.mmap(-1, batch * self._group) for _ in range(n_workers * _AHEAD + 2)]
         self._free = deque(range(len(self._memory)))
-        self._workers: list[tuple[Any, Connection]] = []
+        self._workers: list[_Worker] = []
         fork = multiprocessing.get_context("fork")
         for _ in range(n_workers):
             ours, theirs = fork.Pipe()
@@ -68,7 +104,7 @@ class ReadAhead:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 process.start()
             theirs.close()
-            self._workers.append((process, ours))
+            self._workers.append(_Worker(process, ours))
 
     def __enter__(self) -> Self:
         return self
@@ -79,11 +115,11 @@ class ReadAhead:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for process, connection in self._workers:
-            connection.close()
-            process.kill()
-        for process, _ in self._workers:
-            process.join()
+        for worker in self._workers:
+            worker.connection.close()
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
 
     def read(self, batches: Iterable[tuple[Item, Rows]]) -> Iterator[tuple[Item, NDArray[Any]]]:
         """Read batches.
@@ -98,45 +134,61 @@ class ReadAhead:
         object
             As given, in the same order.
         frames : ndarray of shape (n, ...)
-            In shared memory that is used again as soon as nothing refers to this array.
+            In shared memory that is used again as soon as nothing refers to this array, and to
+            those beside it.
         """
-        ahead: deque[tuple[Item, Rows, int | None, Connection]] = deque()
-        turns = itertools.cycle([connection for _, connection in self._workers])
-        for (item, rows), connection in zip(batches, turns, strict=False):
-            ahead.append((item, rows, self._ask(connection, rows), connection))
+        ahead: deque[_Group[Item]] = deque()
+        coming = iter(batches)
+        while batches_of_group := list(itertools.islice(coming, self._group)):
+            ahead.append(group := _Group(batches_of_group))
+            self._ask(group)
             if len(ahead) > len(self._workers) * _AHEAD:
-                yield self._take(*ahead.popleft())
+                yield from self._take(ahead.popleft())
         while ahead:
-            yield self._take(*ahead.popleft())
+            yield from self._take(ahead.popleft())
 
-    def _ask(self, connection: Connection, rows: Rows) -> int | None:
-        """Ask for a batch; None if it is read here, because memory is not free or too small."""
-        if not self._free or len(rows[0]) > self._n_rows:
-            return None
-        slot = self._free.popleft()
+    def _ask(self, group: _Group[Item]) -> None:
+        """Ask the worker that has least to do, unless memory is not free or too small."""
+        for worker in self._workers:
+            worker.collect()
+        workers = [worker for worker in self._workers if not worker.lost]
+        clip_of, frames = (
+            np.concatenate(part) for part in zip(*(rows for _, rows in group.batches), strict=True)
+        )
+        if not workers or not self._free or len(frames) > self._n_rows:
+            return
+        worker = min(workers, key=lambda worker: len(worker.asked))
+        slot = self._free.pop()
         try:
-            connection.send_bytes(np.array([slot, *rows[0], *rows[1]], np.int64).tobytes())
+            worker.connection.send_bytes(np.concatenate([[slot], clip_of, frames]).tobytes())
         except OSError:
-            return None
-        return slot
+            self._free.append(slot)
+            worker.lost = True
+        else:
+            group.slot, group.worker = slot, worker
+            worker.asked.append(group)
 
-    def _take(
-        self, item: Item, rows: Rows, slot: int | None, connection: Connection
-    ) -> tuple[Item, NDArray[Any]]:
-        try:
-            done = slot is not None and connection.recv_bytes() == _DONE
-        except (EOFError, OSError):
-            done = False
-        if slot is None or not done:
+    def _take(self, group: _Group[Item]) -> Iterator[tuple[Item, NDArray[Any]]]:
+        if group.worker is not None:
+            group.worker.collect(wanted=group)
+        if group.slot is None or not group.done:
+            if group.slot is not None:
+                self._free.append(group.slot)
             # Here an error is raised as if there were no worker.
-            return item, self.reader.read_rows(*rows)
-        frames = self._view(slot, len(rows[0]))
-        weakref.finalize(frames, self._free.append, slot).atexit = False
-        return item, frames
+            for item, rows in group.batches:
+                yield item, self.reader.read_rows(*rows)
+            return
+        ends = list(itertools.accumulate(len(frames) for _, (_, frames) in group.batches))
+        memory = self._view(group.slot, ends[-1])
+        # What all parts refer to.
+        weakref.finalize(memory.base, self._free.append, group.slot).atexit = False
+        parts = [memory[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        del memory
+        for (item, _), frames in zip(group.batches, parts, strict=True):
+            yield item, frames
 
     def _view(self, slot: int, n_rows: int) -> NDArray[Any]:
-        count = n_rows * math.prod(self._shape)
-        flat = np.frombuffer(self._memory[slot], self._dtype, count)
+        flat = np.frombuffer(self._memory[slot], self._dtype, n_rows * math.prod(self._shape))
         return flat.reshape(n_rows, *self._shape)
 
     def _work(self, connection: Connection, other_end: Connection) -> None:
@@ -145,8 +197,8 @@ class ReadAhead:
         gc.disable()
         # Copies of the other process's ends: a worker must notice when that process ends.
         other_end.close()
-        for _, others in self._workers:
-            others.close()
+        for other in self._workers:
+            other.connection.close()
         while True:
             try:
                 asked = np.frombuffer(connection.recv_bytes(), np.int64)

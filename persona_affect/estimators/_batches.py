@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -71,6 +71,8 @@ class BatchFrames:
 
 
 Batch: TypeAlias = tuple[BatchFrames, dict[str, Tensor]]
+#: Batches that are planned together.
+_PLANNED: Final = 16
 
 
 @dataclass
@@ -98,6 +100,11 @@ class LabelledClips(Dataset[Batch]):
     def reader(self) -> FrameReader:
         """Reads frames of the clips."""
         return FrameReader(self.clips)
+
+    @cached_property
+    def n_frames(self) -> NDArray[np.intp]:
+        """Frames of each clip."""
+        return np.array([len(clip) for clip in self.clips], np.intp)
 
     def __getitem__(self, plan: Plan) -> Batch:
         return self.label(plan, self.reader.read_rows(*self.rows(plan)))
@@ -136,7 +143,8 @@ class LabelledClips(Dataset[Batch]):
     ) -> DataLoader[Batch]:
         """Load batches as planned; see `Feed`."""
         # A loader draws a number even where nothing is random.
-        return DataLoader(Feed(self, plans, n_workers), batch_size=None, generator=generator)
+        feed = Feed(self, plans, n_workers)
+        return DataLoader(feed, batch_size=None, generator=generator, collate_fn=_as_they_are)
 
     def centres(
         self, batch_size: int, generator: torch.Generator | None = None, n_workers: int = 0
@@ -243,7 +251,19 @@ class MixedBatches(Sampler[Plan]):
                 for pool, share in zip(self.pools, self.shares, strict=True)
             ]
             dealt = list(np.concatenate(streams, axis=1))
-        n_frames = np.array([len(clip) for clip in self.dataset.clips])
-        for samples in dealt:
-            drawn = random_frames(n_frames[samples], self.dataset.n_segments, self.rng)
-            yield Plan(samples, *drawn)
+        n_frames = self.dataset.n_frames
+        # Frames of many batches are drawn at once: the numbers are those of one call a batch.
+        for start in range(0, len(dealt), _PLANNED):
+            together = dealt[start : start + _PLANNED]
+            counts, frames = random_frames(
+                n_frames[np.concatenate(together)], self.dataset.n_segments, self.rng
+            )
+            of_batch = np.split(counts, np.cumsum([len(samples) for samples in together])[:-1])
+            ends = np.cumsum([of_sample.sum() for of_sample in of_batch])
+            drawn = np.split(frames, ends[:-1])
+            yield from map(Plan, together, of_batch, drawn)
+
+
+def _as_they_are(batch: Batch) -> Batch:
+    """Collate nothing: batches are tensors."""
+    return batch
