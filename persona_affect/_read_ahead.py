@@ -30,7 +30,7 @@ Rows = tuple[NDArray[np.intp], NDArray[np.intp]]
 _AHEAD: Final = 2
 #: Batches are asked for in groups, because a message and its answer cost as much time as reading
 #: ten faces or more: so many batches, if they have no more than so many bytes.
-_GROUP: Final = 2
+_GROUP: Final = 4
 _GROUP_BYTES: Final = 2**23
 _DONE: Final = b"\1"
 _FAILED: Final = b"\0"

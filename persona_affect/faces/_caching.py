@@ -59,6 +59,7 @@ def align_stored(
         keys, fresh = fill_store(store, settings, samples, n_jobs, verbose)
     finally:
         store.close()
+    store.check(str(key) for key in keys if key not in fresh)
     return [fresh[key] if key in fresh else _stored(store, str(key)) for key in keys]
 
 

@@ -7,9 +7,8 @@ import json
 import os
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +20,8 @@ from .._files import atomic_write
 from .._mapping import map_bytes, read_array
 from ..exceptions import FaceStoreError
 from ._face_clip import FaceClip
+from ._store_check import Stamp, check_faces, is_checked, note_checked, stamp
+from ._store_index import AlteredIndexError, Place, Places, format_line
 
 #: Format of the files; each format has its own folder.
 _FORMAT = 3
@@ -30,21 +31,6 @@ _SHARD_BYTES = 2**30
 
 #: A key, the frames (n, height, width, 3), and remarks that are repeated when they are read.
 Entry = tuple[str, npt.NDArray[np.uint8], list[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Position of a sample's faces: file, first frame, number of frames; and their CRC-32.
-
-    `starts` are those of a `FaceClip`.
-    """
-
-    shard: str
-    first: int
-    n_frames: int
-    checksum: int
-    starts: tuple[int, ...]
-    remarks: tuple[str, ...]
 
 
 class FaceStore:
@@ -77,11 +63,13 @@ class FaceStore:
         manifest = {"format": _FORMAT, "size": list(size), "settings": dict(settings)}
         text = json.dumps(manifest, indent=1, sort_keys=True)
         self.size = size
+        self._frame_bytes = size[0] * size[1] * 3
         self.folder = Path(folder) / hashlib.sha256(text.encode()).hexdigest()[:16]
-        self._places: dict[str, _Place] = {}
+        self._places = Places()
         self._maps: dict[str, npt.NDArray[np.uint8]] = {}
         self._writer: _Shard | None = None
         self._n_read: dict[str, int] = {}
+        self._stamps: dict[str, Stamp] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / "manifest.json"
@@ -108,20 +96,28 @@ class FaceStore:
         """
         for index in sorted(self.folder.glob("*.jsonl")):
             with index.open("rb") as file:
-                file.seek(self._n_read.get(index.name, 0))
+                now, done = stamp(file.fileno()), self._n_read.get(index.name, 0)
+                if done == 0:
+                    self._stamps[index.stem] = now
+                elif self._stamps.get(index.stem) != now:
+                    # It was read in parts, and the first may have changed since.
+                    self._stamps.pop(index.stem, None)
+                file.seek(done)
                 # A line without an end is being written, or its writer was stopped.
                 lines, end, _ = file.read().rpartition(b"\n")
-            self._n_read[index.name] = self._n_read.get(index.name, 0) + len(lines) + len(end)
+            self._n_read[index.name] = done + len(lines) + len(end)
+            pixels = index.with_suffix(".faces")
+            n_bytes = pixels.stat().st_size if pixels.exists() else 0
             try:
-                self._places.update(_read_index(index, lines.splitlines(), self.size))
-            except _AlteredError as error:
+                self._places.read(index.stem, lines.splitlines(), n_bytes // self._frame_bytes)
+            except AlteredIndexError as error:
                 raise self._altered(index) from error
 
     def __contains__(self, key: str) -> bool:
-        return key in self._places
+        return key in self._places.rows
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._places.rows)
 
     def add(self, entries: Sequence[Entry]) -> None:
         """Write samples; when this returns, they are on disk.
@@ -137,7 +133,8 @@ class FaceStore:
             if self._writer is None or self._writer.n_bytes > _SHARD_BYTES:
                 self.close()
                 self._writer = _Shard(self.folder, self.size)
-            self._places.update(self._writer.append(entries))
+            for key, place in self._writer.append(entries).items():
+                self._places.add(key, place)
         except OSError as error:
             # Pixels of the failed writes have no line; nothing may be written after them.
             with suppress(OSError):
@@ -155,22 +152,70 @@ class FaceStore:
         FaceStoreError
             If its pixels are not the ones that were written.
         """
-        place = self._places[key]
+        place, row = self._places[key], self._places.rows[key]
         if place.n_frames == 0:
             return np.empty((0, *self.size, 3), np.uint8), place.remarks
-        path, end = self.folder / f"{place.shard}.faces", place.first + place.n_frames
-        if len(self._maps.get(place.shard, ())) < end:
+        end = place.first + place.n_frames
+        faces = self._map(place.shard, end)[place.first : end]
+        if len(faces) == place.n_frames and not self._places.checked[row]:
+            whole = read_array(faces)
+            self._places.checked[row] = zlib.crc32(whole.data) == place.checksum
+        if len(faces) != place.n_frames or not self._places.checked[row]:
+            raise self._altered(self.folder / f"{place.shard}.faces")
+        return FaceClip(faces, place.starts) if len(place.starts) > 1 else faces, place.remarks
+
+    def check(self, keys: Iterable[str]) -> None:
+        """Check the pixels of many samples in several threads, so that `get` need not.
+
+        Files that did not change since all their faces were checked are not read; see
+        `_store_check`.
+        """
+        places = self._places
+        rows: dict[int, list[int]] = {}
+        for key in keys:
+            row = places.rows[key]
+            if not places.checked[row]:
+                rows.setdefault(places.shard[row], []).append(row)
+        for shard, number in places.shards.items():
+            if number in rows:
+                of_shard = np.flatnonzero(np.asarray(places.shard) == number)
+                self._check_file(shard, of_shard, rows[number])
+
+    def _check_file(self, shard: str, rows: npt.NDArray[np.intp], wanted: list[int]) -> None:
+        places = self._places
+        pixels, index = (self.folder / f"{shard}.{kind}" for kind in ("faces", "jsonl"))
+        note = pixels.with_suffix(".checked")
+        try:
+            stamps = stamp(pixels), stamp(index)
+        except OSError as error:
+            raise self._altered(pixels) from error
+        # Lines that were changed or written after they were read are not these places.
+        is_read = self._stamps.get(shard) == stamps[1]
+        if is_read and is_checked(note, stamps):
+            np.frombuffer(places.checked, np.uint8)[rows] = 1
+            return
+        unchecked = [row for row in rows.tolist() if not places.checked[row]]
+        if len(wanted) * 2 >= len(unchecked):
+            # Then it is worth while to check all, which can be noted.
+            wanted = unchecked
+        ends = [places.first[row] + places.n_frames[row] for row in wanted]
+        check_faces(self._map(shard, max(ends)), places, wanted)
+        all_checked = np.frombuffer(places.checked, np.uint8)[rows].all()
+        if is_read and all_checked and stamps == (stamp(pixels), stamp(index)):
+            note_checked(note, stamps)
+
+    def _map(self, shard: str, n_frames: int) -> npt.NDArray[np.uint8]:
+        """Return all frames of a file; it is mapped again if it has grown."""
+        if len(self._maps.get(shard, ())) < n_frames:
+            path = self.folder / f"{shard}.faces"
             try:
                 content = map_bytes(path)
             except OSError as error:
                 raise self._altered(path) from error
-            n_frames = len(content) // _frame_bytes(self.size)
-            frames = content[: n_frames * _frame_bytes(self.size)]
-            self._maps[place.shard] = frames.reshape(n_frames, *self.size, 3)
-        faces = self._maps[place.shard][place.first : end]
-        if len(faces) != place.n_frames or zlib.crc32(read_array(faces).data) != place.checksum:
-            raise self._altered(path)
-        return FaceClip(faces, place.starts) if len(place.starts) > 1 else faces, place.remarks
+            n_mapped = len(content) // self._frame_bytes
+            frames = content[: n_mapped * self._frame_bytes]
+            self._maps[shard] = frames.reshape(n_mapped, *self.size, 3)
+        return self._maps[shard]
 
     def describe(self, key: str) -> tuple[int, list[str]]:
         """Return how many frames a sample has, and its remarks."""
@@ -198,8 +243,8 @@ class _Shard:
         self.pixels: BinaryIO = (folder / f"{self.name}.faces").open("xb")
         self.index: BinaryIO = (folder / f"{self.name}.jsonl").open("xb")
 
-    def append(self, entries: Iterable[Entry]) -> dict[str, _Place]:
-        places: dict[str, _Place] = {}
+    def append(self, entries: Iterable[Entry]) -> dict[str, Place]:
+        places: dict[str, Place] = {}
         for key, frames, remarks in entries:
             first, checksum = self.n_bytes // self.frame_bytes, 0
             for frame in frames:
@@ -208,14 +253,11 @@ class _Shard:
                 self.pixels.write(pixels)
             self.n_bytes += len(frames) * self.frame_bytes
             starts = frames.starts if isinstance(frames, FaceClip) else (0,)
-            place = _Place(self.name, first, len(frames), checksum, starts, tuple(remarks))
+            place = Place(self.name, first, len(frames), checksum, starts, tuple(remarks))
             places[key] = place
         _settle(self.pixels)
-        lines = [
-            [key, place.first, place.n_frames, place.checksum, place.starts, *place.remarks]
-            for key, place in places.items()
-        ]
-        self.index.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+        lines = [format_line(key, place) for key, place in places.items()]
+        self.index.write("".join(lines).encode())
         _settle(self.index)
         return places
 
@@ -233,29 +275,3 @@ def _settle(file: BinaryIO) -> None:
 
 def _frame_bytes(size: tuple[int, int]) -> int:
     return size[0] * size[1] * 3
-
-
-class _AlteredError(ValueError):
-    """An index contains something that this package does not write."""
-
-
-def _read_index(
-    index: Path, lines: Sequence[bytes], size: tuple[int, int]
-) -> Iterator[tuple[str, _Place]]:
-    """Yield the lines of an index whose pixels exist."""
-    pixels = index.with_suffix(".faces")
-    n_frames = pixels.stat().st_size // _frame_bytes(size) if pixels.exists() else 0
-    for line in lines:
-        try:
-            key, first, n, checksum, starts, *remarks = json.loads(line)
-            starts = tuple(starts)
-        except (ValueError, TypeError) as error:
-            raise _AlteredError from error
-        if not (
-            all(isinstance(text, str) for text in (key, *remarks))
-            and all(type(number) is int and number >= 0 for number in (first, n, checksum, *starts))
-            and list(starts) == sorted({0, *starts})
-        ):
-            raise _AlteredError
-        if first + n <= n_frames:
-            yield key, _Place(index.stem, first, n, checksum, starts, tuple(remarks))

@@ -15,7 +15,7 @@ from PIL import Image
 from persona_affect import FaceAligner
 from persona_affect._mapping import _map_of
 from persona_affect.exceptions import FaceStoreError, MediaReadError, MediaWarning
-from persona_affect.faces import _caching, _settings, _store
+from persona_affect.faces import _caching, _settings, _store, _store_check
 from persona_affect.faces._store import FaceStore
 from persona_affect.media import FrameSequence
 
@@ -348,6 +348,58 @@ def test_a_new_file_is_begun_when_one_is_full(cache, monkeypatch):
     assert len(again) == 10
     for i, face in enumerate(faces):
         np.testing.assert_array_equal(again.get(str(i))[0][0], face)
+
+
+@pytest.fixture
+def small_store(cache, monkeypatch):
+    """A store of 20 faces that was opened and checked once, and what has been read since."""
+    faces = np.random.default_rng(0).integers(0, 256, (20, 1, 4, 4, 3), np.uint8)
+    store = FaceStore(cache, {}, (4, 4))
+    store.add([(str(i), face, []) for i, face in enumerate(faces)])
+    store.add([("none", faces[0][:0], ["no face found"])])
+    store.close()
+    read, check = [], _store.check_faces
+    monkeypatch.setattr(_store_check, "_SETTLED", 0.0)
+    monkeypatch.setattr(
+        _store, "check_faces", lambda *given: (read.extend(given[2]), check(*given))
+    )
+    return faces, read
+
+
+def test_faces_that_were_checked_are_not_read_again(cache, small_store):
+    faces, read = small_store
+    keys = [*map(str, range(20)), "none"]
+    for _ in range(3):
+        store = FaceStore(cache, {}, (4, 4))
+        store.check(keys)
+        assert len(read) == 20
+        for key, face in zip(keys, faces, strict=False):
+            np.testing.assert_array_equal(store.get(key)[0], face)
+    # A few faces of a file are checked alone, and nothing is noted.
+    (note,) = cache.glob("*/*.checked")
+    note.unlink()
+    FaceStore(cache, {}, (4, 4)).check(["3"])
+    assert len(read) == 21
+    assert not note.exists()
+
+
+@pytest.mark.parametrize("kind", ["faces", "jsonl"])
+def test_a_file_that_changed_after_its_check_is_checked_again(cache, small_store, kind):
+    FaceStore(cache, {}, (4, 4)).check(map(str, range(20)))
+    (path,) = cache.glob(f"*/*.{kind}")
+    stat = path.stat()
+    if kind == "faces":
+        change_a_pixel(path.parent)
+    else:
+        edit_index(path.parent, lambda line: [*line[:3], line[3] ^ 1, *line[4:]])
+    # A program may set the old date again.
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    store = FaceStore(cache, {}, (4, 4))
+    store.check(map(str, range(20)))
+    with pytest.raises(FaceStoreError, match="was altered"):
+        store.get("0")
+    if kind == "faces":
+        assert store.get("19")[0].shape == (1, 4, 4, 3)
 
 
 MEMORY = """
