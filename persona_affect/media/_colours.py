@@ -48,7 +48,8 @@ def photo_to_srgb(image: Image.Image, declared: Declared) -> npt.NDArray[np.uint
     """
     profile = image.info.get("icc_profile")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = Image.fromarray(_grey_8_bits(image, declared.n_bits))
+        grey = _grey_8_bits(image, declared.n_bits)
+        image = Image.fromarray(255 - grey if declared.inverted else grey)
     elif declared.encoded and _is_shallow(image, declared.n_bits):
         image = _colour_8_bits(image, declared)
     elif declared.deep:

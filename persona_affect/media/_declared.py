@@ -34,6 +34,8 @@ class Declared:
         Of its colours, as ITU-T H.273 numbers them; 2 is unknown.
     encoded : bytes, default=b""
         The file, if its colours have 16 bits of which fewer are used: Pillow keeps the upper 8.
+    inverted : bool, default=False
+        0 is white, and Pillow leaves the numbers so (grey TIFFs of 12 and 16 bits).
     """
 
     deep: bool = False
@@ -41,6 +43,7 @@ class Declared:
     primaries: int = 2
     transfer: int = 2
     encoded: bytes = b""
+    inverted: bool = False
 
 
 def read_declared(image: ImageFile.ImageFile) -> Declared:
@@ -54,7 +57,9 @@ def read_declared(image: ImageFile.ImageFile) -> Declared:
         tags = getattr(image, "tag_v2", {})
         bits, highest = (int(np.max(tags.get(tag, 0))) for tag in (258, 281))
         n_bits = _usable(highest.bit_length() or bits)
-        return Declared(deep, n_bits, encoded=_encoded(image, deep and n_bits is not None))
+        encoded = _encoded(image, deep and n_bits is not None)
+        inverted = tags.get(262) == 0 and image.mode.startswith("I;16")
+        return Declared(deep, n_bits, encoded=encoded, inverted=inverted)
     if image.format == "PNG":
         chunks = dict(_chunks(_head(image)))
         n_bits = _usable(max(chunks.get(b"sBIT", b""), default=0))

@@ -157,7 +157,7 @@ def list_samples(X: Any) -> list[Any]:
             f"X is a {type(X).__name__}, which has no order: give a list of photos and clips."
         )
     try:
-        return list(X)
+        return _items(X)
     except TypeError:
         raise InvalidImageError(
             f"X must be a sequence of photos and clips, not {type(X).__name__}."
@@ -165,7 +165,8 @@ def list_samples(X: Any) -> list[Any]:
 
 
 def _only_column(table: Any) -> list[Any]:
-    names = list(table.columns)
+    # The columns of a table of pyarrow have no names themselves.
+    names = list(table.column_names if hasattr(type(table), "column_names") else table.columns)
     if len(names) != 1:
         example = f"X[{str(names[0]) if names else 'path'!r}]"
         raise InvalidImageError(
@@ -173,7 +174,12 @@ def _only_column(table: Any) -> list[Any]:
             f"such as {example}, or choose it in a ColumnTransformer: ('faces', "
             "make_pipeline(FaceAligner(), FaceEmbedder()), 'path')."
         )
-    return list(table[names[0]])
+    return _items(table[names[0]])
+
+
+def _items(column: Any) -> list[Any]:
+    """Return a column as a list; one of pyarrow holds its values in objects of its own."""
+    return list(column.to_pylist() if hasattr(type(column), "to_pylist") else column)
 
 
 def _samples_of_array(X: np.ndarray) -> list[Any]:

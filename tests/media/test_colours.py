@@ -194,6 +194,22 @@ def test_the_depth_of_colours_that_a_tiff_declares_is_used():
     assert np.abs(open_photo(data).astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize(("n_bits", "highest"), [(8, None), (16, None), (16, 4095)])
+def test_a_tiff_in_which_zero_is_white(n_bits, highest):
+    most = highest or 2**n_bits - 1
+    values = np.linspace(0, most, 48).round().astype(f"<u{n_bits // 8}").reshape(6, 8)
+    entries = [
+        (256, 3, 1, 8), (257, 3, 1, 6), (258, 3, 1, n_bits), (259, 3, 1, 1), (262, 3, 1, 0),
+        (273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, 6), (279, 4, 1, values.nbytes),
+        *([(281, 3, 1, highest)] if highest else []),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    data = b"II*\0" + struct.pack("<I", 8 + values.nbytes) + values.tobytes() + directory
+    expected = 255 - values.astype(int) * 255 // most
+    assert np.abs(open_photo(data)[..., 0].astype(int) - expected).max() <= 1
+
+
 def test_the_depth_that_a_tiff_declares_is_used():
     # Two numbers of twelve bits in three bytes.
     even, odd = TWELVE[:, ::2].astype(int), TWELVE[:, 1::2].astype(int)

@@ -77,6 +77,14 @@ def test_collections_of_samples(X):
     assert list_samples(X) == PATHS
 
 
+def test_columns_and_tables_of_pyarrow():
+    pyarrow = pytest.importorskip("pyarrow")
+    for X in (pyarrow.array(PATHS), pyarrow.table({"path": PATHS})):
+        assert list_samples(X) == PATHS
+    with pytest.raises(InvalidImageError, match=r"2 columns.*X\['path'\]"):
+        list_samples(pyarrow.table({"path": PATHS, "age": [1, 2]}))
+
+
 @pytest.mark.parametrize(
     ("X", "message"),
     [
