@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import IntEnum
+from errno import ENOSPC
 from typing import Any, Final
 
 import typer
@@ -74,6 +75,10 @@ def readable_errors() -> Iterator[None]:
         if code is None:
             raise
         text = "interrupted." if isinstance(error, KeyboardInterrupt) else str(error)
+        # Errors of files have their names; this one is of what the shell redirects.
+        if isinstance(error, OSError) and error.errno == ENOSPC and error.filename is None:
+            _discard_output()
+            code, text = ExitCode.FAILED, "the output cannot be written: the disk is full."
         _show("bold red", "Error", " ".join([text, *getattr(error, "__notes__", [])]))
         raise typer.Exit(code) from error
 

@@ -90,6 +90,15 @@ def test_a_reader_that_stops_early_is_not_an_error():
     assert (process.wait(120), stderr) == (0, b"")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_results_on_a_full_disk_are_a_named_error():
+    command = [sys.executable, "-m", "persona_affect", "info"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=120)
+    assert done.stderr == b"Error: the output cannot be written: the disk is full.\n"
+    assert done.returncode == 1
+
+
 @pytest.mark.parametrize("command", ["predict", "annotate", "live", "info"])
 def test_help_has_an_example(command):
     result = run(app, [command, "--help"])
