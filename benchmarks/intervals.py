@@ -55,6 +55,7 @@ from persona_affect.faces import FaceQuality, measure_quality
 from persona_affect.media import open_photo
 
 LEVELS = (0.8, 0.9, 0.95)
+N_MEASURES = len(fields(FaceQuality))
 
 
 def coverage(y, bounds):
@@ -266,7 +267,7 @@ def examine(photos, change):
     aligner = make_aligner()
     found = aligner.detect_frames(images)
     clips = np.empty(len(images), object)
-    measures = np.full((len(images), 6), np.nan)
+    measures = np.full((len(images), N_MEASURES), np.nan)
     for i, (image, faces) in enumerate(zip(images, found, strict=True)):
         clips[i] = np.empty((0, 150, 150, 3), np.uint8)
         if len(faces):
@@ -296,7 +297,7 @@ def calibrated_model(views, ratings, train, fold):
 def view_of(conformal, found):
     """Predictions, intervals by level, measures and reliability of the faces of one view."""
     seen = np.isfinite(found).all(axis=1)
-    Z, measures = found[seen, :-6], found[seen, -6:].astype(float)
+    Z, measures = found[seen, :-N_MEASURES], found[seen, -N_MEASURES:].astype(float)
     values, _, distance = conformal.predict_parts(Z)
     bounds = {level: conformal.predict_interval(Z, 1 - level) for level in LEVELS}
     score, _ = rate_reliability(FaceQuality(*measures.T), distance)
@@ -318,6 +319,7 @@ def auc(failed, table):
         "width": -table["width"],
         "yaw": table["yaw"].abs(),
         "confidence": -table["confidence"],
+        "blockiness": table["blockiness"],
         "distance": table["distance"],
     }
     return {name: roc_auc_score(failed, values) for name, values in causes.items()}

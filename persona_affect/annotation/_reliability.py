@@ -10,13 +10,14 @@ from persona_affect.faces import FaceQuality
 
 #: Share of the bundled model's advantage over a constant prediction that is left, by cause, between
 #: the points that are listed. Chosen by hand after what ``benchmarks/intervals.py`` measures for
-#: blur and size, on the safe side; yaw and confidence were not measured.
+#: blur, size and compression, on the safe side; yaw and confidence were not measured.
 _CURVES: Final[dict[str, tuple[Sequence[float], Sequence[float]]]] = {
     "sharpness": ((0.02, 0.04, 0.06, 0.08, 0.10), (0.0, 0.4, 0.7, 0.9, 1.0)),
     "width": ((8, 14, 20, 32, 48), (0.0, 0.4, 0.7, 0.9, 1.0)),
     "turn": ((30, 45, 60, 90), (1.0, 0.8, 0.4, 0.0)),
     "confidence": ((0.6, 0.9, 0.98), (0.3, 0.8, 1.0)),
     "distance": ((1.3, 1.6, 2.5), (1.0, 0.7, 0.0)),
+    "blockiness": ((1.8, 2.2, 4.0, 8.0), (1.0, 0.79, 0.6, 0.3)),
 }
 #: Shares below which a cause is named.
 _NAMED: Final = 0.8
@@ -40,8 +41,8 @@ def rate_reliability(
         Between 0 and 1: 1 for faces that are like those of the training in all that is measured; 0
         where the model is expected to be no better than the mean rating of all faces. In between,
         the share of its advantage over that mean that is expected to be left, for the worst of the
-        causes: blur, few pixels, pose, a detector that is not sure, distance from the training
-        faces.
+        causes: blur, few pixels, pose, a detector that is not sure, blocks of strong compression,
+        distance from the training faces.
     remarks : list of str
         For each face the causes that matter, in words, such as "blurred, 40 pixels wide"; empty if
         there are none.
@@ -52,7 +53,7 @@ def rate_reliability(
     >>> from persona_affect.annotation import rate_reliability
     >>> from persona_affect.faces import FaceQuality
     >>> width, level, sure = np.array([200.0, 20.0]), np.zeros(2), np.ones(2)
-    >>> quality = FaceQuality(width, np.full(2, 0.2), level, level, level, sure)
+    >>> quality = FaceQuality(width, np.full(2, 0.2), level, level, level, sure, sure)
     >>> reliability, remarks = rate_reliability(quality)
     >>> bool(reliability[0] > reliability[1])
     True
@@ -63,6 +64,7 @@ def rate_reliability(
         "width": quality.width,
         "turn": turn,
         "confidence": quality.confidence,
+        "blockiness": quality.blockiness,
     }
     if distances is not None:
         measured["distance"] = distances
@@ -76,6 +78,7 @@ def rate_reliability(
             "width": f"{quality.width[i]:.0f} pixels wide",
             "turn": "in profile" if turn[i] > 60 else f"turned by {turn[i]:.0f} degrees",
             "confidence": "hardly recognised as a face",
+            "blockiness": "strongly compressed",
             "distance": "unlike the training faces",
         }
         named = [words[name] for name, share in shares.items() if not share[i] >= _NAMED]

@@ -11,7 +11,15 @@ from persona_affect.annotation import rate_reliability
 from persona_affect.datasets import make_affect_faces
 from persona_affect.faces import FaceQuality
 
-GOOD = {"width": 120, "sharpness": 0.2, "yaw": 0, "pitch": 0, "roll": 0, "confidence": 1}
+GOOD = {
+    "width": 120,
+    "sharpness": 0.2,
+    "yaw": 0,
+    "pitch": 0,
+    "roll": 0,
+    "confidence": 1,
+    "blockiness": 1.1,
+}
 
 
 def quality(**changed):
@@ -30,6 +38,7 @@ def quality(**changed):
         ({"yaw": -50}, 1.0, "turned by 50 degrees"),
         ({"yaw": 80}, 1.0, "in profile"),
         ({"confidence": 0.7}, 1.0, "hardly recognised as a face"),
+        ({"blockiness": 3}, 1.0, "strongly compressed"),
         ({}, 2.0, "unlike the training faces"),
         (
             {"width": 12, "sharpness": 0.03},

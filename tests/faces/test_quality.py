@@ -67,6 +67,32 @@ def test_sharpness_is_that_of_the_face_at_any_size_and_contrast(photo):
     assert measure(faint).sharpness[0] == pytest.approx(whole, rel=0.15)
 
 
+def compressed(image, quality):
+    _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.imdecode(code, cv2.IMREAD_COLOR)
+
+
+def test_strong_compression_leaves_blocks_wherever_the_picture_begins(photo):
+    # Noise, as in a photo: drawn areas of one colour have no steps but those of the blocks.
+    noise = np.random.default_rng(0).normal(0, 6, photo.shape)
+    photo = np.clip(photo + noise, 0, 255).astype(np.uint8)
+    (faces,) = FaceAligner().detect_frames([photo])
+    plain, mild, strong = (
+        measure_quality(image, faces).blockiness[0]
+        for image in (photo, compressed(photo, 90), compressed(photo, 10))
+    )
+    assert plain < 1.3
+    assert mild < 1.5
+    assert strong > 2.2
+    moved = Detections(faces.boxes - 3, faces.scores, faces.landmarks - 3)
+    cropped = measure_quality(compressed(photo, 10)[3:, 3:], moved).blockiness[0]
+    assert cropped == pytest.approx(strong, rel=0.1)
+    # A box of a few pixels, and a picture of one colour, have no blocks.
+    small = Detections(faces.boxes[:, [0, 1, 0, 1]] + [0, 0, 20, 20], faces.scores, faces.landmarks)
+    assert measure_quality(photo, small).blockiness[0] == 1
+    assert measure_quality(np.full_like(photo, 90), faces).blockiness[0] == 1
+
+
 def test_a_face_at_the_edge_and_none(photo):
     (faces,) = FaceAligner().detect_frames([photo])
     moved = Detections(faces.boxes - 150, faces.scores, faces.landmarks - 150)
