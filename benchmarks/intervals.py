@@ -1,7 +1,7 @@
 """Coverage and width of prediction intervals, and what the reliability of a face says about them.
 
-    PERSONA_AFFECT_DATA=folder python benchmarks/intervals.py [synthetic portraits disturbed]
-                                                              [--cache FOLDER]
+    PERSONA_AFFECT_DATA=folder python benchmarks/intervals.py [--cache FOLDER]
+                                                       [synthetic portraits disturbed streams]
 
 - ``synthetic``: rendered faces, half-labelled, two photos a person; five seeds, 5 and 20 folds.
 - ``portraits``: the 804 portraits of ``folder/omi`` in five folds by the recipe of the bundled
@@ -11,6 +11,7 @@
   The same for real photographs of ``folder/people/london``, which are rated on another scale: a
   line from the model's *attractive* to the ratings is fitted on half of the 102, in 60 random
   halves, and the others are predicted.
+- ``streams``: distance and reliability with YuNet and one view, beside those with MTCNN and two.
 
 With ``--cache``, embeddings are kept in a folder. Results: ``benchmarks/results/intervals.md``.
 """
@@ -47,9 +48,10 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import PredefinedSplit
 
-from persona_affect import ConformalAffect, JointAffectEstimator
+from persona_affect import ConformalAffect, JointAffectEstimator, load_model
 from persona_affect.annotation import rate_reliability
 from persona_affect.datasets import make_affect_faces
+from persona_affect.engines import compile
 from persona_affect.exceptions import NoFaceWarning
 from persona_affect.faces import FaceQuality, measure_quality
 from persona_affect.media import open_photo
@@ -261,20 +263,24 @@ VIEWS = {
 }
 
 
-def examine(photos, change):
-    """Embeddings, and measures of the largest face, of changed photos; NaN without a face."""
-    images = [change(open_photo(photo)) for photo in photos]
-    aligner = make_aligner()
-    found = aligner.detect_frames(images)
+def align_and_measure(images, aligner):
+    """Aligned faces, and measures of the largest face, of each image; NaN without a face."""
     clips = np.empty(len(images), object)
     measures = np.full((len(images), N_MEASURES), np.nan)
-    for i, (image, faces) in enumerate(zip(images, found, strict=True)):
+    for i, (image, faces) in enumerate(zip(images, aligner.detect_frames(images), strict=True)):
         clips[i] = np.empty((0, 150, 150, 3), np.uint8)
         if len(faces):
             best = np.array([aligner.select_face(faces, image)])
             clips[i] = aligner.align_faces(image, faces[best].landmarks)
             quality = measure_quality(image, faces[best])
             measures[i] = [getattr(quality, field.name)[0] for field in fields(quality)]
+    return clips, measures
+
+
+def examine(photos, change):
+    """Embeddings, and measures of the largest face, of changed photos; NaN without a face."""
+    images = [change(open_photo(photo)) for photo in photos]
+    clips, measures = align_and_measure(images, make_aligner())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoFaceWarning)
         parts = [part.fit_transform(clips) for part in make_embedders()]
@@ -446,6 +452,31 @@ def london(cache, conformal, target):
     report(table.assign(r=table["view"].map(r)), pooled, "failed")
 
 
+def streams():
+    """Distance and reliability of 26 photographs as `predict` sees them, and as `serve` does."""
+    model, live = load_model(intervals=True), load_model()
+    live[0].set_params(detector="yunet")
+    live = model.around(compile(live, engine="torch", precision="float32", mirror=False))
+    models = {"mtcnn, two views": model, "yunet, one view": live}
+    images = [open_photo(photo) for photo, _ in load_london()[::4]]
+    rows = []
+    for name in ("clean", "blur 3", "20 pixels", "JPEG quality 10"):
+        changed = [VIEWS[name](image) for image in images]
+        for kind, one in models.items():
+            clips, measures = align_and_measure(changed, one.estimator_[0])
+            seen = np.isfinite(measures).all(axis=1)
+            _, distance = one.skip_steps(1).describe_faces(clips[seen])
+            score, _ = rate_reliability(FaceQuality(*measures[seen].T), distance)
+            row = {"view": name, "model": kind, "found": seen.mean()}
+            for what, values in {"distance": distance, "reliability": score}.items():
+                found = np.quantile(values, (0.1, 0.5, 0.9))
+                row |= {
+                    f"{what} {q}": v for q, v in zip(("10 %", "50 %", "90 %"), found, strict=True)
+                }
+            rows.append(row)
+    print(pd.DataFrame(rows).round(2).to_string(index=False), "\n")
+
+
 def load_london():
     folder = Path(os.environ["PERSONA_AFFECT_DATA"], "people")
     table = pd.read_csv(folder / "london.csv", dtype={"face_id": str})
@@ -456,14 +487,19 @@ def load_london():
 
 
 def main():
-    parts = {"synthetic": synthetic, "portraits": portraits, "disturbed": disturbed}
+    parts = {
+        "synthetic": synthetic,
+        "portraits": portraits,
+        "disturbed": disturbed,
+        "streams": streams,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--cache")
     arguments = parser.parse_args()
     for name in arguments.parts or parts:
         print(f"{name}\n")
-        parts[name](*([] if name == "synthetic" else [arguments.cache]))
+        parts[name](*([arguments.cache] if name in ("portraits", "disturbed") else []))
 
 
 if __name__ == "__main__":
