@@ -13,7 +13,7 @@ from persona_affect.datasets import make_affect_faces
 from persona_affect.exceptions import MissingDependencyError, NoFaceWarning
 from persona_affect.networks import _resnet29
 from persona_affect.persistence import read_model_info
-from persona_affect.persistence._files import BUNDLED
+from persona_affect.persistence._bundled import BUNDLED
 
 TARGETS = ["trustworthy", "outgoing", "dominant", "smart", "attractive", "alert", "happy"]
 

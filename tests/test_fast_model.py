@@ -17,9 +17,9 @@ from persona_affect.datasets import make_affect_faces
 from persona_affect.engines import compile
 from persona_affect.estimators import make_face_network
 from persona_affect.media import open_photo
-from persona_affect.persistence import _files, read_model_info
+from persona_affect.persistence import _bundled, read_model_info
 
-PATH = _files.BUNDLED_BY_NAME["fast"]
+PATH = _bundled.BUNDLED_BY_NAME["fast"]
 
 
 @pytest.fixture(scope="module")

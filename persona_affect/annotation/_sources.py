@@ -103,6 +103,11 @@ def open_camera(index: int) -> Iterator[NDArray[np.uint8]]:
     index : int
         Number of the camera, from 0.
 
+    Yields
+    ------
+    ndarray of shape (height, width, 3), uint8
+        RGB, in the resolution that the camera has by default, until it gives no more frames.
+
     Raises
     ------
     MediaReadError

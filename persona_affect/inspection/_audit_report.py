@@ -49,6 +49,24 @@ class Audit:
         ``shift``, all in standard deviations of the ratings. Empty if nothing was disturbed.
     settings : dict
         What was done: numbers of samples, the minimum size of a group, and so on.
+
+    See Also
+    --------
+    audit : Makes it.
+    AuditDisplay : Draws it.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from sklearn.linear_model import Ridge
+    >>> from persona_affect.inspection import audit
+    >>> X, old = np.random.default_rng(0).normal(size=(90, 3)), np.arange(90) % 2
+    >>> y = pd.DataFrame({"happy": X[:, 0] + old + 0.1})
+    >>> found = audit(Ridge().fit(X, X[:, 0]), X, y, sensitive={"old": old}, disturbances=[])
+    >>> found.features, found.measures
+    (['old'], ['error', 'ccc', 'pearson', 'bias'])
+    >>> found.table("error", "old", worst_first=True).round(1).to_dict()
+    {'n': {'1': 45, '0': 45}, 'happy': {'1': 1.1, '0': 0.1}}
     """
 
     overall: pd.DataFrame
@@ -75,6 +93,7 @@ class Audit:
         Parameters
         ----------
         measure : {"error", "ccc", "pearson", "bias", "coverage"}
+            Its name; ``"coverage"`` only if there are intervals.
         feature : str, optional
             All samples together by default.
         intervals : bool, default=False
@@ -90,6 +109,11 @@ class Audit:
         -------
         DataFrame
             A row per group, ``n`` (the largest of any target) first, then a column per target.
+
+        Raises
+        ------
+        ValueError
+            If there is no such measure or feature.
         """
         if measure not in self.measures:
             raise ValueError(f"measure={measure!r} is none of {self.measures}.")

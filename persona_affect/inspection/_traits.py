@@ -24,6 +24,7 @@ class TraitDisplay(NotebookDisplay):
     values : ndarray of shape (n_samples, n_targets)
         Predictions; NaN where there is none.
     target_names : list of str
+        Names of the columns of `values`.
     intervals : ndarray of shape (n_samples, n_targets, 2), optional
         Lower and upper end of an interval around each prediction.
     reference : RatingDistribution, optional

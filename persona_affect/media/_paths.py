@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from ..exceptions import MediaReadError
+from ..exceptions import MediaLimitError, MediaReadError
 
 #: Photo files above this many bytes are refused before they are read (512 MiB).
 MAX_PHOTO_BYTES = 2**29
@@ -37,6 +37,20 @@ def check_file(source: str | os.PathLike[str]) -> Path:
     if status.st_size == 0:
         raise MediaReadError("the file is empty.")
     return Path(name)
+
+
+def stamp(archive: str) -> tuple[int, int]:
+    """Return the size of a file and the time of its last change, in nanoseconds."""
+    status = check_file(archive).stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def check_packed_size(size: int) -> None:
+    """Raise `MediaLimitError` if a packed file has too many bytes to be read."""
+    if size > MAX_PHOTO_BYTES:
+        raise MediaLimitError(
+            f"the packed file has {size:,} bytes, more than {MAX_PHOTO_BYTES:,}: unpack it."
+        )
 
 
 def printable(name: str) -> str:

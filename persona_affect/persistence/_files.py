@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, overload
+from typing import Any, Final, Literal, overload
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,9 +23,9 @@ from persona_affect.exceptions import (
     ModelFormatError,
     ModelReadError,
     OutputError,
-    WeightsError,
 )
 
+from ._bundled import BUNDLED_BY_NAME, DynamicsName, ImpressionsName, bundled_model
 from ._checks import check_input
 from ._descriptions import MAX_LENGTH, check_description
 from ._hub import HubModel, find_on_hub, is_hub_name
@@ -34,15 +34,6 @@ from ._models import NOT_A_MODEL, describe, rebuild
 from ._parts import name_packages, require_parts
 from ._upgrades import FORMAT_VERSION, upgrade
 
-#: Made by ``benchmarks/train_bundled_model.py``; it has a licence of its own, see LICENSE there.
-BUNDLED: Final = Path(__file__).parents[1] / "models" / "impressions.safetensors"
-
-#: Further models of the package, files in `models`, by what `load_model` returns: for editors.
-DynamicsName = Literal["dynamics"]
-ImpressionsName = Literal["fast"]
-
-_NAMES: Final = (*get_args(DynamicsName), *get_args(ImpressionsName))
-BUNDLED_BY_NAME = {name: BUNDLED.with_name(f"{name}.safetensors") for name in _NAMES}
 _LIBRARIES = ("persona-affect", "numpy", "safetensors", "scikit-learn", "skorch", "torch")
 #: Far above real models.
 _MAX_TENSORS: Final = 100_000
@@ -232,7 +223,19 @@ def load_model(
 
     See Also
     --------
-    read_model_info : The description alone.
+    save_model : Its inverse.
+    persona_affect.persistence.read_model_info : The description alone.
+
+    Examples
+    --------
+    >>> from persona_affect import load_model
+    >>> model = load_model()
+    >>> [name for name, _ in model.steps]
+    ['facealigner', 'faceembedder', 'jointaffectestimator']
+    >>> model[-1].target_names_[:3]
+    ['trustworthy', 'outgoing', 'dominant']
+    >>> type(load_model("dynamics")).__name__
+    'PersonDynamicsEncoder'
     """
     path, _ = _find_model(path, revision)
     description, tensors = _read(path)
@@ -319,20 +322,6 @@ def model_fingerprint(model: BaseEstimator) -> str:
         model = model.estimator_
     nodes.append(describe(model, tensors))
     return _digest(json.dumps(nodes[0] if len(nodes) == 1 else nodes), tensors)
-
-
-def bundled_model(name: str | None = None) -> Path:
-    """Find a model that comes with this package: that of impressions, or one by its name.
-
-    Raises
-    ------
-    WeightsError
-        If it is not there.
-    """
-    path = BUNDLED if name is None else BUNDLED_BY_NAME[name]
-    if not path.is_file():
-        raise WeightsError(f"{path} is not installed; give load_model the path of a model.")
-    return path
 
 
 def _find_model(

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 from persona_affect import PersonDynamicsEncoder, load_model
 from persona_affect.datasets import make_dynamic_clips
 from persona_affect.exceptions import ModelFormatError, WeightsError
-from persona_affect.persistence import _files, read_model_info
+from persona_affect.persistence import _bundled, read_model_info
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,14 +38,14 @@ def test_it_has_learnt_the_order_of_frames(encoder):
 def test_it_says_what_it_is():
     info = read_model_info("dynamics")
     assert {"data", "licence", "purpose", "recipe"} <= info["notes"].keys()
-    assert "dynamics.safetensors" in _files.BUNDLED.with_name("LICENSE").read_text()
-    assert _files.BUNDLED_BY_NAME["dynamics"].stat().st_size < 1e6
+    assert "dynamics.safetensors" in _bundled.BUNDLED.with_name("LICENSE").read_text()
+    assert _bundled.BUNDLED_BY_NAME["dynamics"].stat().st_size < 1e6
 
 
 def test_the_name_of_a_file_that_is_there_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert isinstance(load_model("dynamics"), PersonDynamicsEncoder)
-    monkeypatch.setitem(_files.BUNDLED_BY_NAME, "dynamics", tmp_path / "missing")
+    monkeypatch.setitem(_bundled.BUNDLED_BY_NAME, "dynamics", tmp_path / "missing")
     with pytest.raises(WeightsError, match="not installed"):
         load_model("dynamics")
     (tmp_path / "dynamics").write_bytes(b"of mine")

@@ -15,7 +15,8 @@ from persona_affect.exceptions import MediaLimitError, MediaReadError, MissingDe
 from persona_affect.media import (
     FrameSequence,
     VideoWriter,
-    _packed,
+    _parquet,
+    _paths,
     check_media,
     file_on_disk,
     is_clip,
@@ -170,14 +171,14 @@ def test_a_header_of_endless_length_is_not_read(tmp_path):
 
 def test_limits_hold(pack, monkeypatch):
     paths, _ = list_packed(pack)
-    monkeypatch.setattr(_packed, "MAX_PHOTO_BYTES", 10)
+    monkeypatch.setattr(_paths, "MAX_PHOTO_BYTES", 10)
     with pytest.raises(MediaLimitError, match="more than 10: unpack it"):
         open_photo(paths[0])
 
 
 def test_row_groups_that_are_too_large_for_memory(tmp_path, monkeypatch):
     path = write_parquet(tmp_path / "a.parquet", [png(1), png(2)])
-    monkeypatch.setattr(_packed, "_MAX_GROUP", 10)
+    monkeypatch.setattr(_parquet, "_MAX_GROUP", 10)
     with pytest.raises(MediaLimitError, match="row_group_size=100"):
         open_photo(f"{path}/image/0")
 

@@ -12,7 +12,7 @@ import torch
 
 from persona_affect import FaceAligner, FaceEmbedder, PersonDynamicsEncoder, load_model, save_model
 from persona_affect.exceptions import ModelFormatError, ModelReadError, WeightsError
-from persona_affect.persistence import _files, _models, read_model_info
+from persona_affect.persistence import _bundled, _files, _models, read_model_info
 
 from .conftest import (
     EMBEDDINGS,
@@ -134,6 +134,6 @@ def test_a_file_neither_keeps_nor_brings_a_folder_to_write_to(tmp_path):
 
 
 def test_a_bundled_model_that_is_missing_is_said_to_be(monkeypatch, tmp_path):
-    monkeypatch.setattr(_files, "BUNDLED", tmp_path / "impressions.safetensors")
+    monkeypatch.setattr(_bundled, "BUNDLED", tmp_path / "impressions.safetensors")
     with pytest.raises(WeightsError, match="path"):
         load_model()

@@ -87,6 +87,29 @@ def load_webdataset(
     -----
     MediaWarning
         Once, counting and naming what was left out.
+
+    See Also
+    --------
+    load_parquet : The other form in which hubs have data sets.
+
+    Examples
+    --------
+    >>> import io, tarfile, tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from persona_affect.datasets import load_webdataset
+    >>> picture = io.BytesIO()
+    >>> Image.new("RGB", (6, 4)).save(picture, "png")
+    >>> files = {"0001.png": picture.getvalue(), "0001.json": b'{"warm": 0.5}'}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with tarfile.open(Path(folder, "train-0001.tar"), "w") as shard:
+    ...         for name, content in files.items():
+    ...             member = tarfile.TarInfo(name)
+    ...             member.size = len(content)
+    ...             shard.addfile(member, io.BytesIO(content))
+    ...     data = load_webdataset(folder)
+    >>> data.target["warm"].tolist(), data.split.tolist()
+    ([0.5], ['train'])
     """
     left_out = LeftOut(f"webdataset {root}")
     rows: list[dict[str, Any]] = []
@@ -157,9 +180,29 @@ def load_parquet(
     MediaWarning
         Once, counting and naming what was left out.
 
+    See Also
+    --------
+    load_webdataset : The other form in which hubs have data sets.
+
     Notes
     -----
     A row group is read as a whole: write files with about 100 rows in each.
+
+    Examples
+    --------
+    >>> import io, tempfile
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from PIL import Image
+    >>> from persona_affect.datasets import load_parquet
+    >>> picture = io.BytesIO()
+    >>> Image.new("RGB", (6, 4)).save(picture, "png")
+    >>> table = pd.DataFrame({"image": [picture.getvalue()], "warm": [0.5], "split": ["test"]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     table.to_parquet(Path(folder, "part.parquet"))
+    ...     data = load_parquet(folder)
+    >>> data.target["warm"].tolist(), data.split.tolist()
+    ([0.5], ['test'])
     """
     parquet = import_optional("pyarrow.parquet", extra="parquet", purpose="Reading Parquet files")
     left_out = LeftOut(f"parquet {root}")
