@@ -84,6 +84,21 @@ def running(
     ------
     OSError
         If the port is taken.
+    ValueError
+        If the model takes no photos, because it does not begin with an aligner.
+
+    See Also
+    --------
+    Limits : What visitors may do.
+
+    Examples
+    --------
+    >>> from urllib.request import urlopen
+    >>> from persona_affect import load_model
+    >>> from persona_affect.app.web import running
+    >>> with running(load_model("fast")) as address:
+    ...     urlopen(address).status
+    200
     """
     limits, visitors = limits or Limits(), Visitors()
     pipeline = check_photo_model(model)

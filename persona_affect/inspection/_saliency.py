@@ -76,10 +76,33 @@ def explain_faces(
     MissingDependencyError
         If captum is not installed (extra ``inspect``).
 
+    See Also
+    --------
+    SaliencyDisplay : Draws the maps.
+    check_saliency_weights : Whether they depend on the weights.
+    check_saliency_labels : Whether they depend on the labels.
+    score_saliency : Whether they find the pixels that matter.
+
     References
     ----------
     Sundararajan, Taly, Yan. Axiomatic Attribution for Deep Networks. ICML 2017.
     Zeiler, Fergus. Visualizing and Understanding Convolutional Networks. ECCV 2014.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import FunctionTransformer
+    >>> from persona_affect.inspection import explain_faces
+    >>> faces = np.random.default_rng(0).integers(0, 256, (9, 20, 20, 3), np.uint8)
+    >>> mouths = FunctionTransformer(lambda X: X[..., 15:, 5:15, :].reshape(len(X), -1).mean(1))
+    >>> column = FunctionTransformer(lambda means: means[:, None])
+    >>> warm = mouths.transform(faces) / 100
+    >>> model = make_pipeline(mouths, column, LinearRegression()).fit(faces, warm)
+    >>> maps = explain_faces(model, faces[:2], 0, method="occlusion", patch=0.25)
+    >>> maps.shape, bool(abs(maps[:, :15]).max() < 1e-9)
+    ((2, 20, 20), True)
     """
     check_choice("method", method, ("integrated_gradients", "occlusion"))
     check_choice("baseline", baseline, ("grey", "blur"))

@@ -70,9 +70,39 @@ def check_saliency_weights(
         which stays high: absolute maps of integrated gradients follow the picture whatever the
         weights are.
 
+    Raises
+    ------
+    ValueError
+        If `method`, `baseline` or `target` is unknown, if no sample has a face, or if the model has no
+        torch network.
+    MissingDependencyError
+        If captum is not installed (extra ``inspect``).
+
+    See Also
+    --------
+    explain_faces : Computes the maps.
+    check_saliency_labels : Whether they depend on the labels.
+    score_saliency : Whether they find the pixels that matter.
+
     References
     ----------
     Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim. Sanity Checks for Saliency Maps. NeurIPS 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from persona_affect import JointAffectEstimator
+    >>> from persona_affect.inspection import check_saliency_weights
+    >>> faces = np.random.default_rng(0).integers(0, 256, (4, 112, 96, 3), np.uint8)
+    >>> ratings = np.array([[3.0, 0.1], [4.0, 0.2], [5.0, 0.3], [4.0, 0.4]])
+    >>> model = JointAffectEstimator(
+    ...     "sphereface4", personality=["warm"], emotion=["happy"], max_epochs=1, random_state=0
+    ... ).fit(faces, ratings)
+    >>> table = check_saliency_weights(
+    ...     model, faces[:1], "warm", method="occlusion", patch=0.5, n_stages=2, random_state=0
+    ... )
+    >>> list(table.columns)
+    ['layers', 'layer', 'rank_correlation', 'absolute']
     """
     check_choice("method", method, ("integrated_gradients", "occlusion"))
     aligned = AlignedModel.split(estimator, X)
@@ -115,8 +145,9 @@ def check_saliency_labels(
     estimator : estimator
         Cloned and fitted twice.
     X, y
-        What its `fit` takes.
+        What its `fit` takes: n_samples aligned faces or photos, and their ratings.
     target : str or int
+        Name or column of a target.
     X_explain : samples, optional
         Explain these; `X` by default.
     random_state : int, RandomState instance or None, default=None
@@ -129,9 +160,40 @@ def check_saliency_labels(
     Series
         ``rank_correlation`` and ``absolute``, as for :func:`check_saliency_weights`.
 
+    Raises
+    ------
+    ValueError
+        As for :func:`explain_faces`.
+    MissingDependencyError
+        If captum is not installed (extra ``inspect``).
+
+    See Also
+    --------
+    explain_faces : Computes the maps.
+    check_saliency_weights : Whether they depend on the weights.
+    score_saliency : Whether they find the pixels that matter.
+
     References
     ----------
     Adebayo et al., Sanity Checks for Saliency Maps, section 4.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import FunctionTransformer
+    >>> from persona_affect.inspection import check_saliency_labels
+    >>> faces = np.random.default_rng(0).integers(0, 256, (9, 20, 20, 3), np.uint8)
+    >>> mouths = FunctionTransformer(lambda X: X[..., 15:, 5:15, :].reshape(len(X), -1).mean(1))
+    >>> column = FunctionTransformer(lambda means: means[:, None])
+    >>> warm = mouths.transform(faces) / 100
+    >>> model = make_pipeline(mouths, column, LinearRegression()).fit(faces, warm)
+    >>> same = check_saliency_labels(
+    ...     model, faces, warm, 0, method="occlusion", patch=0.25, random_state=0
+    ... )
+    >>> sorted(same.index), bool(same["rank_correlation"] < 1)
+    (['absolute', 'rank_correlation'], True)
     """
     X_explain = X if X_explain is None else X_explain
     permuted = check_random_state(random_state).permutation(len(y))
@@ -168,6 +230,7 @@ def score_saliency(
     maps : ndarray of shape (n_samples, height, width)
         From :func:`explain_faces`.
     baseline : {"grey", "blur"}, default="grey"
+        As for :func:`explain_faces`.
     patch : float, default=0.1
         Side of a patch, as a fraction of the face's width.
     n_steps : int, default=10
@@ -175,7 +238,9 @@ def score_saliency(
     n_random : int, default=3
         Random orders to compare with; the same for all targets if `random_state` is an integer.
     device : str, default="auto"
+        ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU if there is one.
     random_state : int, RandomState instance or None, default=None
+        Seed of the random orders.
 
     Returns
     -------
@@ -184,10 +249,38 @@ def score_saliency(
         the units of the target, and how much better the map is than random orders:
         ``deletion_gain`` and ``insertion_gain``, positive if it is. NaN without a face.
 
+    Raises
+    ------
+    ValueError
+        If `baseline` or `target` is unknown, or if no sample has a face.
+
+    See Also
+    --------
+    explain_faces : Computes the maps.
+    check_saliency_weights : Whether they depend on the weights.
+    check_saliency_labels : Whether they depend on the labels.
+
     References
     ----------
     Petsiuk, Das, Saenko. RISE: Randomized Input Sampling for Explanation. BMVC 2018. There the
     score is a probability, and can only be large or small; here it is a rating, of either sign.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import FunctionTransformer
+    >>> from persona_affect.inspection import explain_faces, score_saliency
+    >>> faces = np.random.default_rng(0).integers(0, 256, (9, 20, 20, 3), np.uint8)
+    >>> mouths = FunctionTransformer(lambda X: X[..., 15:, 5:15, :].reshape(len(X), -1).mean(1))
+    >>> column = FunctionTransformer(lambda means: means[:, None])
+    >>> warm = mouths.transform(faces) / 100
+    >>> model = make_pipeline(mouths, column, LinearRegression()).fit(faces, warm)
+    >>> maps = explain_faces(model, faces[:2], 0, method="occlusion", patch=0.25)
+    >>> scores = score_saliency(model, faces[:2], maps, 0, patch=0.25, random_state=0)
+    >>> bool((scores["deletion_gain"] > 0).all()), bool((scores["insertion_gain"] > 0).all())
+    (True, True)
     """
     check_choice("baseline", baseline, ("grey", "blur"))
     aligned = AlignedModel.split(estimator, X)

@@ -231,7 +231,7 @@ def load_model(
     >>> from persona_affect import load_model
     >>> model = load_model()
     >>> [name for name, _ in model.steps]
-    ['facealigner', 'faceembedder', 'jointaffectestimator']
+    ['facealigner', 'featureunion', 'jointaffectestimator']
     >>> model[-1].target_names_[:3]
     ['trustworthy', 'outgoing', 'dominant']
     >>> type(load_model("dynamics")).__name__

@@ -197,9 +197,9 @@ def load_parquet(
     >>> from persona_affect.datasets import load_parquet
     >>> picture = io.BytesIO()
     >>> Image.new("RGB", (6, 4)).save(picture, "png")
-    >>> table = pd.DataFrame({"image": [picture.getvalue()], "warm": [0.5], "split": ["test"]})
+    >>> table = pd.DataFrame({"image": [picture.getvalue()], "warm": [0.5]})
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     table.to_parquet(Path(folder, "part.parquet"))
+    ...     table.to_parquet(Path(folder, "test-00000-of-00001.parquet"))
     ...     data = load_parquet(folder)
     >>> data.target["warm"].tolist(), data.split.tolist()
     ([0.5], ['test'])
