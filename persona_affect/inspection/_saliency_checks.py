@@ -73,8 +73,8 @@ def check_saliency_weights(
     Raises
     ------
     ValueError
-        If `method`, `baseline` or `target` is unknown, if no sample has a face, or if the model has no
-        torch network.
+        If `method`, `baseline` or `target` is unknown, if no sample has a face, or if the model has
+        no torch network.
     MissingDependencyError
         If captum is not installed (extra ``inspect``).
 
