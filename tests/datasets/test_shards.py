@@ -68,6 +68,22 @@ def tables(tmp_path):
     return root
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())],
+    ids=str,
+)
+def test_persons_and_parts_are_text_in_any_form(tmp_path, kind):
+    columns = {"image": pa.array([jpeg(0), jpeg(40)]), "openness": [0.1, 0.2]}
+    texts = {"group": ["ann", None], "split": ["test", "train"]}
+    columns |= {name: pa.array(texts[name], pa.string()).cast(kind) for name in texts}
+    pq.write_table(pa.table(columns), tmp_path / "part.parquet")
+    data = load_parquet(tmp_path)
+    assert data.groups.tolist()[0] == "ann"
+    assert data.split.tolist() == ["test", "train"]
+    assert data.target_names == ["openness"]
+
+
 @pytest.mark.parametrize("form", ["shards", "tables"])
 def test_samples_are_references_with_labels(form, request):
     root = request.getfixturevalue(form)

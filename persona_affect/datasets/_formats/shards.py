@@ -289,7 +289,7 @@ def _read_columns(parquet: Any, file: Path) -> pd.DataFrame:
 
     schema = parquet.read_schema(file)
     kinds = {field.name: field.type for field in schema}
-    texts = [n for n in ("group", "split") if n in kinds and types.is_string(kinds[n])]
+    texts = [n for n in ("group", "split") if n in kinds and _is_text(kinds[n])]
     numbers = [
         name
         for name, kind in kinds.items()
@@ -297,6 +297,16 @@ def _read_columns(parquet: Any, file: Path) -> pd.DataFrame:
     ]
     table = parquet.read_table(file, columns=[*texts, *numbers], use_threads=False)
     return table.to_pandas()
+
+
+def _is_text(kind: Any) -> bool:
+    """Return whether a column is of text, in any of the forms that writers choose."""
+    import pyarrow.types as types
+
+    if types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    forms = types.is_string, types.is_large_string, types.is_string_view
+    return any(is_of(kind) for is_of in forms)
 
 
 def _bunch(
