@@ -152,11 +152,12 @@ class ReadAhead:
         for worker in self._workers:
             worker.collect()
         workers = [worker for worker in self._workers if not worker.lost]
+        n_rows = sum(len(frames) for _, (_, frames) in group.batches)
+        if not workers or not self._free or n_rows > self._n_rows:
+            return
         clip_of, frames = (
             np.concatenate(part) for part in zip(*(rows for _, rows in group.batches), strict=True)
         )
-        if not workers or not self._free or len(frames) > self._n_rows:
-            return
         worker = min(workers, key=lambda worker: len(worker.asked))
         slot = self._free.pop()
         try:

@@ -107,7 +107,7 @@ def train_generic(
         disable=not verbose or rank() > 0,
     )
     for epoch in bar:
-        # Here, so that a training that had ended by this before it was resumed does not go on.
+        # Before an epoch: what had stopped early does not go on when it is resumed.
         if held_out and epoch - 1 - best_epoch >= patience:
             break
         start = time.perf_counter()

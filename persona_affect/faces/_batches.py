@@ -13,8 +13,7 @@ import numpy.typing as npt
 from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 
-from persona_affect._progress import tqdm
-
+from .._progress import tqdm
 from .._warnings import warn_user
 from ..exceptions import (
     InvalidImageError,

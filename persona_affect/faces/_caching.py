@@ -12,8 +12,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from persona_affect._progress import tqdm
-
+from .._progress import tqdm
 from ..media import (
     FrameSequence,
     file_on_disk,

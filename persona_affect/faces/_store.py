@@ -63,7 +63,7 @@ class FaceStore:
         manifest = {"format": _FORMAT, "size": list(size), "settings": dict(settings)}
         text = json.dumps(manifest, indent=1, sort_keys=True)
         self.size = size
-        self._frame_bytes = size[0] * size[1] * 3
+        self._frame_bytes = _frame_bytes(size)
         self.folder = Path(folder) / hashlib.sha256(text.encode()).hexdigest()[:16]
         self._places = Places()
         self._maps: dict[str, npt.NDArray[np.uint8]] = {}

@@ -50,6 +50,7 @@ class _Parquet:
 
 @lru_cache(maxsize=4)
 def open_parquet(archive: str, size: int, time: int) -> _Parquet:
+    """Open a Parquet file; the size and time notice changes."""
     arrow = import_optional("pyarrow", extra="parquet", purpose="Reading Parquet files")
     parquet = import_optional("pyarrow.parquet", extra="parquet", purpose="Reading Parquet files")
     try:
@@ -97,6 +98,7 @@ def _read_group(archive: str, size: int, time: int, group: int, leaf: str) -> An
 
 
 def read_cell(archive: str, name: str, size: int | None) -> bytes:
+    """Read a picture, named by its column and row, or its first `size` bytes."""
     column, _, row = name.rpartition("/")
     with _LOCK:
         now = stamp(archive)

@@ -105,6 +105,7 @@ def _read_members(
 
 
 def read_member(archive: str, name: str, size: int | None) -> bytes:
+    """Read a member of an archive, or its first `size` bytes."""
     index = index_tar(archive, *stamp(archive))
     if name not in index.places:
         problem = dict(index.problems).get(f"{archive}/{name}", "the archive has no such member.")
