@@ -1,7 +1,7 @@
 """Coverage and width of prediction intervals, and what the reliability of a face says about them.
 
     PERSONA_AFFECT_DATA=folder python benchmarks/intervals.py [--cache FOLDER]
-                                                       [synthetic portraits disturbed streams]
+                                                  [synthetic portraits disturbed streams jpeg]
 
 - ``synthetic``: rendered faces, half-labelled, two photos a person; five seeds, 5 and 20 folds.
 - ``portraits``: the 804 portraits of ``folder/omi`` in five folds by the recipe of the bundled
@@ -12,6 +12,8 @@
   line from the model's *attractive* to the ratings is fitted on half of the 102, in 60 random
   halves, and the others are predicted.
 - ``streams``: distance and reliability with YuNet and one view, beside those with MTCNN and two.
+- ``jpeg``: blockiness, and how often it is remarked on, of portraits, photographs and frames of
+  the clips in ``folder/grid``, as they are and compressed.
 
 With ``--cache``, embeddings are kept in a folder. Results: ``benchmarks/results/intervals.md``.
 """
@@ -54,7 +56,7 @@ from persona_affect.datasets import make_affect_faces
 from persona_affect.engines import compile
 from persona_affect.exceptions import NoFaceWarning
 from persona_affect.faces import FaceQuality, measure_quality
-from persona_affect.media import open_photo
+from persona_affect.media import iter_frames, open_photo
 
 LEVELS = (0.8, 0.9, 0.95)
 N_MEASURES = len(fields(FaceQuality))
@@ -477,6 +479,30 @@ def streams():
     print(pd.DataFrame(rows).round(2).to_string(index=False), "\n")
 
 
+def jpeg():
+    """Blockiness of pictures as they are and compressed, and the share that has the remark."""
+    clips = sorted(Path(os.environ["PERSONA_AFFECT_DATA"], "grid").glob("*.mpg"))
+    frames = [
+        frame.image for clip in clips for frame in itertools.islice(iter_frames(clip), 5, None, 35)
+    ]
+    sets = {
+        "portraits": [open_photo(photo) for photo in load_portraits()[0][::5]],
+        "London": [open_photo(photo) for photo, _ in load_london()],
+        "frames of clips": frames,
+    }
+    aligner, rows = make_aligner().set_params(detector="yunet"), []
+    for (name, images), level in itertools.product(sets.items(), (None, 60, 30, 20, 10)):
+        shown = images if level is None else [compress(level)(image) for image in images]
+        _, measures = align_and_measure(shown, aligner)
+        quality = FaceQuality(*measures[np.isfinite(measures).all(axis=1)].T)
+        _, remarks = rate_reliability(quality)
+        row = {"set": name, "quality": level or "as it is", "faces": len(remarks)}
+        found = np.quantile(quality.blockiness, (0.05, 0.5, 0.95))
+        row |= {f"{q} %": v for q, v in zip((5, 50, 95), found, strict=True)}
+        rows.append(row | {"remark": np.mean(["compressed" in remark for remark in remarks])})
+    print(pd.DataFrame(rows).round(2).to_string(index=False), "\n")
+
+
 def load_london():
     folder = Path(os.environ["PERSONA_AFFECT_DATA"], "people")
     table = pd.read_csv(folder / "london.csv", dtype={"face_id": str})
@@ -492,6 +518,7 @@ def main():
         "portraits": portraits,
         "disturbed": disturbed,
         "streams": streams,
+        "jpeg": jpeg,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
