@@ -190,14 +190,21 @@ def test_an_interrupted_process_is_resumed(folder, tmp_path):
     command = [sys.executable, "-m", "persona_affect", "annotate", tmp_path / "long.mp4"]
     command += ["-m", folder / "model.safetensors", "-o", rows, "--detect-every", "10"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # A shell starts background jobs, and so perhaps these tests, with interrupts ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     partial = tmp_path / "rows.csv.partial"
     while not partial.exists() or partial.read_bytes().count(b"\n") < 40:
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, stderr
     assert "The same call with --resume continues" in stderr
     assert not rows.exists()
     subprocess.run([*command, "--resume"], check=True, env=environment)
