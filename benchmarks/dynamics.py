@@ -54,6 +54,7 @@ from persona_affect.networks import PersonFilters, stack_context
 from persona_affect.objectives import rank_loss, window_scores
 
 TASKS = ("reading", "talking", "reacting")
+LAGS = (-4, 0, 4)
 SETS = {
     "gen": {"n_persons": 96},
     "down": {"n_persons": 200},
@@ -242,6 +243,46 @@ def measure_length(seed: int, options: argparse.Namespace) -> dict[str, float]:
         )
         for n in (75, 150, 300)
     }
+
+
+def measure_lags(seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Compare filters that reach over time with the default, on the same persons."""
+    data = {name: render(name, seed, options.cache) for name in ("gen", "down", "long")}
+    gen, down, long = data.values()
+    encoder = fit_default(seed, options).set_params(filter_lags=LAGS, batch_persons=1)
+    known = [encoder.transform(part["small"]) for part in (gen, down)]
+    persons = np.concatenate([gen["g"], down["g"] + len(gen["g"])])
+    own = {n: encoder.transform(long["small"][:, :n]) for n in (75, 300)}
+    halves = grid_halves(encoder)
+    results = {}
+    for name, lags in (("0", [0]), ("-4, 4", [-4, 4]), ("-4, 0, 4", list(LAGS))):
+        at = [LAGS.index(lag) for lag in lags]
+
+        def take(descriptors: NDArray, at: list[int] = at) -> NDArray:
+            return descriptors.reshape(len(descriptors), len(LAGS), -1)[:, at].reshape(
+                len(descriptors), -1
+            )
+
+        found = {
+            f"AUC, persons of one look, {n} frames": person_auc(
+                take(x), long["g"], np.vstack([take(part) for part in known]), persons
+            )
+            for n, x in own.items()
+        }
+        plain = ridge(standardise=False)
+        found["traits, one clip"] = trait_ccc(take(known[1]), down["y"], down["g"], plain).mean()
+        speakers = np.repeat(np.arange(len(halves) // 2), 2)
+        found["AUC, GRID, halves"] = cosine_auc(take(halves), speakers, take(halves))
+        results |= {f"lags {name}: {key}": value for key, value in found.items()}
+    return results
+
+
+def grid_halves(encoder: PersonDynamicsEncoder) -> NDArray:
+    """Describe the halves of real clips, one after the other."""
+    folder = Path(os.environ["PERSONA_AFFECT_DATA"]) / "grid"
+    clips = FaceAligner(n_frames=None).fit_transform(sorted(map(str, folder.glob("*.mpg"))))
+    halves = [part for clip in clips for part in np.array_split(clip, 2)]
+    return encoder.transform(halves)
 
 
 def measure_spacing(seed: int, options: argparse.Namespace) -> dict[str, float]:
@@ -570,6 +611,7 @@ PARTS: dict[str, Callable[[int, argparse.Namespace], dict[str, float]]] = {
     "recipes": measure_recipes,
     "regions": measure_regions,
     "song": measure_song,
+    "lags": measure_lags,
     "length": measure_length,
     "spacing": measure_spacing,
     "frames": measure_frames,

@@ -93,7 +93,7 @@ class Whitening:
         )
 
     def apply(self, level: str, scale: int, gradient: Tensor) -> Tensor:
-        """Whiten the gradients (n_persons, channels, channels) of a level, at the scale's index."""
+        """Whiten the gradients (n, channels, channels) of a level, at the scale's index."""
         before, after = (
             moments[level][scale].to(gradient.device) for moments in (self.before, self.after)
         )
@@ -109,6 +109,7 @@ def adapt(
     n_steps: int,
     learning_rate: float,
     margin: float,
+    lags: Sequence[int] = (0,),
 ) -> Tensor:
     """Train the filters of each person, for each scale, from the same start and by the same rule.
 
@@ -128,35 +129,48 @@ def adapt(
     learning_rate : float
     margin : float
         Margin of the rank loss.
+    lags : sequence of int, default=(0,)
+        Of the filters, in frames; others than 0 need ``n_steps=1`` and all windows.
 
     Returns
     -------
-    torch.Tensor of shape (n_persons, n_scales * sum of channels ** 2)
-        The filters' change, by scale, then level, then output and input channel.
+    torch.Tensor of shape (n_persons, n_lags * n_scales * sum of channels ** 2)
+        The filters' change, by lag, then scale, then level, then output and input channel.
     """
-    filters = _zero_filters(net, levels, windows.n_persons, windows.person.device)
-    first = measure_first_step(net, windows, levels, margin)
+    first = measure_first_step(net, windows, levels, margin, lags)
+    if n_steps == 1:
+        return describe_first_step(net, first, whitening, levels, learning_rate)
+    filters = [
+        PersonFilters(net.level_widths, levels, windows.n_persons).to(windows.person.device)
+        for _ in net.scales
+    ]
     _take_step(net, filters, first, whitening, learning_rate)
     for _ in range(n_steps - 1):
         for k, spacing in enumerate(net.spacings):
             probe = Probe(levels, partial(filters[k], person=windows.person))
             sums = GradientSums.measure(net, windows, spacing, [k], probe, margin)
             _take_step(net, filters, [sums], whitening, learning_rate)
-    return _flatten(filters, levels)
+    columns = [own.weights[level].detach().flatten(1) for own in filters for level in levels]
+    return torch.cat(columns, 1)
 
 
 def measure_first_step(
-    net: DynamicsUNet, windows: Windows, levels: Sequence[str], margin: float
+    net: DynamicsUNet,
+    windows: Windows,
+    levels: Sequence[str],
+    margin: float,
+    lags: Sequence[int] = (0,),
 ) -> list[GradientSums]:
     """Measure the gradients of filters that are zero, in one pass for scales with the same input.
 
     A few windows pass the network at once: memory does not grow with their number.
     """
     passes: list[GradientSums] = []
+    reach = max(map(abs, lags))
     for spacing, scales in net.scales_by_spacing.items():
         parts = (
-            GradientSums.measure(net, part, spacing, scales, Probe(levels), margin)
-            for part in windows.split(WINDOWS_AT_ONCE, net.margin)
+            GradientSums.measure(net, part, spacing, scales, Probe(levels), margin, lags)
+            for part in windows.split(WINDOWS_AT_ONCE, net.margin, reach)
         )
         passes.append(reduce(GradientSums.merge, parts))
     return passes
@@ -170,16 +184,14 @@ def describe_first_step(
     learning_rate: float,
 ) -> Tensor:
     """Return the filters' change of one step, as `adapt` does, from the result of measurements."""
-    sums = list(sums)
-    filters = _zero_filters(net, levels, len(sums[0].counts), sums[0].counts.device)
-    _take_step(net, filters, sums, whitening, learning_rate)
-    return _flatten(filters, levels)
-
-
-def _zero_filters(
-    net: DynamicsUNet, levels: Sequence[str], n_persons: int, device: torch.device
-) -> list[PersonFilters]:
-    return [PersonFilters(net.level_widths, levels, n_persons).to(device) for _ in net.scales]
+    changes: dict[tuple[int, str], Tensor] = {}
+    for own in sums:
+        for k, by_level in own.gradients().items():
+            for level, gradient in by_level.items():
+                change = -learning_rate * whitening.apply(level, k, gradient.flatten(0, 1))
+                changes[k, level] = change.view(*gradient.shape[:2], -1)
+    columns = [changes[k, level] for k in range(len(net.scales)) for level in levels]
+    return torch.cat(columns, 2).flatten(1)
 
 
 @torch.no_grad()
@@ -193,13 +205,8 @@ def _take_step(
     for sums in passes:
         for k, by_level in sums.gradients().items():
             for level, gradient in by_level.items():
-                change = whitening.apply(level, k, gradient)
+                change = whitening.apply(level, k, gradient[:, 0])
                 filters[k].weights[level] -= learning_rate * change
-
-
-def _flatten(filters: Iterable[PersonFilters], levels: Sequence[str]) -> Tensor:
-    columns = [own.weights[level].detach().flatten(1) for own in filters for level in levels]
-    return torch.cat(columns, 1)
 
 
 def _second_moment(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from persona_affect.networks import DynamicsUNet, from_person_mean
+from persona_affect.networks import DynamicsUNet
 
 from ._dynamics_windows import Windows
 
@@ -56,9 +56,10 @@ class GradientSums:
 
     With features x before a filter, and the gradient :math:`\delta` of the sum of the losses after
     it, the gradient of the mean loss is :math:`\sum \delta (x - \bar x)^\top / n`, summed over
-    windows and pixels; :math:`\bar x` is the mean over all windows of the person, by pixel. Sums of
-    two sets of windows are merged to those of both in the way of variances (Chan, Golub, LeVeque,
-    1979).
+    windows and pixels; :math:`\bar x` is the mean over all windows of the person, by pixel. With
+    lags, x is taken from the window so many frames later; a window without a partner in its clip
+    adds zero, as with zero padding. Sums of two sets of windows are merged to those of both in the
+    way of variances (Chan, Golub, LeVeque, 1979).
 
     Attributes
     ----------
@@ -66,9 +67,9 @@ class GradientSums:
         Windows.
     means : dict of str to torch.Tensor of shape (n_persons, channels, H, W)
         :math:`\bar x` by level.
-    deltas : dict of int to dict of str to torch.Tensor of shape (n_persons, channels, H, W)
-        :math:`\sum \delta` by index of the scale, then by level.
-    products : dict of int to dict of str to torch.Tensor of shape (n_persons, channels, channels)
+    deltas : dict of int to dict of str to torch.Tensor of shape (n_persons, n_lags, channels, H, W)
+        :math:`\sum \delta` over windows with a partner, by index of the scale, then by level.
+    products : dict of int to dict of str to Tensor of shape (n_persons, n_lags, channels, channels)
         :math:`\sum \delta (x - \bar x)^\top` by index of the scale, then by level.
     """
 
@@ -86,6 +87,7 @@ class GradientSums:
         scales: Sequence[int],
         probe: Probe,
         margin: float,
+        lags: Sequence[int] = (0,),
     ) -> "GradientSums":
         """Measure the sums on windows, in one pass of the network.
 
@@ -102,26 +104,41 @@ class GradientSums:
             Where the filters are, and the filters themselves.
         margin : float
             Margin of the rank loss.
+        lags : sequence of int, default=(0,)
+            Frames from the gradient to the features, of consecutive windows if not 0.
         """
         maps = net(windows.stack(net, spacing), probe)
         losses = windows.losses(net, maps, scales, margin)
         counts = windows.count()
+        own, _ = windows.pair(0)
+        totals = counts.clamp_min(1).view(-1, 1, 1, 1)
+        means = {
+            level: windows.sum_by_person(x[own], own) / totals for level, x in probe.before.items()
+        }
         departures = {
-            level: from_person_mean(x, windows.person, windows.n_persons).flatten(2).mT
+            level: (x - means[level][windows.person]).flatten(2).mT
             for level, x in probe.before.items()
         }
+        pairs = [windows.pair(lag) for lag in lags]
         deltas: dict[int, ByLevel] = {}
         products: dict[int, ByLevel] = {}
         for k, loss in zip(scales, losses.T, strict=True):
             # The loss of a person depends only on its own filters: one pass gives all gradients.
             found = probe.deltas((loss * counts).sum())
-            deltas[k] = {level: windows.sum_by_person(delta) for level, delta in found.items()}
-            products[k] = {
-                level: windows.sum_by_person(delta.flatten(2) @ departures[level])
+            deltas[k] = {
+                level: torch.stack([windows.sum_by_person(delta[at], at) for at, _ in pairs], 1)
                 for level, delta in found.items()
             }
-        shares = 1 / counts.clamp_min(1).view(-1, 1, 1, 1)
-        means = {level: windows.sum_by_person(x) * shares for level, x in probe.before.items()}
+            products[k] = {
+                level: torch.stack(
+                    [
+                        windows.sum_by_person(delta[at].flatten(2) @ departures[level][partner], at)
+                        for at, partner in pairs
+                    ],
+                    1,
+                )
+                for level, delta in found.items()
+            }
         return cls(counts, means, deltas, products)
 
     def cpu(self) -> "GradientSums":
@@ -156,8 +173,8 @@ class GradientSums:
         return GradientSums(counts, means, deltas, products)
 
     def gradients(self) -> dict[int, ByLevel]:
-        """Return the gradients of the mean losses by index of the scale, then by level."""
-        counts = self.counts.clamp_min(1).view(-1, 1, 1)
+        """Return the gradients of the mean losses, as `products`."""
+        counts = self.counts.clamp_min(1).view(-1, 1, 1, 1)
         return {
             k: {level: product / counts for level, product in own.items()}
             for k, own in self.products.items()
@@ -165,5 +182,5 @@ class GradientSums:
 
 
 def _outer(deltas: Tensor, features: Tensor) -> Tensor:
-    """Sum outer products over pixels; (n_persons, channels, channels)."""
-    return deltas.flatten(2) @ features.flatten(2).mT
+    """Sum outer products over pixels; (n_persons, n_lags, channels, channels)."""
+    return deltas.flatten(3) @ features.flatten(2).mT[:, None]

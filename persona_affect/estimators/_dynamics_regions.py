@@ -24,6 +24,7 @@ def map_projection(
     *,
     learning_rate: float,
     margin: float,
+    lags: Sequence[int] = (0,),
 ) -> Tensor:
     r"""Share the projection of one person's descriptor on a direction among scales and pixels.
 
@@ -44,6 +45,8 @@ def map_projection(
         In the space of descriptors.
     learning_rate, margin : float
         Of the filters.
+    lags : sequence of int, default=(0,)
+        Of the filters, in frames.
 
     Returns
     -------
@@ -52,22 +55,27 @@ def map_projection(
     """
     size = windows.clips[0].shape[-2:]
     device = windows.person.device
-    weights = _by_scale_and_level(net, levels, torch.from_numpy(np.asarray(direction)))
+    by_lag = [
+        _by_scale_and_level(net, levels, torch.from_numpy(part))
+        for part in np.split(np.asarray(direction), len(lags))
+    ]
     means: list[ByLevel] = [sums.means for sums in measure_first_step(net, windows, levels, margin)]
     maps = torch.zeros(len(net.scales), *size, device=device)
     n_windows = int(windows.count())
     for (spacing, scales), mean in zip(net.scales_by_spacing.items(), means, strict=True):
-        for part in windows.split(WINDOWS_AT_ONCE, net.margin):
+        for part in windows.split(WINDOWS_AT_ONCE, net.margin, max(map(abs, lags))):
+            pairs = [part.pair(lag) for lag in lags]
             probe = Probe(levels)
             losses = part.losses(net, net(part.stack(net, spacing), probe), scales, margin)
             for k, loss in zip(scales, losses[0], strict=True):
                 for level, delta in probe.deltas(loss * part.count()[0]).items():
-                    # The whitening is symmetric: applied to the direction, it is applied once.
-                    weight = whitening.apply(level, k, weights[k][level].to(device)[None])[0]
                     departures = probe.before[level] - mean[level]
-                    moved = torch.einsum("oi,nihw->nohw", weight, departures)
-                    share = -(delta * moved).sum((0, 1)) * learning_rate / n_windows
-                    maps[k] += _spread(share, size)
+                    for weights, (at, partner) in zip(by_lag, pairs, strict=True):
+                        # The whitening is symmetric: applied to the direction, it is applied once.
+                        weight = whitening.apply(level, k, weights[k][level].to(device)[None])[0]
+                        moved = torch.einsum("oi,nihw->nohw", weight, departures[partner])
+                        share = -(delta[at] * moved).sum((0, 1)) * learning_rate / n_windows
+                        maps[k] += _spread(share, size)
     return maps.cpu()
 
 

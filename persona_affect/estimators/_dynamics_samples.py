@@ -1,5 +1,6 @@
 """Input of the dynamics encoder: checks of clips, resizing, subtraction of the mean face."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
 
@@ -52,6 +53,26 @@ def check_sizes(
     unknown = [level for level in filter_levels if level not in UNET_LEVELS]
     if unknown or not len(filter_levels):
         raise ValueError(f"filter_levels must be names among {UNET_LEVELS}; got {filter_levels!r}.")
+
+
+def check_lags(lags: Sequence[int], n_steps: int, n_windows: int | None) -> tuple[int, ...]:
+    """Check the lags of filters, alone and with the parameters that they need.
+
+    Raises
+    ------
+    ValueError
+        If they are wrong; the message says why.
+    """
+    if not _are_ints(lags, -math.inf) or len(set(lags)) != len(lags):
+        raise ValueError(f"filter_lags must be different ints; got {lags!r}.")
+    found = tuple(int(lag) for lag in lags)
+    if found != (0,) and (n_steps != 1 or n_windows is not None):
+        raise ValueError(
+            f"filter_lags={lags!r} needs n_steps=1 and n_windows=None, not {n_steps} and "
+            f"{n_windows}: filters that reach over time learn in one step, from windows that "
+            "follow each other."
+        )
+    return found
 
 
 def read_persons(
@@ -208,7 +229,7 @@ def _read_clips(
         yield from (piece for piece in pieces if len(piece) >= needed)
 
 
-def _are_ints(values: Any, low: int) -> bool:
+def _are_ints(values: Any, low: float) -> bool:
     return len(values) > 0 and all(
         isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v >= low for v in values
     )

@@ -26,6 +26,7 @@ class SessionSettings:
     filter_levels: tuple[str, ...]
     filter_margin: float
     step_size: float
+    filter_lags: tuple[int, ...]
     n_windows: int | None
     piece: int
 
@@ -172,7 +173,8 @@ class DynamicsSession:
         sums, settings = self._measured(), self._settings
         if not sums:
             widths = [self._net.level_widths[level] for level in settings.filter_levels]
-            n_features = len(self._net.scales) * sum(width**2 for width in widths)
+            n_filters = len(settings.filter_lags) * len(self._net.scales)
+            n_features = n_filters * sum(width**2 for width in widths)
             return np.full(n_features, np.nan, np.float32)
         change = describe_first_step(
             self._net, sums, self._whitening, settings.filter_levels, settings.step_size
@@ -187,7 +189,9 @@ class DynamicsSession:
         net = network_on(self._net, self._device)
         clip = subtract_mean_face(torch.cat(self._waiting))
         windows = Windows.choose(net, [[clip]], settings.n_windows, self._device)
-        found = measure_first_step(net, windows, settings.filter_levels, settings.filter_margin)
+        found = measure_first_step(
+            net, windows, settings.filter_levels, settings.filter_margin, settings.filter_lags
+        )
         return _merge(self._sums, [sums.cpu() for sums in found])
 
     def _matches(self, other: Any) -> bool:

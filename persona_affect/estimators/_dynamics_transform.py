@@ -17,7 +17,7 @@ from persona_affect.networks import DynamicsUNet
 
 from ._dynamics_adaptation import Whitening, adapt
 from ._dynamics_regions import map_projection
-from ._dynamics_samples import prepare_clip, read_persons
+from ._dynamics_samples import check_lags, prepare_clip, read_persons
 from ._dynamics_session import DynamicsSession, SessionSettings
 from ._dynamics_windows import Windows, choose_centres, compute_maps, measure_ranking
 
@@ -27,6 +27,7 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
 
     image_size: tuple[int, int]
     filter_levels: Sequence[str]
+    filter_lags: Sequence[int]
     n_steps: int
     step_size: float
     filter_margin: float
@@ -54,6 +55,8 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
         ------
         InvalidImageError
             As in `fit`.
+        ValueError
+            If `filter_lags` does not fit the other parameters.
 
         Warns
         -----
@@ -61,6 +64,7 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
             If samples have no face; the message names them.
         """
         check_is_fitted(self)
+        lags = self._check_lags()
         outcome = "described by missing values (NaN)"
         persons = read_persons(X, self.net_, self.image_size, outcome)
         device = resolve_device(self.device)
@@ -79,12 +83,13 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
                 n_steps=self.n_steps,
                 learning_rate=self.step_size,
                 margin=self.filter_margin,
+                lags=lags,
             )
             descriptors[batch] = change.cpu().numpy()
         return descriptors
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Name the filter weights: scale, level, output and input channel.
+        """Name the filter weights: scale, level, output and input channel, and the lag if not 0.
 
         Parameters
         ----------
@@ -94,11 +99,12 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_features,), object
-            Names such as ``"scale4_encoder2_out0_in15"``.
+            Such as ``"scale4_encoder2_out0_in15"`` and ``"scale4_encoder2_out0_in15_lag-4"``.
         """
         check_is_fitted(self)
         names = [
-            f"scale{scale}_{level}_out{o}_in{i}"
+            f"scale{scale}_{level}_out{o}_in{i}" + (f"_lag{lag}" if lag else "")
+            for lag in self.filter_lags
             for scale in self.net_.scales
             for level in self.filter_levels
             for o in range(self.net_.level_widths[level])
@@ -179,6 +185,7 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
         settings = SessionSettings(
             image_size=(self.image_size[0], self.image_size[1]),
             filter_levels=tuple(self.filter_levels),
+            filter_lags=self._check_lags(),
             filter_margin=float(self.filter_margin),
             step_size=float(self.step_size),
             n_windows=self.n_windows,
@@ -262,6 +269,7 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
         settings: dict[str, Any] = {
             "learning_rate": self.step_size,
             "margin": self.filter_margin,
+            "lags": self._check_lags(),
         }
         descriptors = np.vstack(
             [
@@ -277,6 +285,9 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
             for one in windows
         ]
         return np.asarray(maps[0] - np.mean(maps[1:], axis=0), np.float32)
+
+    def _check_lags(self) -> tuple[int, ...]:
+        return check_lags(self.filter_lags, self.n_steps, self.n_windows)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -134,6 +134,8 @@ class Windows:
     person : torch.Tensor of shape (n_windows_in_all,), int64
         The person of each window, counted from 0.
     n_persons : int
+    extra : torch.Tensor of shape (n_windows_in_all,), bool, or None
+        Windows that only lend their features to others (see `split`); None for no such windows.
     """
 
     clips: list[Tensor]
@@ -141,6 +143,7 @@ class Windows:
     deviations: list[Tensor]
     person: Tensor
     n_persons: int
+    extra: Tensor | None = None
 
     @classmethod
     def choose(
@@ -159,7 +162,7 @@ class Windows:
         deviations = [clip.square().mean().clamp_min(1e-12).sqrt() for clip in clips]
         return cls(clips, centres, deviations, person, len(persons))
 
-    def split(self, size: int, margin: int) -> Iterator["Windows"]:
+    def split(self, size: int, margin: int, reach: int = 0) -> Iterator["Windows"]:
         """Yield at most `size` windows at a time, with only those frames of clips that they need.
 
         Parameters
@@ -167,34 +170,82 @@ class Windows:
         size : int
         margin : int
             Frames that are needed at either side of a centre (see `DynamicsUNet.margin`).
+        reach : int, default=0
+            So many windows of the clip before and after them are added as `extra`.
         """
         ends = np.cumsum([len(at) for at in self.centres])
         if ends[-1] <= size:
             yield self
             return
         for start in range(0, ends[-1], size):
-            clips, centres, deviations = [], [], []
+            clips, centres, deviations, persons, extra = [], [], [], [], []
             for clip, at, deviation, end in zip(
                 self.clips, self.centres, self.deviations, ends, strict=True
             ):
-                first = end - len(at)
-                own = at[max(start - first, 0) : max(start + size - first, 0)]
-                if len(own):
-                    low, high = int(own[0]) - margin, int(own[-1]) + margin + 1
-                    clips.append(clip[low:high])
-                    centres.append(own - low)
-                    deviations.append(deviation)
-            person = self.person[start : start + size]
-            yield Windows(clips, centres, deviations, person, self.n_persons)
+                first = int(end) - len(at)
+                low, high = max(start - first, 0), min(start + size - first, len(at))
+                if low >= high:
+                    continue
+                added = range(max(low - reach, 0), min(high + reach, len(at)))
+                own = at[added.start : added.stop]
+                shift = int(own[0]) - margin
+                clips.append(clip[shift : int(own[-1]) + margin + 1])
+                centres.append(own - shift)
+                deviations.append(deviation)
+                persons.append(self.person[first + added.start : first + added.stop])
+                extra += [not low <= i < high for i in added]
+            yield Windows(
+                clips,
+                centres,
+                deviations,
+                torch.cat(persons),
+                self.n_persons,
+                torch.tensor(extra, device=self.person.device) if any(extra) else None,
+            )
+
+    def pair(self, lag: int) -> tuple[Tensor | slice, Tensor | slice]:
+        """Pair each window with the one whose centre is `lag` frames later in the same clip.
+
+        Parameters
+        ----------
+        lag : int
+            In frames; negative for earlier ones.
+
+        Returns
+        -------
+        windows, partners : torch.Tensor of shape (n_pairs,), int64, or slice
+            Windows that are not `extra` and have a partner, and the partners.
+        """
+        if lag == 0 and self.extra is None:
+            return slice(None), slice(None)
+        centre = torch.cat(self.centres)
+        lengths = torch.tensor([len(at) for at in self.centres], device=centre.device)
+        clip = torch.arange(len(lengths), device=centre.device).repeat_interleave(lengths)
+        at = torch.arange(len(centre), device=centre.device)
+        at = at[(at >= -lag) & (at < len(centre) - lag)]
+        valid = (clip[at] == clip[at + lag]) & (centre[at + lag] - centre[at] == lag)
+        if self.extra is not None:
+            valid &= ~self.extra[at]
+        return at[valid], at[valid] + lag
 
     def count(self) -> Tensor:
-        """Count the windows of each person."""
-        return torch.bincount(self.person, minlength=self.n_persons)
+        """Count the windows of each person, without `extra`."""
+        return torch.bincount(
+            self.person if self.extra is None else self.person[~self.extra],
+            minlength=self.n_persons,
+        )
 
-    def sum_by_person(self, values: Tensor) -> Tensor:
-        """Sum values of windows, (n_windows_in_all, ...), over those of each person."""
+    def sum_by_person(self, values: Tensor, of: Tensor | slice = slice(None)) -> Tensor:
+        """Sum the values of windows, (n_windows, ...), over those of each person.
+
+        Parameters
+        ----------
+        values : torch.Tensor of shape (n_windows, ...)
+        of : torch.Tensor of shape (n_windows,), int64, or slice, default=all
+            The windows of these values.
+        """
         sums = values.new_zeros(self.n_persons, *values.shape[1:])
-        return sums.index_add(0, self.person, values)
+        return sums.index_add(0, self.person[of], values)
 
     def stack(self, net: DynamicsUNet, spacing: int) -> Tensor:
         """Stack the network's input, all windows one after the other."""
