@@ -166,6 +166,8 @@ def align_in_chunks(
         If the store cannot be written to.
     RuntimeError
         If workers die again and again.
+    ValueError
+        If `chunk_size` is less than 1, or the aligner has no `cache`.
 
     Examples
     --------

@@ -1,13 +1,17 @@
-"""Every public name has a summary, described parameters and results, and an example that runs."""
+"""Every public name has a summary, described parameters, results and errors, and an example."""
 
 import ast
+import builtins
+import functools
 import importlib
 import importlib.util
 import inspect
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
+import sklearn.exceptions
 
 from persona_affect import exceptions
 
@@ -96,3 +100,144 @@ def test_arrays_have_a_shape_and_times_and_sizes_a_unit(name):
         if measure and not re.search(unit, text):
             silent.append(f"{item.name}: no unit")
     assert not silent
+
+
+def find_methods():
+    """Return the public names, the public methods of the classes, and whose code runs for each."""
+    for name, value in NAMES.items():
+        if not inspect.isclass(value):
+            yield name, (value, None, [inspect.unwrap(value)])
+            continue
+        makers = [vars(value).get(maker) for maker in ("__new__", "__init__", "__post_init__")]
+        yield name, (value, value, [find_code(maker) for maker in makers if maker])
+        for method in dir(value):
+            code = find_code(inspect.getattr_static(value, method))
+            if not method.startswith("_") and is_ours(code):
+                yield f"{name}.{method}", (getattr(value, method), value, [code])
+
+
+def find_code(member):
+    """Return the function of a method, property or decorated function."""
+    member = member.fget if isinstance(member, property) else member
+    return inspect.unwrap(getattr(member, "__func__", member))
+
+
+def is_ours(code):
+    """Tell functions with source in the package from others, and from those of dataclasses."""
+    ours = inspect.isfunction(code) and code.__module__.startswith("persona_affect")
+    return ours and Path(code.__code__.co_filename).is_file()
+
+
+METHODS = dict(find_methods())
+PUBLIC = {inspect.unwrap(value) for value in NAMES.values() if inspect.isroutine(value)}
+EXCEPTIONS = {
+    name: value
+    for module in (builtins, sklearn.exceptions, exceptions)
+    for name, value in vars(module).items()
+    if inspect.isclass(value) and issubclass(value, Exception)
+}
+_AUDIT = ("to_markdown", "to_html", "save_html")
+#: What a helper raises for others, but cannot raise for these.
+IMPOSSIBLE = {
+    # It checks the description that it wrote itself for what a stranger's file may hold.
+    "persona_affect.save_model": {TypeError},
+    # They ask their own `table` for the measures and features that it has.
+    **{f"persona_affect.inspection.Audit.{name}": {ValueError} for name in _AUDIT},
+}
+
+
+@functools.cache
+def read_code(code):
+    """Return the statements of a function, and the names that it can see."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(code))).body[0]
+    names = {**vars(builtins), **code.__globals__}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            package = names["__package__"]
+            module = importlib.import_module("." * node.level + (node.module or ""), package)
+            names |= {item.asname or item.name: getattr(module, item.name) for item in node.names}
+    return tree.body, names
+
+
+def find_value(node, names, owner):
+    """Return what a name in the code stands for; None where that is not known before it runs."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id)
+    if isinstance(node, ast.Attribute):
+        if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
+            return find_code(inspect.getattr_static(owner, node.attr, None))
+        module = find_value(node.value, names, owner)
+        return getattr(module, node.attr, None) if inspect.ismodule(module) else None
+    return None
+
+
+def find_raised(node, names, owner):
+    """Return the class of a raised error; also where a function of ours makes the error."""
+    raised = find_value(node.func if isinstance(node, ast.Call) else node, names, owner)
+    if is_ours(raised):
+        hint = raised.__annotations__["return"]
+        raised = EXCEPTIONS.get(hint) if isinstance(hint, str) else hint
+    return raised if raised in EXCEPTIONS.values() else None
+
+
+def find_errors(code, owner, path=()):
+    """Return what a function and its private helpers raise and do not catch, and where."""
+    body, names = read_code(code)
+    errors = {}
+
+    def visit(node, caught):
+        if isinstance(node, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+            return  # It does not run here, or not always.
+        found = {}
+        if isinstance(node, ast.Raise) and node.exc:
+            found = {find_raised(node.exc, names, owner): code.__qualname__}
+        elif isinstance(node, ast.Call):
+            helper = find_value(node.func, names, owner)
+            if is_ours(helper) and helper not in {*path, code, *PUBLIC}:
+                found = find_errors(helper, owner, (*path, code))
+        for error, place in found.items():
+            if error and not issubclass(error, tuple(caught)):
+                errors.setdefault(error, place)
+        inner = caught
+        if isinstance(node, ast.Try):
+            inner = [*caught, *find_caught(node.handlers, names, owner)]
+        for child in ast.iter_child_nodes(node):
+            tried = isinstance(node, ast.Try) and child in node.body
+            visit(child, inner if tried else caught)
+
+    for statement in body:
+        visit(statement, [])
+    return errors
+
+
+def find_caught(handlers, names, owner):
+    """Return what handlers catch and do not raise again."""
+    for handler in handlers:
+        again = any(isinstance(n, ast.Raise) and n.exc is None for n in ast.walk(handler))
+        types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+        for node in [] if again else types:
+            value = find_value(node, names, owner) if node else Exception
+            yield from value if isinstance(value, tuple) else [value or Exception]
+
+
+def find_described(value):
+    """Return the errors of the section "Raises"; a line that names none is an error itself."""
+    for item in get_doc_object(value)["Raises"]:
+        named = [EXCEPTIONS[word] for word in re.findall(r"\w+", item.type) if word in EXCEPTIONS]
+        assert named, f"{item.type!r} is no error"
+        yield from named
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_it_raises_is_described(name):
+    value, owner, codes = METHODS[name]
+    described = {*find_described(value), *(find_described(owner) if owner else ())}
+    raised = {}
+    for code in codes:
+        raised |= find_errors(code, owner) if is_ours(code) else {}
+    missing = {
+        f"{error.__name__} of {place}"
+        for error, place in raised.items()
+        if not issubclass(error, tuple(described | IMPOSSIBLE.get(name, set())))
+    }
+    assert not missing

@@ -74,6 +74,11 @@ class FrameAnnotator:
     verbose : int, default=0
         1 shows a progress bar.
 
+    Raises
+    ------
+    ValueError
+        If `model` is no such pipeline, or another parameter is out of its range.
+
     Examples
     --------
     >>> import numpy as np

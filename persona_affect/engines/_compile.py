@@ -146,6 +146,8 @@ def compile(
         nothing is within `max_error`.
     NotFittedError
         If the model is not fitted.
+    ValueError
+        If there is no such engine or precision.
 
     Warns
     -----

@@ -8,26 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
-from sklearn.utils import (
-    Tags,
-    check_consistent_length,
-    get_tags,
-    indexable,
-)
+from sklearn.utils import Tags, check_consistent_length, get_tags, indexable
 from sklearn.utils.validation import check_is_fitted
 
-from persona_affect._sklearn import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    fit_context,
-    safe_indexing,
-)
+from persona_affect._sklearn import HasMethods, Interval, StrOptions, fit_context, safe_indexing
 
 from ._conformal_calibration import Calibration, Difficulty, as_table
-from ._conformal_scores import (
-    read_label_table,
-)
+from ._conformal_scores import read_label_table
 from ._conformal_state import get_calibration, set_calibration
 from ._conformal_steps import count_shared
 from ._state import Facts, Tensors
@@ -93,6 +80,11 @@ class ConformalAffect(Calibration, RegressorMixin, MetaEstimatorMixin, BaseEstim
         Compact features of the calibration's faces, to measure the distance of others.
     n_features_in_ : int
         If `estimator` has it.
+
+    Raises
+    ------
+    TypeError
+        From every method that looks at faces, with ``difficulty="distance"``, if `X` is sparse.
 
     References
     ----------
@@ -310,6 +302,11 @@ class ConformalAffect(Calibration, RegressorMixin, MetaEstimatorMixin, BaseEstim
         DataFrame
             For each target ``name``, ``name_low`` and ``name_high``. The index is that of `X`, if
             it has one.
+
+        Raises
+        ------
+        ValueError
+            If `alpha` is not in (0, 1).
         """
         values, intervals, _ = self._intervals(X, alpha)
         columns = {}

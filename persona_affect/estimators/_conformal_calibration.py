@@ -64,6 +64,11 @@ class Calibration:
             As of :meth:`ConformalAffect.predict_interval`.
         ratios : ndarray of shape (n_samples,) or None
             As of :meth:`ConformalAffect.describe_faces`.
+
+        Raises
+        ------
+        ValueError
+            If `alpha` is not in (0, 1).
         """
         known = getattr(self, "familiarity_", None)
         values, bounds, features = self._intervals(X, alpha, needs_features=known is not None)

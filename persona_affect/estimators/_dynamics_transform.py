@@ -128,6 +128,11 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
         ndarray of shape (n_samples, n_scales)
             Fraction of the pairs in the right order; 0.5 is chance. NaN for a scale with fewer than
             two counted frames, and for a sample without a face.
+
+        Raises
+        ------
+        InvalidImageError
+            If a sample is not a face clip, or one is too short or too small.
         """
         check_is_fitted(self)
         persons = read_persons(X, self.net_, self.image_size, "scored as missing (NaN)")
@@ -208,6 +213,11 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
             decrease.
         centres : ndarray of shape (n_windows,), int
             The frame of each map.
+
+        Raises
+        ------
+        InvalidImageError
+            If it is not a face clip, or is too short or too small.
         """
         check_is_fitted(self)
         # Checked as any sample; the frames of pieces that are too short also count.

@@ -150,6 +150,13 @@ class FaceEmbedder(RunByEngine, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         ndarray of shape (n_samples, n_features), float32
             A sample without a face is a row of NaN.
 
+        Raises
+        ------
+        InvalidImageError
+            If a sample is not a face clip of the backbone's size.
+        ValueError
+            If `device` is not on this machine.
+
         Warns
         -----
         NoFaceWarning

@@ -161,6 +161,11 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_targets)
             NaN for a sample without a descriptor: with early fusion in any task, with late and
             stacked fusion in every task.
+
+        Raises
+        ------
+        ValueError
+            If a sample has another number of tasks than in `fit`.
         """
         check_is_fitted(self)
         if len(X) == 0:

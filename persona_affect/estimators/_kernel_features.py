@@ -158,6 +158,11 @@ class KernelFeatures(RunByEngine, ClassNamePrefixFeaturesOutMixin, TransformerMi
         -------
         ndarray of shape (n_samples, n_features + n_components)
             Rows of NaN stay rows of NaN.
+
+        Raises
+        ------
+        ValueError
+            If `X` has another width, or a row is partly NaN.
         """
         check_is_fitted(self)
         X = self._check(X, reset=False)

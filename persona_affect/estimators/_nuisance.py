@@ -149,6 +149,11 @@ class NuisanceShrinkage(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, n_features)
             Rows of NaN stay rows of NaN.
+
+        Raises
+        ------
+        ValueError
+            If `X` has another width, or a row is partly NaN.
         """
         check_is_fitted(self)
         X = self._check(X, reset=False)

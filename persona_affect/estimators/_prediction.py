@@ -66,6 +66,14 @@ class JointPrediction(
             In the units and the column order of `y`. A sample without a face is a row of NaN; a
             target without labels is a column of NaN.
 
+        Raises
+        ------
+        InvalidImageError
+            If a sample is not a face clip of the backbone's size.
+        ValueError
+            If `X` holds embeddings but the model was fitted on faces, or the reverse; or if a row
+            of embeddings is partly NaN.
+
         Warns
         -----
         NoFaceWarning
@@ -86,6 +94,11 @@ class JointPrediction(
         -------
         list of ndarray of shape (n_frames, n_targets)
             One for each sample; an array without rows for a sample without a face.
+
+        Raises
+        ------
+        InvalidImageError, ValueError
+            As for :meth:`predict`.
         """
         frames = self._run(X, "targets", n_segments=None)
         width = len(self.target_names_)
@@ -142,6 +155,11 @@ class JointPrediction(
         -------
         ndarray of shape (n_samples, n_features), float32
             A sample without a face is a row of NaN.
+
+        Raises
+        ------
+        InvalidImageError, ValueError
+            As for :meth:`predict`.
         """
         frames = self._run(X, "embedding", n_segments=self.n_segments)
         return pool_frames(frames, self._n_features_out).astype(np.float32)
@@ -159,6 +177,11 @@ class JointPrediction(
         Returns
         -------
         float
+
+        Raises
+        ------
+        InvalidImageError, ValueError
+            As for :meth:`predict`; also if `y` has another shape.
         """
         return cast(float, SCORERS["r2"](self, X, y, sample_weight=sample_weight))
 
@@ -177,6 +200,11 @@ class JointPrediction(
         Series
             A value for each trained term that predicts targets, averaged over them, with names
             ``<term>_<metric>``, such as ``"per_ccc"``.
+
+        Raises
+        ------
+        InvalidImageError, ValueError
+            As for :meth:`predict`; also if `y` has other targets.
         """
         predicted = np.reshape(self.predict(X), (-1, len(self.target_names_)))
         if isinstance(y, pd.DataFrame):

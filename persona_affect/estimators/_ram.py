@@ -165,6 +165,12 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
         -------
         self
 
+        Raises
+        ------
+        ValueError
+            If no sample of positive weight has a label, two columns have one name, or shapes do not
+            agree.
+
         Warns
         -----
         FewLabelsWarning

@@ -17,14 +17,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from .._arrays import object_array
 from .._sklearn import Interval, StrOptions, check_params, output_container
 from ..media import MAX_SAMPLED_FRAMES, list_samples
-from ._batches import (
-    Outcome,
-    Work,
-    align_samples,
-    detect_samples,
-    share_batches,
-    warn_of_remarks,
-)
+from ._batches import Outcome, Work, align_samples, detect_samples, share_batches, warn_of_remarks
 from ._caching import align_stored
 from ._detections import Detections
 from ._settings import SELECTORS, FaceSettings, make_settings
@@ -92,6 +85,12 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         that cannot be read are not.
     verbose : bool, default=False
         Show a progress bar.
+
+    Raises
+    ------
+    ValueError
+        From every method, if a parameter is wrong: an unknown template, detector or device, or a
+        number out of its range.
 
     See Also
     --------

@@ -33,6 +33,11 @@ class FaceClip(np.ndarray):
     starts : tuple of int
         The first frame of each piece.
 
+    Raises
+    ------
+    ValueError
+        If `starts` does not increase from 0.
+
     Examples
     --------
     >>> import numpy as np

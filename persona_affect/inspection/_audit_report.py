@@ -213,6 +213,11 @@ class Audit:
         Returns
         -------
         str
+
+        Raises
+        ------
+        MissingDependencyError
+            If the extra ``inspect`` is not installed.
         """
         from matplotlib.figure import Figure
 
@@ -232,6 +237,8 @@ class Audit:
         ------
         OutputError
             If it cannot be written.
+        MissingDependencyError
+            If the extra ``inspect`` is not installed.
         """
         with atomic_write(path) as draft:
             draft.write_text(self.to_html(**settings), encoding="utf-8")

@@ -67,6 +67,8 @@ class ModelCard:
         ------
         OutputError
             If the name ends otherwise, or the file cannot be written.
+        MissingDependencyError
+            If a web page is asked for, and the extra ``inspect`` is not installed.
         """
         kind = Path(path).suffix.lower()
         if kind not in (".md", ".html"):

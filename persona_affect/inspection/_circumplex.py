@@ -138,6 +138,11 @@ class CircumplexDisplay(NotebookDisplay):
         Returns
         -------
         CircumplexDisplay
+
+        Raises
+        ------
+        ValueError
+            If the model names no targets, or has fewer than two emotion targets.
         """
         arousal_name, valence_name = find_circumplex_names(estimator)
         reference = RatingDistribution.from_estimator(estimator)
@@ -163,6 +168,11 @@ class CircumplexDisplay(NotebookDisplay):
         -------
         CircumplexDisplay
             Itself.
+
+        Raises
+        ------
+        ValueError
+            If the two targets are not in `reference`.
         """
         ax = new_axes() if ax is None else ax
         centre, spread = self._reference()

@@ -48,6 +48,11 @@ class Disturbance:
     strength : float or str
         How much; its unit depends on the kind.
 
+    Raises
+    ------
+    ValueError
+        If there is no such `kind`.
+
     Examples
     --------
     >>> import numpy as np
@@ -133,6 +138,11 @@ def disturb_faces(
     -------
     ndarray of shape (n_samples,), of objects
         Face clips of the same shapes.
+
+    Raises
+    ------
+    ValueError
+        If there is no disturbance of this name.
 
     Examples
     --------

@@ -156,6 +156,11 @@ class DynamicsDisplay(NotebookDisplay):
         -------
         DynamicsDisplay
             Itself.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many labels as rows and columns of maps.
         """
         n_rows, n_columns, height, width = self.maps.shape
         if (len(self.rows), len(self.columns)) != (n_rows, n_columns):

@@ -46,7 +46,13 @@ class RatingDistribution:
 
     @classmethod
     def from_estimator(cls, estimator: BaseEstimator) -> Self:
-        """Take it from a fitted `JointAffectEstimator`, or a pipeline that ends with one."""
+        """Take it from a fitted `JointAffectEstimator`, or a pipeline that ends with one.
+
+        Raises
+        ------
+        ValueError
+            If the model does not name its targets.
+        """
         model = final_model(estimator)
         return cls(list(model.target_names_), model.target_means_, model.target_stds_)
 

@@ -127,6 +127,11 @@ class AffectTimelineDisplay(NotebookDisplay):
         -------
         AffectTimelineDisplay
             Itself.
+
+        Raises
+        ------
+        ValueError
+            If the table has no column for a target, or for the frame, time or face.
         """
         missing = [
             name

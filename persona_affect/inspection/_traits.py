@@ -142,6 +142,12 @@ class TraitDisplay(NotebookDisplay):
         Returns
         -------
         TraitDisplay
+
+        Raises
+        ------
+        ValueError
+            If the model does not name its targets, or `intervals`, `sample_names` or `kind` do not
+            fit.
         """
         return cls.from_predictions(
             predict_table(estimator, X),
@@ -169,6 +175,12 @@ class TraitDisplay(NotebookDisplay):
         -------
         TraitDisplay
             Itself.
+
+        Raises
+        ------
+        ValueError
+            If there is no such `kind`, the axes are of the other kind, or the parts have different
+            lengths; or, with `standardize`, without a `reference`.
         """
         if kind not in ("bars", "radar"):
             raise ValueError(f'kind={kind!r} must be "bars" or "radar".')

@@ -54,6 +54,8 @@ class VideoWriter:
         frame.
     MediaReadError, MediaLimitError
         If `audio_from` cannot be read, on entering the block.
+    ValueError
+        If `rate` is not positive.
 
     Warns
     -----

@@ -107,6 +107,11 @@ def pearson_score(
     float or ndarray of shape (n_targets,)
         In [-1, 1], 1 at best.
 
+    Raises
+    ------
+    ValueError
+        As for :func:`ccc_score`.
+
     Examples
     --------
     >>> from persona_affect.metrics import pearson_score
@@ -136,6 +141,11 @@ def accuracy_score_mae(
     -------
     float or ndarray of shape (n_targets,)
         At most 1. At least 0 for labels and predictions in [0, 1], and -1 for those in [-1, 1].
+
+    Raises
+    ------
+    ValueError
+        As for :func:`ccc_score`.
 
     Examples
     --------
@@ -167,6 +177,11 @@ def root_mean_squared_error(
     float or ndarray of shape (n_targets,)
         At least 0, which is best.
 
+    Raises
+    ------
+    ValueError
+        As for :func:`ccc_score`.
+
     Examples
     --------
     >>> from persona_affect.metrics import root_mean_squared_error
@@ -196,6 +211,11 @@ def r2_score(
     -------
     float or ndarray of shape (n_targets,)
         At most 1; 0 for the mean label, and for any but a perfect prediction of constant labels.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`ccc_score`.
 
     Examples
     --------

@@ -57,6 +57,11 @@ class Backbone(nn.Module):
         Returns
         -------
         torch.Tensor of shape (n, n_features)
+
+        Raises
+        ------
+        NotImplementedError
+            Here: each backbone defines it.
         """
         raise NotImplementedError
 

@@ -152,6 +152,11 @@ class FaceApi(Backbone):
     input_size : tuple of int
         (150, 150): the same chips as :class:`ResNet29` takes.
 
+    Raises
+    ------
+    ValueError
+        If there is no such `part`, or `crops` are not in (0, 1].
+
     Notes
     -----
     The weights come with this package. According to their author, Vincent Mühler, the expression

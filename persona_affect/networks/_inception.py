@@ -57,7 +57,13 @@ class InceptionResnetV1(Backbone):
         self.network: nn.Module = _import_facenet_pytorch().InceptionResnetV1()
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Embed (n, 150, 150, 3) RGB frames of 0..255 as (n, 512)."""
+        """Embed (n, 150, 150, 3) RGB frames of 0..255 as (n, 512).
+
+        Raises
+        ------
+        InvalidImageError
+            If the frames have another size.
+        """
         check_frames(self, frames)
         pixels = (frames.to(next(self.parameters()).dtype) - 127.5) / 128
         embedding: Tensor = self.network(

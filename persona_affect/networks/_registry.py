@@ -50,6 +50,11 @@ class BackboneSpec:
         Module whose import registers the backbone; by default the one that defines `build`.
         A saved model names it, so that loading can say what to import.
 
+    Raises
+    ------
+    ValueError
+        If `build` does not take one of the `params`.
+
     Examples
     --------
     >>> from persona_affect.networks import BACKBONES

@@ -102,6 +102,11 @@ class ResNet29(Backbone):
     input_size : tuple of int
         (150, 150): a dlib face chip, in which the eyes' centres lie on row 46, 53 pixels apart.
 
+    Raises
+    ------
+    ValueError
+        If there is no such level, `grid` is less than 1, or `crops` are not in (0, 1].
+
     References
     ----------
     King. Dlib-ml: A Machine Learning Toolkit. JMLR 10, 2009; the network is defined in dlib's

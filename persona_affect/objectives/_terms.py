@@ -96,7 +96,13 @@ class TermInputs:
     regression: Regression
 
     def pooled(self) -> Tensor:
-        """Average the output over the frames of each clip: (n_clips, .), float32."""
+        """Average the output over the frames of each clip: (n_clips, .), float32.
+
+        Raises
+        ------
+        ValueError
+            If the term has no head, or its head was not built.
+        """
         if self.output is None:
             raise ValueError("The term's head was not built.")
         return pool_clips(self.output.float(), self.clip, len(self.weight))
@@ -178,6 +184,11 @@ class LossTerm:
     package : str
         Module whose import registers the term; by default the one that defines `loss`. A saved
         model names it, so that loading can say what to import.
+
+    Raises
+    ------
+    ValueError
+        If the name is no identifier, or `targets` are without `labels` or `build_head`.
 
     Examples
     --------

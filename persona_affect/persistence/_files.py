@@ -210,7 +210,7 @@ def load_model(
         not read; or, with `intervals`, if it has no calibration. The message says what to do.
     MissingDependencyError
         If the model uses a backbone or a detector that another package registers; the message
-        names what to import first.
+        names what to import first. For a repository also if the extra ``hub`` is not installed.
     WeightsError
         If there is no `path`, and no model came with this package.
     FileNotFoundError
@@ -275,8 +275,10 @@ def read_model_info(
 
     Raises
     ------
-    ModelFormatError, ModelReadError, WeightsError, FileNotFoundError
+    ModelFormatError, ModelReadError, WeightsError, FileNotFoundError, ValueError
         As :func:`load_model`.
+    MissingDependencyError
+        If `path` names a repository, and the extra ``hub`` is not installed.
 
     Examples
     --------

@@ -92,6 +92,8 @@ def load_afew_va(
     ------
     DatasetFormatError
         If the folder has another layout, or no frame can be used.
+    ValueError
+        If `every` or `n_frames` is less than 1, or both are given.
 
     Warns
     -----

@@ -107,6 +107,8 @@ def load_aff_wild(
     ------
     DatasetFormatError
         If the folder has another layout, or no frame can be used.
+    ValueError
+        If there is no such `split`; or if `every` or `n_frames` is less than 1, or both are given.
 
     Warns
     -----

@@ -138,6 +138,8 @@ def load_first_impressions(
         annotation is damaged or out of range, or if no clip can be used.
     UnsafePickleError
         If an annotation file contains more than plain data. Nothing in it was run.
+    ValueError
+        If there is no such `split`.
 
     Warns
     -----
