@@ -87,11 +87,32 @@ def train_heads(
     Returns
     -------
     NewHeads
+        The model, and predictions for each sample by heads that did not learn from its group.
 
     Raises
     ------
     ValueError
         If `start` does not end in heads on embeddings, or fewer than two persons have a face.
+
+    Examples
+    --------
+    Embeddings in place of photos, and a model that was trained on them:
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from persona_affect import JointAffectEstimator
+    >>> from persona_affect.protocols import train_heads
+    >>> X = np.random.RandomState(0).randn(60, 8).astype(np.float32)
+    >>> heads = JointAffectEstimator(max_epochs=2, random_state=0)
+    >>> start = make_pipeline(StandardScaler(), heads).fit(X, np.full((60, 7), 0.5) + X[:, :7])
+    >>> ratings = pd.DataFrame({"warmth": 4 + X[:, 0], "joy": 4 + X[:, 1]})
+    >>> found = train_heads(
+    ...     start, X, ratings, personality=["warmth"], emotion=["joy"], n_splits=2, n_resamples=9
+    ... )
+    >>> bool(found.scores.loc["warmth", "pearson"] > 0.8)
+    True
     """
     heads = _find_heads(start)
     names = [*personality, *emotion]

@@ -153,6 +153,22 @@ def run_persemon(
         If a parameter is unknown, if a set is missing or too small, if
         ``ablation="no-pretraining"`` is chosen for a run without pretrained weights, or if `folder`
         has an unfinished training of other data or parameters.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> from persona_affect import datasets
+    >>> from persona_affect.protocols import run_persemon
+    >>> root = mkdtemp()
+    >>> written = datasets.write_miniature("first-impressions", f"{root}/fi", n_clips=6, n_frames=2)
+    >>> written = datasets.write_miniature("afew-va", f"{root}/va", n_clips=6, n_frames=2)
+    >>> data = datasets.combine(
+    ...     datasets.load_first_impressions(f"{root}/fi"), datasets.load_afew_va(f"{root}/va")
+    ... )
+    >>> quick = {"backbone": "sphereface4", "max_epochs": 1}
+    >>> result = run_persemon(data, preset="demo", params=quick, n_resamples=0, folder=root)
+    >>> list(result.models), len(result.table), result.facts["ablation"]
+    (['joint'], 9, 'none')
     """
     if ablation not in ABLATIONS:
         raise ValueError(f"ablation={ablation!r} is none of {tuple(ABLATIONS)}.")
@@ -270,6 +286,23 @@ def evaluate_persemon(
     ------
     ValueError
         If no model predicts one of the targets.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from persona_affect import FaceAligner, JointAffectEstimator
+    >>> from persona_affect.datasets import combine, load_afew_va, write_miniature
+    >>> from persona_affect.protocols import evaluate_persemon
+    >>> root = mkdtemp()
+    >>> written = write_miniature("afew-va", root, n_clips=6, n_frames=2)
+    >>> data = combine(load_afew_va(root))
+    >>> model = make_pipeline(
+    ...     FaceAligner(), JointAffectEstimator(backbone="sphereface4", max_epochs=1)
+    ... ).fit(data.data, data.target)
+    >>> result = evaluate_persemon({"joint": model}, data, n_resamples=0)
+    >>> result.table.index.tolist()
+    ['arousal', 'valence', 'emotion mean']
     """
     parts = assign_parts(data)
     aligner = next(iter(models.values()))[0]

@@ -33,6 +33,29 @@ def write_results(result: Bunch, folder: str | PathLike[str]) -> None:
         As :func:`run_persemon` or :func:`evaluate_persemon` returns it.
     folder : path-like
         Created if it does not exist; files of these names are replaced.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written; the one before stays as it is.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> import pandas as pd
+    >>> from sklearn.utils import Bunch
+    >>> from persona_affect.protocols import evaluate_predictions, write_results
+    >>> y = pd.DataFrame({"warm": [1.0, 2.0, 3.0, 4.0]})
+    >>> table = evaluate_predictions(
+    ...     y, y + 0.5, groups=range(4), baseline=y.mean(), personality=["warm"], emotion=[]
+    ... )
+    >>> folder = mkdtemp()
+    >>> write_results(
+    ...     Bunch(table=table, predictions=y + 0.5, calibration=None, facts={"sets": {}}), folder
+    ... )
+    >>> sorted(path.name for path in Path(folder).iterdir())
+    ['predictions.csv', 'results.json', 'results.md']
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,6 +88,21 @@ def to_markdown(result: Bunch) -> str:
     Returns
     -------
     str
+        A title, the table with a row a target, notes, and the sizes of the parts.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.utils import Bunch
+    >>> from persona_affect.protocols import evaluate_predictions, to_markdown
+    >>> y = pd.DataFrame({"warm": [1.0, 2.0, 3.0, 4.0]})
+    >>> table = evaluate_predictions(
+    ...     y, y + 0.5, groups=range(4), baseline=y.mean(), personality=["warm"], emotion=[],
+    ...     n_resamples=0,
+    ... )
+    >>> text = to_markdown(Bunch(table=table, calibration=None, facts={"sets": {}}))
+    >>> text.splitlines()[4]
+    '| warm | 4 | 0.5000 | 0.9091 | 1.0000 | 0.5000 | 0.0000 | 1.1180 |'
     """
     table, facts = result.table, result.facts
     head = ["", "labels", *_TITLES.values(), "accuracy, constant", "RMSE, constant"]
