@@ -2,12 +2,14 @@
 
     python benchmarks/face_feed.py --faces 100000
 
-Writes that many faces (noise, 112 x 96) to a store. Then, in alternating rounds of which the median
-is printed: a plain copy of its files from the page cache, in their order, into one buffer of a
-batch's size; and one epoch of batches, drawn and shuffled as in a training and delivered as
-tensors, for each number of workers. With `--curve`, files without content (sparse) of 1,000 to 1e6
-faces are opened in fresh processes instead, and resident memory is printed: before the store is
-opened, after, and the peak of an epoch.
+Writes that many faces (noise, 112 x 96) to a store, as samples of one frame: the first half is the
+personality set, the second the emotion set. Then, in alternating rounds of which the median is
+printed: a plain copy of its files from the page cache, in their order, into one buffer of a batch's
+size; and one epoch of batches, drawn and shuffled as in a training and delivered as tensors, for
+each number of workers and each `shuffle`. Workers are started once, as in a training. With
+`--curve`, files without content (sparse) of 1,000 to 1e6 faces are opened in fresh processes
+instead, and resident memory is printed: before the store is opened, after, and the peak of an
+epoch.
 """
 
 import argparse
@@ -21,17 +23,20 @@ import sys
 import tempfile
 import time
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from persona_affect.estimators._batches import LabelledClips, MixedBatches
+from persona_affect._read_ahead import ReadAhead
+from persona_affect.estimators._batches import LabelledClips, MixedBatches, start_workers
 from persona_affect.faces._store import FaceStore
 
 SIZE = (112, 96)
 FACE_BYTES = 112 * 96 * 3
 BATCH = 64
+COLUMNS = "faces,before_mib,opened_mib,peak_mib,opened_first_s,opened_again_s\n"
 
 
 def write(folder: str, n_faces: int, step: int = 256) -> None:
@@ -61,7 +66,7 @@ def open_faces(folder: str, n_faces: int) -> LabelledClips:
     labels = {
         "personality": np.zeros((n_faces, 5), np.float32),
         "emotion": np.zeros((n_faces, 2), np.float32),
-        "domain": np.arange(n_faces) % 2,
+        "domain": np.arange(n_faces) * 2 // n_faces,
     }
     store.check(f"{i:064x}" for i in range(n_faces))
     return LabelledClips([store.get(f"{i:064x}")[0] for i in range(n_faces)], labels, 1)
@@ -78,12 +83,39 @@ def copy_plainly(folder: str) -> float:
     return n_bytes / FACE_BYTES / (time.perf_counter() - started)
 
 
-def deliver(data: LabelledClips, n_workers: int) -> float:
-    plans = MixedBatches(data, BATCH, 0.5, np.random.RandomState(0))
+def deliver(data: LabelledClips, ahead: ReadAhead | None, shuffle: str) -> float:
+    plans = MixedBatches(data, BATCH, 0.5, np.random.RandomState(0), shuffle)
     n_faces, started = 0, time.perf_counter()
-    for frames, _ in data.load(plans, torch.Generator(), n_workers):
+    for frames, _ in data.load(plans, torch.Generator(), ahead):
         n_faces += len(frames)
     return n_faces / (time.perf_counter() - started)
+
+
+def measure_rates(folder: str, n_faces: int, n_rounds: int, workers: list[int]) -> None:
+    data = open_faces(folder, n_faces)
+    taken: dict[str, list[float]] = {"plain copy": []}
+    copy_plainly(folder)
+    with ExitStack() as stack:
+        pools = {n: stack.enter_context(start_workers([data], n, BATCH)) for n in workers}
+        for _ in range(n_rounds):
+            taken["plain copy"].append(1 / copy_plainly(folder))
+            for shuffle in ("samples", "blocks"):
+                for n, ahead in pools.items():
+                    name = f"shuffled {shuffle}, {n} workers"
+                    taken.setdefault(name, []).append(1 / deliver(data, ahead, shuffle))
+    plain = statistics.median(taken["plain copy"])
+    print(f"{n_faces:,} faces, median of {n_rounds} rounds\n")
+    print(
+        "| | faces a second | GB/s | microseconds a face | share of the copy, and of each round |"
+        "\n|---|---|---|---|---|"
+    )
+    for name, found in taken.items():
+        each = [f"{a / b:.2f}" for a, b in zip(taken["plain copy"], found, strict=True)]
+        cost = statistics.median(found)
+        print(
+            f"| {name} | {1 / cost:,.0f} | {FACE_BYTES / cost / 1e9:.2f} | {cost * 1e6:.1f} "
+            f"| {plain / cost:.2f} ({', '.join(each)}) |"
+        )
 
 
 def resident(kind: str = "VmRSS") -> float:
@@ -91,7 +123,7 @@ def resident(kind: str = "VmRSS") -> float:
     return int(re.search(rf"{kind}:\s+(\d+)", text)[1]) / 1024
 
 
-def measure_memory(folder: str, n_faces: int) -> None:
+def measure_memory(folder: str, n_faces: int, table: str | None) -> None:
     before = resident()
     started = time.perf_counter()
     open_faces(folder, n_faces)
@@ -99,9 +131,14 @@ def measure_memory(folder: str, n_faces: int) -> None:
     data = open_faces(folder, n_faces)
     seconds, opened, peak = time.perf_counter() - again, resident(), 0.0
     plans = MixedBatches(data, BATCH, 0.5, np.random.RandomState(0))
-    for i, _ in enumerate(data.load(plans, torch.Generator(), 1)):
-        if i % 16 == 0:
-            peak = max(peak, resident())
+    with start_workers([data], 1, BATCH) as ahead:
+        for i, _ in enumerate(data.load(plans, torch.Generator(), ahead)):
+            if i % 16 == 0:
+                peak = max(peak, resident())
+    if table:
+        rows = [before, opened, peak, first, seconds]
+        with open(table, "a") as file:
+            file.write(f"{n_faces},{','.join(f'{value:.2f}' for value in rows)}\n")
     print(
         f"| {n_faces:,} | {n_faces * FACE_BYTES / 1e9:.2f} GB | {first:.1f} s | {seconds:.1f} s "
         f"| {before:.0f} | {opened:.0f} | {peak:.0f} | {(peak - before) * 2**20 / n_faces:,.0f} |",
@@ -116,41 +153,30 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--folder", help="a store of this script; by default it is written anew")
     parser.add_argument("--curve", action="store_true")
+    parser.add_argument("--csv", help="a file for the figures of the curve")
     parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.memory:
-        measure_memory(options.folder, options.memory)
+        measure_memory(options.folder, options.memory, options.csv)
         return
     with tempfile.TemporaryDirectory() as temporary:
         if options.curve:
+            if options.csv:
+                Path(options.csv).write_text(COLUMNS)
             print("| faces | size | opened | again | MiB before | opened | peak | bytes a face |")
             print("|---|---|---|---|---|---|---|---|", flush=True)
             for n_faces in (1_000, 10_000, 100_000, 1_000_000):
                 folder = f"{temporary}/{n_faces}"
                 write_sparse(folder, n_faces)
                 own = ["--memory", str(n_faces), "--folder", folder]
+                own += ["--csv", options.csv] if options.csv else []
                 subprocess.run([sys.executable, __file__, *own], check=True)
             return
         folder = options.folder or temporary
         if not os.path.exists(folder) or not any(Path(folder).iterdir()):
             write(folder, options.faces)
-        data = open_faces(folder, options.faces)
-        names = ["plain copy", *(f"{n} workers" for n in options.workers)]
-        taken: dict[str, list[float]] = {name: [] for name in names}
-        copy_plainly(folder)
-        for _ in range(options.rounds):
-            taken["plain copy"].append(1 / copy_plainly(folder))
-            for n in options.workers:
-                taken[f"{n} workers"].append(1 / deliver(data, n))
-    plain = statistics.median(taken["plain copy"])
-    print(f"{options.faces:,} faces, median of {options.rounds} rounds\n")
-    print("| | faces a second | GB/s | share of the copy, and of each round |\n|---|---|---|---|")
-    for name, found in taken.items():
-        each = [f"{a / b:.2f}" for a, b in zip(taken["plain copy"], found, strict=True)]
-        rate = 1 / statistics.median(found)
-        share = f"{rate * plain:.2f} ({', '.join(each)})"
-        print(f"| {name} | {rate:,.0f} | {rate * FACE_BYTES / 1e9:.2f} | {share} |")
+        measure_rates(folder, options.faces, options.rounds, options.workers)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from .exceptions import FaceStoreError
 
 #: Windows does not have it; there, frames are copied from the map.
 _CAN_READ: Final = hasattr(os, "preadv")
+#: Frames that are read in one call; the system allows at least as many places in memory.
+_MOST_PARTS: Final = 512
 
 
 class FileMap(mmap.mmap):
@@ -91,17 +93,20 @@ class FrameReader:
         files = self._files[clip_of]
         n_bytes = like.dtype.itemsize * math.prod(like.shape[1:])
         starts = self._starts[clip_of] + frames * n_bytes
-        # Frames that follow each other in a file are read in one call.
+        # Frames that lie beside each other in a file are read in one call, wherever they go.
+        order = np.lexsort((starts, files))
+        files, starts = files[order], starts[order]
         follows = (starts[1:] - starts[:-1] == n_bytes) & (files[1:] == files[:-1])
+        follows[_MOST_PARTS - 1 :: _MOST_PARTS] = False
         heads = np.concatenate([[0], np.flatnonzero(~follows) + 1])
-        places = heads * n_bytes
-        ends = np.append(places[1:], out.nbytes)
-        table = zip(*(a.tolist() for a in (files[heads], starts[heads], places, ends)), strict=True)
+        ends = np.append(heads[1:], len(order))
         memory = out.data.cast("B")
-        for file, start, at, end in table:
+        parts = [memory[row * n_bytes : (row + 1) * n_bytes] for row in order.tolist()]
+        table = zip(*(a.tolist() for a in (files[heads], starts[heads], heads, ends)), strict=True)
+        for file, start, first, end in table:
             if file >= 0:
-                _read_into(memory[at:end], file, start, end - at)
-        for row in np.flatnonzero(files < 0).tolist():
+                _read_into(parts[first:end], file, start)
+        for row in order[files < 0].tolist():
             out[row] = self.clips[clip_of[row]][frames[row]]
         return out
 
@@ -112,24 +117,29 @@ def read_array(array: NDArray[Any]) -> NDArray[Any]:
     if file < 0:
         return array
     out = np.empty(array.shape, array.dtype)
-    _read_into(out.data.cast("B"), file, start, out.nbytes)
+    _read_into([out.data.cast("B")], file, start)
     return out
 
 
-def _read_into(memory: memoryview, file: int, start: int, length: int) -> None:
-    """Fill memory with bytes of a file."""
+def _read_into(parts: list[memoryview], file: int, start: int) -> None:
+    """Fill parts of memory with bytes that follow each other in a file."""
     try:
-        done = os.preadv(file, [memory], start)
-        # One call reads two gigabytes at most.
-        while done < length and (count := os.preadv(file, [memory[done:]], start + done)):
-            done += count
+        done = os.preadv(file, parts, start)
     except OSError as error:
         raise FaceStoreError(f"stored faces cannot be read: {error}.") from error
-    if done < length:
+    if done == sum(map(len, parts)):
+        return
+    if done == 0:
         raise FaceStoreError(
             "a file of stored faces became shorter while it was read: do not change the folder of "
             "cache= while it is used. Call again, and its faces are checked."
         )
+    # One call reads two gigabytes at most.
+    for part in parts:
+        if done < len(part):
+            _read_into([part[done:]], file, start + done)
+        start += len(part)
+        done = max(done - len(part), 0)
 
 
 def _place(clip: NDArray[Any]) -> tuple[int, int]:

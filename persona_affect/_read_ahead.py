@@ -12,7 +12,7 @@ import sys
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -29,9 +29,10 @@ Rows = tuple[NDArray[np.intp], NDArray[np.intp]]
 #: Groups of batches that a worker has been asked for, and are not used yet.
 _AHEAD: Final = 2
 #: Batches are asked for in groups, because a message and its answer cost as much time as reading
-#: ten faces or more: so many batches, if they have no more than so many bytes.
-_GROUP: Final = 4
-_GROUP_BYTES: Final = 2**23
+#: ten faces or more, and frames of a group that lie beside each other are read in one call: so many
+#: batches, if they have no more than so many bytes.
+GROUP: Final = 8
+_GROUP_BYTES: Final = 2**24
 _DONE: Final = b"\1"
 _FAILED: Final = b"\0"
 
@@ -46,6 +47,7 @@ class _Group(Generic[Item]):
     """Batches that a worker is asked for together; `slot` is None if they are read here."""
 
     batches: list[tuple[Item, Rows]]
+    reader: int
     slot: int | None = None
     worker: _Worker | None = None
     done: bool = False
@@ -71,25 +73,26 @@ class _Worker:
 
 
 class ReadAhead:
-    """Processes that read batches of frames, a few ahead.
+    """Processes that read batches of frames, a few ahead, until the context ends.
 
-    They are processes and not threads, because each frame is a call of its own, and threads would
-    wait for Python's lock after each. They compute nothing, and do not import or use torch.
+    They are processes and not threads, because each call to read is short, and threads would wait
+    for Python's lock after each. They compute nothing, and do not import or use torch.
 
     Parameters
     ----------
-    reader : FrameReader
+    readers : sequence of FrameReader
+        All that the processes will use: of one type, and one shape of a frame.
     n_workers : int
     n_rows : int
         Frames of the largest batch; larger ones are read here.
     """
 
-    def __init__(self, reader: FrameReader, n_workers: int, n_rows: int) -> None:
-        self.reader = reader
-        like = reader.clips[0]
+    def __init__(self, readers: Sequence[FrameReader], n_workers: int, n_rows: int) -> None:
+        self._readers = readers
+        like = readers[0].clips[0]
         self._shape, self._dtype = like.shape[1:], like.dtype
         batch = max(n_rows * like.dtype.itemsize * math.prod(like.shape[1:]), 1)
-        self._group = min(max(_GROUP_BYTES // batch, 1), _GROUP)
+        self._group = min(max(_GROUP_BYTES // batch, 1), GROUP)
         self._n_rows = n_rows * self._group
         # Two more: of the group that is used, and of the one before, which may still be in use.
         self._memory = [mmap.mmap(-1, batch * self._group) for _ in range(n_workers * _AHEAD + 2)]
@@ -118,14 +121,19 @@ class ReadAhead:
         for worker in self._workers:
             worker.connection.close()
             worker.process.kill()
+            worker.asked.clear()
         for worker in self._workers:
             worker.process.join()
 
-    def read(self, batches: Iterable[tuple[Item, Rows]]) -> Iterator[tuple[Item, NDArray[Any]]]:
+    def read(
+        self, reader: FrameReader, batches: Iterable[tuple[Item, Rows]]
+    ) -> Generator[tuple[Item, NDArray[Any]]]:
         """Read batches.
 
         Parameters
         ----------
+        reader : FrameReader
+            One of those that were given at the start.
         batches : iterable of (object, (clip_of, frames))
             Anything, and the rows that :meth:`FrameReader.read_rows` takes.
 
@@ -138,14 +146,20 @@ class ReadAhead:
             those beside it.
         """
         ahead: deque[_Group[Item]] = deque()
-        coming = iter(batches)
-        while batches_of_group := list(itertools.islice(coming, self._group)):
-            ahead.append(group := _Group(batches_of_group))
-            self._ask(group)
-            if len(ahead) > len(self._workers) * _AHEAD:
+        coming, number = iter(batches), self._readers.index(reader)
+        try:
+            while batches_of_group := list(itertools.islice(coming, self._group)):
+                ahead.append(group := _Group(batches_of_group, number))
+                self._ask(group)
+                if len(ahead) > len(self._workers) * _AHEAD:
+                    yield from self._take(ahead.popleft())
+            while ahead:
                 yield from self._take(ahead.popleft())
-        while ahead:
-            yield from self._take(ahead.popleft())
+        finally:
+            # Nobody uses the others, if this ends early; their memory is free when they are read.
+            for group in ahead:
+                self._wait(group)
+                self._release(group)
 
     def _ask(self, group: _Group[Item]) -> None:
         """Ask the worker that has least to do, unless memory is not free or too small."""
@@ -161,7 +175,8 @@ class ReadAhead:
         worker = min(workers, key=lambda worker: len(worker.asked))
         slot = self._free.pop()
         try:
-            worker.connection.send_bytes(np.concatenate([[slot], clip_of, frames]).tobytes())
+            head = [slot, group.reader]
+            worker.connection.send_bytes(np.concatenate([head, clip_of, frames]).tobytes())
         except OSError:
             self._free.append(slot)
             worker.lost = True
@@ -170,14 +185,12 @@ class ReadAhead:
             worker.asked.append(group)
 
     def _take(self, group: _Group[Item]) -> Iterator[tuple[Item, NDArray[Any]]]:
-        if group.worker is not None:
-            group.worker.collect(wanted=group)
+        self._wait(group)
         if group.slot is None or not group.done:
-            if group.slot is not None:
-                self._free.append(group.slot)
+            self._release(group)
             # Here an error is raised as if there were no worker.
             for item, rows in group.batches:
-                yield item, self.reader.read_rows(*rows)
+                yield item, self._readers[group.reader].read_rows(*rows)
             return
         ends = list(itertools.accumulate(len(frames) for _, (_, frames) in group.batches))
         memory = self._view(group.slot, ends[-1])
@@ -187,6 +200,14 @@ class ReadAhead:
         del memory
         for (item, _), frames in zip(group.batches, parts, strict=True):
             yield item, frames
+
+    def _wait(self, group: _Group[Any]) -> None:
+        if group.worker is not None:
+            group.worker.collect(wanted=group)
+
+    def _release(self, group: _Group[Any]) -> None:
+        if group.slot is not None:
+            self._free.append(group.slot)
 
     def _view(self, slot: int, n_rows: int) -> NDArray[Any]:
         flat = np.frombuffer(self._memory[slot], self._dtype, n_rows * math.prod(self._shape))
@@ -205,9 +226,10 @@ class ReadAhead:
                 asked = np.frombuffer(connection.recv_bytes(), np.int64)
             except (EOFError, OSError):
                 return
-            slot, rows = int(asked[0]), asked[1:].reshape(2, -1)
+            slot, number, rows = int(asked[0]), int(asked[1]), asked[2:].reshape(2, -1)
             try:
-                self.reader.read_rows(rows[0], rows[1], self._view(slot, rows.shape[1]))
+                memory = self._view(slot, rows.shape[1])
+                self._readers[number].read_rows(rows[0], rows[1], memory)
                 result = _DONE
             except Exception:
                 result = _FAILED

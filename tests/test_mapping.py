@@ -50,6 +50,22 @@ def test_all_kinds_of_clips_are_read(stored, tmp_path):
     assert read_array(frames) is frames
 
 
+def test_frames_beside_each_other_are_read_in_one_call(stored, monkeypatch):
+    _, mapped, frames = stored
+    reader = FrameReader([mapped[:20], mapped[20:]])
+    calls, read = [], os.preadv
+    monkeypatch.setattr(os, "preadv", lambda *given: calls.append(given) or read(*given))
+    order = np.random.default_rng(0).permutation(50)
+    order = order[(order != 7) & (order != 30)]
+    clip_of = (order >= 20).astype(int)
+    found = reader.read_rows(clip_of, order - 20 * clip_of)
+    np.testing.assert_array_equal(found, frames[order])
+    assert [len(parts) for _, parts, _ in calls] == [7, 22, 19]
+    # The system may give less than was asked for.
+    monkeypatch.setattr(os, "preadv", lambda file, parts, at: read(file, [parts[0][:25]], at))
+    np.testing.assert_array_equal(reader.read_rows(clip_of, order - 20 * clip_of), frames[order])
+
+
 def test_maps_of_others_are_not_read_from_their_files(tmp_path):
     path = tmp_path / "own.bin"
     path.write_bytes(bytes(10_000))

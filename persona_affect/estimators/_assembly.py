@@ -61,7 +61,7 @@ class TrainingSettings:
     precision: str
     callbacks: list[Any] | None
     checkpoint: str | PathLike[str] | None
-    n_workers: int
+    shuffle: str
     verbose: int
     identity: dict[str, Any]
 
@@ -282,6 +282,7 @@ def make_net(
         batch_size=settings.batch_size,
         personality_fraction=settings.personality_fraction,
         rng=rng,
+        shuffle=settings.shuffle,
     )
     checkpoint = None
     if settings.checkpoint is not None:
@@ -298,7 +299,6 @@ def make_net(
         precision=settings.precision,
         penalties=penalties,
         randomness=randomness,
-        n_workers=settings.n_workers,
         optimizer=optimizer,
         lr=settings.learning_rate,
         max_epochs=settings.max_epochs,

@@ -1,7 +1,7 @@
 """Training batches: two domains, mixed with a fixed ratio."""
 
-import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, TypeAlias
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from persona_affect._mapping import FrameReader, read_array
 from persona_affect._ranks import n_ranks
-from persona_affect._read_ahead import ReadAhead, Rows, can_read_ahead
+from persona_affect._read_ahead import GROUP, ReadAhead, Rows, can_read_ahead
 
 from ._clips import centre_frames, random_frames
 from ._ranks import own_rows
@@ -73,6 +73,9 @@ class BatchFrames:
 Batch: TypeAlias = tuple[BatchFrames, dict[str, Tensor]]
 #: Batches that are planned together.
 _PLANNED: Final = 16
+#: Samples of a block, see `MixedBatches`: as many as batches that are read together, so that a
+#: batch has one or two samples of a block.
+_BLOCK: Final = GROUP
 
 
 @dataclass
@@ -139,21 +142,45 @@ class LabelledClips(Dataset[Batch]):
         self,
         plans: Sampler[Plan] | list[Plan],
         generator: torch.Generator | None = None,
-        n_workers: int = 0,
+        ahead: ReadAhead | None = None,
     ) -> DataLoader[Batch]:
         """Load batches as planned; see `Feed`."""
         # A loader draws a number even where nothing is random.
-        feed = Feed(self, plans, n_workers)
+        feed = Feed(self, plans, ahead)
         return DataLoader(feed, batch_size=None, generator=generator, collate_fn=_as_they_are)
 
     def centres(
-        self, batch_size: int, generator: torch.Generator | None = None, n_workers: int = 0
+        self,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        ahead: ReadAhead | None = None,
     ) -> DataLoader[Batch]:
         """Load every sample once, in order, at the centre frames of its segments."""
         picked = [(i, centre_frames(len(c), self.n_segments)) for i, c in enumerate(self.clips)]
         starts = range(0, len(picked), batch_size)
         plans = [Plan.of(picked[start : start + batch_size]) for start in starts]
-        return self.load(plans, generator, n_workers)
+        return self.load(plans, generator, ahead)
+
+
+def start_workers(
+    parts: Sequence[LabelledClips], n_workers: int, batch_size: int
+) -> AbstractContextManager[ReadAhead | None]:
+    """Start processes that read stored faces until the context ends.
+
+    Parameters
+    ----------
+    parts : sequence of LabelledClips
+        All data that they will read; clips of the same kind.
+    n_workers : int
+        With 0 there are none; so with any number where processes cannot be forked, and for arrays
+        in memory.
+    batch_size : int
+        Samples in a batch.
+    """
+    readers = [data.reader for data in parts]
+    if n_workers == 0 or not can_read_ahead() or not any(r.any_mapped for r in readers):
+        return nullcontext()
+    return ReadAhead(readers, n_workers, batch_size * max(data.n_segments for data in parts))
 
 
 class Feed(IterableDataset[Batch]):
@@ -165,32 +192,28 @@ class Feed(IterableDataset[Batch]):
     ----------
     data : LabelledClips
     plans : Sampler or list
-    n_workers : int
-        Processes that read stored faces. 0 reads each batch when it is needed; so does any number
-        where processes cannot be forked, and for arrays in memory.
+    ahead : ReadAhead, optional
+        Processes that read stored faces; without them each batch is read when it is needed.
     """
 
     def __init__(
-        self, data: LabelledClips, plans: Sampler[Plan] | list[Plan], n_workers: int
+        self, data: LabelledClips, plans: Sampler[Plan] | list[Plan], ahead: ReadAhead | None = None
     ) -> None:
         self.data = data
         self.plans = plans
-        self.n_workers = n_workers if data.reader.any_mapped and can_read_ahead() else 0
+        self.ahead = ahead
 
     def __len__(self) -> int:
         return len(self.plans)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Batch]:
-        data, plans = self.data, iter(self.plans)
-        first = next(plans, None)
-        if self.n_workers == 0 or first is None:
-            yield from map(data.__getitem__, itertools.chain([first] if first else [], plans))
+        data = self.data
+        if self.ahead is None:
+            yield from map(data.__getitem__, self.plans)
             return
-        # Batches are of about the same size.
-        n_rows = int(first.counts.max()) * len(first)
-        asked = ((plan, data.rows(plan)) for plan in itertools.chain([first], plans))
-        with ReadAhead(data.reader, self.n_workers, n_rows) as ahead:
-            for plan, frames in ahead.read(asked):
+        asked = ((plan, data.rows(plan)) for plan in self.plans)
+        with closing(self.ahead.read(data.reader, asked)) as batches:
+            for plan, frames in batches:
                 yield data.label(plan, frames)
 
 
@@ -209,6 +232,10 @@ class MixedBatches(Sampler[Plan]):
         Fraction of the personality set in a batch, in (0, 1).
     rng : numpy.random.RandomState
         Draws the order and the frames.
+    shuffle : {"samples", "blocks"}, default="samples"
+        ``"blocks"`` shuffles blocks of `_BLOCK` samples that follow each other in a set, then the
+        samples inside windows of `GROUP` batches. Such a window is read at once, so that faces
+        that lie beside each other are read in one call, and a batch has samples of many blocks.
     """
 
     def __init__(
@@ -217,9 +244,11 @@ class MixedBatches(Sampler[Plan]):
         batch_size: int,
         personality_fraction: float,
         rng: np.random.RandomState,
+        shuffle: str = "samples",
     ) -> None:
         self.dataset = dataset
         self.rng = rng
+        self.shuffle = shuffle
         emotion_only = dataset.labels["domain"] == 1
         pools = [np.flatnonzero(~emotion_only), np.flatnonzero(emotion_only)]
         n_personality = int(np.clip(round(batch_size * personality_fraction), 1, batch_size - 1))
@@ -238,16 +267,32 @@ class MixedBatches(Sampler[Plan]):
     def __len__(self) -> int:
         return self.n_batches
 
-    def _repeat(self, pool: NDArray[np.intp], n: int) -> NDArray[np.intp]:
-        rounds = [self.rng.permutation(pool) for _ in range(-(-n // len(pool)))]
-        return np.concatenate(rounds)[:n]
+    def _draw(self, pool: NDArray[np.intp], n: int) -> NDArray[np.intp]:
+        """Draw the samples of one domain, those of one batch after those of the other."""
+        rounds = [self._permute(pool) for _ in range(-(-n // len(pool)))]
+        drawn = np.concatenate(rounds)[:n]
+        if self.shuffle == "samples":
+            return drawn
+        # Batches have the same number of samples; one more in the first if that is not possible.
+        window = np.sort(np.arange(n) % self.n_batches) // GROUP
+        of_round = np.arange(n) // len(pool)
+        return drawn[np.lexsort((self.rng.uniform(size=n), of_round, window))]
+
+    def _permute(self, pool: NDArray[np.intp]) -> NDArray[np.intp]:
+        if self.shuffle == "samples":
+            return self.rng.permutation(pool)
+        # Blocks do not start at the same samples in each epoch.
+        block = (np.arange(len(pool)) + self.rng.randint(_BLOCK)) // _BLOCK
+        places = self.rng.permutation(block[-1] + 1)
+        return pool[np.argsort(places[block], kind="stable")]
 
     def __iter__(self) -> Iterator[Plan]:
         if len(self.pools) == 1:
-            dealt = np.array_split(self.rng.permutation(self.pools[0]), self.n_batches)
+            pool = self.pools[0]
+            dealt = np.array_split(self._draw(pool, len(pool)), self.n_batches)
         else:
             streams = [
-                self._repeat(pool, share * self.n_batches).reshape(self.n_batches, share)
+                self._draw(pool, share * self.n_batches).reshape(self.n_batches, share)
                 for pool, share in zip(self.pools, self.shares, strict=True)
             ]
             dealt = list(np.concatenate(streams, axis=1))

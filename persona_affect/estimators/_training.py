@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from persona_affect._progress import tqdm
 from persona_affect._random import OwnRandomness
 from persona_affect._ranks import n_ranks, rank
+from persona_affect._read_ahead import ReadAhead
 from persona_affect.exceptions import TrainingDivergedError
 from persona_affect.networks import parameter_groups
 from persona_affect.objectives import PAPER_TERMS, TERMS
@@ -63,7 +64,7 @@ class AffectNet(NeuralNet):
         By linear head, the factor p of a penalty ``p / 2 |w|^2`` on each output's weights.
     randomness : OwnRandomness, optional
         Generators of what the network and further terms of the loss draw in training.
-    n_workers : int, default=0
+    ahead : ReadAhead, optional
         Processes that read batches ahead.
     """
 
@@ -78,7 +79,7 @@ class AffectNet(NeuralNet):
         precision: str = "float32",
         penalties: dict[str, Tensor] | None = None,
         randomness: OwnRandomness | None = None,
-        n_workers: int = 0,
+        ahead: ReadAhead | None = None,
         **kwargs: Any,
     ) -> None:
         self.batches = batches
@@ -87,7 +88,7 @@ class AffectNet(NeuralNet):
         self.precision = precision
         self.penalties = penalties
         self.randomness = randomness
-        self.n_workers = n_workers
+        self.ahead = ahead
         super().__init__(module, criterion, **kwargs)
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
@@ -112,8 +113,8 @@ class AffectNet(NeuralNet):
         """Return mixed batches in training, and all samples in order otherwise."""
         generator = None if self.randomness is None else self.randomness.generator()
         if not training:
-            return dataset.centres(self.batch_size, generator, self.n_workers)
-        return dataset.load(self.batches(dataset), generator, self.n_workers)
+            return dataset.centres(self.batch_size, generator, self.ahead)
+        return dataset.load(self.batches(dataset), generator, self.ahead)
 
     def _own_randomness(self, draws: bool) -> AbstractContextManager[Any]:
         """Return the context for what may draw; it slows small operations, so not for others."""
@@ -156,7 +157,7 @@ class AffectNet(NeuralNet):
     def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Drop what only training needs: the sampler holds the training data."""
         super().on_train_end(net, X, y, **kwargs)
-        self.batches = self.penalties = self.randomness = None
+        self.batches = self.penalties = self.randomness = self.ahead = None
 
 
 class Schedule:

@@ -1,14 +1,20 @@
 import multiprocessing
 import os
+import pickle
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
+from skorch.callbacks import Callback
 
+from persona_affect import JointAffectEstimator
 from persona_affect._mapping import map_bytes
-from persona_affect.estimators._batches import LabelledClips, MixedBatches, Plan
+from persona_affect.estimators._batches import LabelledClips, MixedBatches, Plan, start_workers
 from persona_affect.estimators._clips import centre_frames, random_frames
 from persona_affect.exceptions import FaceStoreError
+from persona_affect.networks import Backbone
 
 
 def make_data(domain, n_frames=9, n_segments=3):
@@ -104,27 +110,33 @@ def stored_data(tmp_path):
     return LabelledClips(list(mapped), data.labels, data.n_segments), data
 
 
+@pytest.mark.parametrize("shuffle", ["samples", "blocks"])
 @pytest.mark.parametrize("n_workers", [0, 1, 3])
-def test_workers_change_nothing(stored_data, n_workers):
+def test_workers_change_nothing(stored_data, n_workers, shuffle):
     stored, in_memory = stored_data
     assert stored.reader.any_mapped
     rngs = [np.random.RandomState(0) for _ in range(2)]
     generators = [torch.Generator().manual_seed(0) for _ in range(2)]
-    for _ in range(2):
-        batches = [
-            list(data.load(MixedBatches(data, 8, 0.5, rng), generator, n_workers))
-            for data, rng, generator in zip((stored, in_memory), rngs, generators, strict=True)
-        ]
-        for (frames, labels), (expected, expected_labels) in zip(*batches, strict=True):
-            assert torch.equal(frames.frames, expected.frames)
-            assert all(torch.equal(labels[name], expected_labels[name]) for name in labels)
+    with start_workers([stored], n_workers, 8) as ahead:
+        assert (ahead is None) == (n_workers == 0)
+        for _ in range(2):
+            batches = [
+                list(data.load(MixedBatches(data, 8, 0.5, rng, shuffle), generator, workers))
+                for data, rng, generator, workers in zip(
+                    (stored, in_memory), rngs, generators, (ahead, None), strict=True
+                )
+            ]
+            for (frames, labels), (expected, expected_labels) in zip(*batches, strict=True):
+                assert torch.equal(frames.frames, expected.frames)
+                assert all(torch.equal(labels[name], expected_labels[name]) for name in labels)
     assert torch.equal(generators[0].get_state(), generators[1].get_state())
 
 
 def test_batches_that_are_kept_are_not_overwritten(stored_data):
     stored, in_memory = stored_data
     plans = list(MixedBatches(in_memory, 4, 0.5, np.random.RandomState(0)))
-    kept = [frames.frames for frames, _ in stored.load(plans, n_workers=1)]
+    with start_workers([stored], 1, 4) as ahead:
+        kept = [frames.frames for frames, _ in stored.load(plans, ahead=ahead)]
     for frames, plan in zip(kept, plans, strict=True):
         assert torch.equal(frames, in_memory[plan][0].frames)
 
@@ -138,19 +150,109 @@ def test_an_error_of_a_worker_is_raised_here_and_no_worker_stays(stored_data, tm
     stored, _ = stored_data
     first, last = Plan.of([(0, np.array([0]))]), Plan.of([(39, np.array([8]))])
     os.truncate(tmp_path / "frames", 1000)
-    loaded = iter(stored.load([first] * 4 + [last] + [first] * 20, n_workers=2))
-    for _ in range(4):
-        next(loaded)
-    with pytest.raises(FaceStoreError, match="shorter"):
-        next(loaded)
-    # An epoch that is not finished ends its workers too.
-    unfinished = iter(stored.load([first] * 20, n_workers=2))
-    next(unfinished)
-    workers = children()
-    assert len(workers) == 2
-    # The system kills one, as when memory is full: its batches are read here.
-    workers[0].kill()
-    for _ in range(10):
-        assert next(unfinished)[0].frames.shape == (1, 2)
-    del unfinished
+    with start_workers([stored], 2, 1) as ahead:
+        loaded = iter(stored.load([first] * 4 + [last] + [first] * 20, ahead=ahead))
+        for _ in range(4):
+            next(loaded)
+        with pytest.raises(FaceStoreError, match="shorter"):
+            next(loaded)
+        # The same workers serve the next epochs, finished or not.
+        for _ in range(5):
+            unfinished = iter(stored.load([first] * 100, ahead=ahead))
+            next(unfinished)
+        workers = children()
+        assert len(workers) == 2
+        # The system kills one, as when memory is full: its batches are read here.
+        workers[0].kill()
+        for _ in range(10):
+            assert next(unfinished)[0].frames.shape == (1, 2)
     assert not children()
+    # What is asked for later is read here.
+    assert len(list(unfinished)) == 89
+    assert len(list(stored.load([first] * 20, ahead=ahead))) == 20
+
+
+@pytest.mark.parametrize("n_personality", [0, 40])
+def test_blocks_come_within_some_batches_and_are_mixed_with_others(n_personality):
+    data = make_data([0] * n_personality + [1] * 288)
+    batches, again = (
+        MixedBatches(data, 16, 0.25, np.random.RandomState(0), "blocks") for _ in range(2)
+    )
+    epochs = [[plan.samples for plan in batches] for _ in range(2)]
+    assert [[plan.samples.tolist() for plan in again] for _ in range(2)] == [
+        [samples.tolist() for samples in epoch] for epoch in epochs
+    ]
+    assert not np.array_equal(np.concatenate(epochs[0]), np.concatenate(epochs[1]))
+    anywhere = list(MixedBatches(data, 16, 0.25, np.random.RandomState(0)))
+    for epoch in epochs:
+        assert [len(samples) for samples in epoch] == [len(plan) for plan in anywhere]
+        drawn = np.concatenate(epoch)
+        assert sorted(drawn[drawn >= n_personality] - n_personality) == list(range(288))
+        assert set(drawn) == set(range(n_personality + 288))
+        number = np.zeros(n_personality + 288, int)
+        for i, samples in enumerate(epoch):
+            number[samples] = i
+        number = number[n_personality:]
+        # Of most samples, the next one comes within the same eight batches, seldom in the same.
+        assert (number[1:] // 8 == number[:-1] // 8).mean() > 0.75
+        assert (number[1:] == number[:-1]).mean() < 0.25
+
+
+class Tiny(Backbone):
+    input_size, n_features = (4, 3), 2
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(2))
+
+    def forward(self, frames):
+        return frames.float().mean((1, 2))[:, :2] * self.scale / 255
+
+
+class Watch(Callback):
+    """Note the processes of each epoch, and stop the last by an error."""
+
+    def __init__(self, seen, error=None):
+        self.seen, self.error = seen, error
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+        self.seen.append({child.pid for child in multiprocessing.active_children()})
+        if self.error is not None and len(net.history) == 2:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_workers_stay_for_a_fit_and_end_with_it(tmp_path, error):
+    path = tmp_path / "frames"
+    rng = np.random.default_rng(0)
+    path.write_bytes(rng.integers(0, 256, 40 * 36, np.uint8).tobytes())
+    faces = list(map_bytes(path).reshape(40, 1, 4, 3, 3))
+    y = rng.uniform(size=(40, 7))
+    y[:20, 5:], y[20:, :5] = np.nan, np.nan
+    before = {child.pid for child in multiprocessing.active_children()}
+    seen = []
+    model = JointAffectEstimator(
+        Tiny,
+        max_epochs=3,
+        batch_size=8,
+        early_stopping=True,
+        validation_fraction=0.3,
+        shuffle="blocks",
+        n_workers=2,
+        device="cpu",
+        random_state=0,
+    )
+    watched = clone(model).set_params(callbacks=[Watch(seen, error)])
+    with nullcontext() if error is None else pytest.raises(error):
+        watched.fit(faces, y)
+    workers = seen[0] - before
+    assert len(workers) == 2
+    assert all(found - before == workers for found in seen)
+    assert not {child.pid for child in multiprocessing.active_children()} & workers
+    if error is None:
+        expected = model.set_params(n_workers=0).fit([np.array(face) for face in faces], y)
+        np.testing.assert_array_equal(watched.predict(faces), expected.predict(faces))
+        assert pickle.loads(pickle.dumps(watched)).net_.ahead is None

@@ -45,6 +45,7 @@ def model(**settings):
 SETTINGS = {
     "augmentation": {},
     "early stopping": {"early_stopping": True, "validation_fraction": 0.3, "n_iter_no_change": 3},
+    "blocks": {"shuffle": "blocks", "batch_size": 4},
     "sgd, by steps": {"optimizer": "sgd", "schedule": "step", "precision": "bfloat16"},
 }
 
