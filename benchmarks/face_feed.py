@@ -9,7 +9,7 @@ size; and one epoch of batches, drawn and shuffled as in a training and delivere
 each number of workers and each `shuffle`. Workers are started once, as in a training. With
 `--curve`, files without content (sparse) of 1,000 to 1e6 faces are opened in fresh processes
 instead, and resident memory is printed: before the store is opened, after, and the peak of an
-epoch.
+epoch. With `--learning`, models that were trained in both orders are compared instead.
 """
 
 import argparse
@@ -28,10 +28,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import stats
 
+from persona_affect import JointAffectEstimator
 from persona_affect._read_ahead import ReadAhead
+from persona_affect.datasets import make_affect_faces
 from persona_affect.estimators._batches import LabelledClips, MixedBatches, start_workers
 from persona_affect.faces._store import FaceStore
+from persona_affect.metrics import ccc_score
+from persona_affect.networks import Backbone
 
 SIZE = (112, 96)
 FACE_BYTES = 112 * 96 * 3
@@ -118,6 +123,48 @@ def measure_rates(folder: str, n_faces: int, n_rounds: int, workers: list[int]) 
         )
 
 
+class SmallBackbone(Backbone):
+    """A small network of faces that are made four times smaller, so that many can be trained."""
+
+    input_size, n_features = SIZE, 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers, width = [torch.nn.AvgPool2d(4)], 3
+        for wider in (16, 32, 64):
+            layers += [torch.nn.Conv2d(width, wider, 3, 2, 1), torch.nn.BatchNorm2d(wider)]
+            layers.append(torch.nn.ReLU())
+            width = wider
+        self.layers = torch.nn.Sequential(
+            *layers, torch.nn.Flatten(), torch.nn.Linear(64 * 4 * 3, 64)
+        )
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Compute features."""
+        return self.layers((frames.permute(0, 3, 1, 2).float() - 127.5) / 128)
+
+
+def compare_learning(n_seeds: int) -> None:
+    """Compare models of both orders by CCC on new persons; each block is photos of one person."""
+    print("| seed | samples | blocks | difference |\n|---|---|---|---|", flush=True)
+    differences = []
+    for seed in range(n_seeds):
+        train = make_affect_faces(75, 8, aligned=True, random_state=seed)
+        test = make_affect_faces(100, aligned=True, random_state=1000 + seed)
+        ccc = {}
+        for shuffle in ("samples", "blocks"):
+            model = JointAffectEstimator(
+                SmallBackbone, max_epochs=30, shuffle=shuffle, random_state=seed
+            )
+            predicted = model.fit(train.data, train.target).predict(test.data)
+            ccc[shuffle] = ccc_score(test.truth, predicted)
+        differences.append(ccc["blocks"] - ccc["samples"])
+        values = [*ccc.values(), differences[-1]]
+        print(f"| {seed} | {' | '.join(f'{value:.3f}' for value in values)} |", flush=True)
+    half_width = stats.t.ppf(0.975, n_seeds - 1) * stats.sem(differences)
+    print(f"\nMean difference {np.mean(differences):.3f} ± {half_width:.3f} (95 %, Student's t)")
+
+
 def resident(kind: str = "VmRSS") -> float:
     text = Path("/proc/self/status").read_text()
     return int(re.search(rf"{kind}:\s+(\d+)", text)[1]) / 1024
@@ -154,11 +201,15 @@ def main() -> None:
     parser.add_argument("--folder", help="a store of this script; by default it is written anew")
     parser.add_argument("--curve", action="store_true")
     parser.add_argument("--csv", help="a file for the figures of the curve")
+    parser.add_argument("--learning", type=int, metavar="SEEDS")
     parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.memory:
         measure_memory(options.folder, options.memory, options.csv)
+        return
+    if options.learning:
+        compare_learning(options.learning)
         return
     with tempfile.TemporaryDirectory() as temporary:
         if options.curve:
