@@ -30,9 +30,9 @@ Rows = tuple[NDArray[np.intp], NDArray[np.intp]]
 _AHEAD: Final = 2
 #: Batches are asked for in groups, because a message and its answer cost as much time as reading
 #: ten faces or more, and frames of a group that lie beside each other are read in one call: so many
-#: batches, if they have no more than so many bytes.
+#: batches, or equal parts of them of no more than so many bytes.
 GROUP: Final = 8
-_GROUP_BYTES: Final = 2**24
+_GROUP_BYTES: Final = 5 * 2**22
 _DONE: Final = b"\1"
 _FAILED: Final = b"\0"
 
@@ -92,7 +92,7 @@ class ReadAhead:
         like = readers[0].clips[0]
         self._shape, self._dtype = like.shape[1:], like.dtype
         batch = max(n_rows * like.dtype.itemsize * math.prod(like.shape[1:]), 1)
-        self._group = min(max(_GROUP_BYTES // batch, 1), GROUP)
+        self._group = max(GROUP // -(-batch * GROUP // _GROUP_BYTES), 1)
         self._n_rows = n_rows * self._group
         # Two more: of the group that is used, and of the one before, which may still be in use.
         self._memory = [mmap.mmap(-1, batch * self._group) for _ in range(n_workers * _AHEAD + 2)]

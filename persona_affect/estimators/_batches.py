@@ -180,7 +180,8 @@ def start_workers(
     readers = [data.reader for data in parts]
     if n_workers == 0 or not can_read_ahead() or not any(r.any_mapped for r in readers):
         return nullcontext()
-    return ReadAhead(readers, n_workers, batch_size * max(data.n_segments for data in parts))
+    most_frames = max(min(data.n_segments, int(data.n_frames.max())) for data in parts)
+    return ReadAhead(readers, n_workers, batch_size * most_frames)
 
 
 class Feed(IterableDataset[Batch]):
