@@ -8,8 +8,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from PIL import Image
+from sklearn.pipeline import make_pipeline
+from typer.testing import CliRunner
 
-from persona_affect import RAMRegressor, load_model, save_model
+from persona_affect import (
+    FaceAligner,
+    JointAffectEstimator,
+    RAMRegressor,
+    load_model,
+    save_model,
+)
+from persona_affect.app.cli import app
+from persona_affect.datasets import make_affect_faces
 from persona_affect.exceptions import MissingDependencyError, ModelFormatError, ModelReadError
 from persona_affect.persistence import _hub, read_model_info
 
@@ -187,3 +198,28 @@ def test_without_the_extra_it_is_named(hub, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub.errors", None)
     with pytest.raises(MissingDependencyError, match=r"no file 'owner/ram' here.*affect\[hub\]"):
         load_model("owner/ram")
+
+
+def test_commands_take_the_name_of_a_model_on_a_hub(hub, tmp_path):
+    faces = make_affect_faces(4, random_state=0)
+    joint = JointAffectEstimator(backbone="sphereface4", max_epochs=1, random_state=0)
+    model = make_pipeline(FaceAligner(), joint).fit(faces.data, faces.target)
+    save_model(model, tmp_path / "face.safetensors")
+    content = (tmp_path / "face.safetensors").read_bytes()
+    hub.files[f"owner/face/{NEW}/model.safetensors"] = content
+    hub.files[f"owner/face/{NEW}/README.md"] = CARD.encode()
+    Image.fromarray(faces.data[0]).save(tmp_path / "a.png")
+    runner = CliRunner()
+    call = ["predict", "a.png", "--model"]
+    here, there = (runner.invoke(app, [*call, at]) for at in ("face.safetensors", "owner/face"))
+    assert (here.exit_code, there.exit_code) == (0, 0), there.output
+    assert there.stdout == here.stdout
+    info = runner.invoke(app, ["info", "--model", "owner/face"])
+    assert "owner/face" in info.stdout
+    lost = runner.invoke(app, ["predict", "a.png", "--model", "owner/nothing"])
+    assert lost.exit_code == 2
+    assert "owner/nothing" in lost.stderr
+    # A file of that name comes first.
+    (tmp_path / "owner").mkdir()
+    (tmp_path / "owner" / "face").write_bytes(b"no model")
+    assert runner.invoke(app, [*call, "owner/face"]).exit_code == 2

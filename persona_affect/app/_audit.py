@@ -32,8 +32,12 @@ if TYPE_CHECKING:
 
 def audit(
     model: Annotated[
-        Path,
-        typer.Argument(help="A model file that `train` wrote; or bundled.", show_default=False),
+        str,
+        typer.Argument(
+            help="A model file that `train` wrote; bundled; or OWNER/NAME: one on the Hugging Face "
+            "Hub (extra hub).",
+            show_default=False,
+        ),
     ],
     output: Annotated[
         Path,
@@ -109,7 +113,7 @@ def audit(
     from persona_affect._optional import import_optional
     from persona_affect.inspection import audit as run_audit
 
-    inputs = (None if model == Path("bundled") else model, root, personality, emotion, table)
+    inputs = (None if model == "bundled" else model, root, personality, emotion, table)
     check_output(output, inputs=inputs, suffixes=(".html", ".htm"))
     if csv is not None:
         check_output(csv, inputs=inputs, suffixes=(".csv",))
@@ -117,7 +121,7 @@ def audit(
     if cache is not None:
         check_output_folder(cache)
     import_optional("fairlearn.metrics", extra="inspect", purpose="persona-affect audit")
-    pipeline = load_photo_model(None if model == Path("bundled") else model)
+    pipeline = load_photo_model(None if model == "bundled" else model)
     pipeline[0].set_params(
         cache=None if cache is None else str(cache), n_jobs=n_jobs, on_error="warn", verbose=True
     )
@@ -154,7 +158,7 @@ def audit(
         n_resamples=resamples,
         random_state=seed,
     )
-    name = "the bundled model" if model == Path("bundled") else model.name
+    name = "the bundled model" if model == "bundled" else Path(model).name
     found.save_html(output, title=f"Audit of {name} on {data.name}")
     if csv is not None:
         whole = found.overall.rename_axis("target").reset_index()

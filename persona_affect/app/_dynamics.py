@@ -163,7 +163,11 @@ def describe(
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", metavar="FILE", help="A model that [bold]dynamics fit[/] wrote."
+            "--model",
+            "-m",
+            metavar="FILE|NAME",
+            help="A model that [bold]dynamics fit[/] wrote, or OWNER/NAME: one on the Hugging Face "
+            "Hub (extra hub).",
         ),
     ] = "dynamics",
     persons: Persons = None,

@@ -36,7 +36,11 @@ def live(
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", metavar="FILE", help="A model that [bold]dynamics fit[/] wrote."
+            "--model",
+            "-m",
+            metavar="FILE|NAME",
+            help="A model that [bold]dynamics fit[/] wrote, or OWNER/NAME: one on the Hugging Face "
+            "Hub (extra hub).",
         ),
     ] = "dynamics",
     person: Annotated[str, typer.Option(help="Name in the table.")] = "camera",

@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="A model file that `train` wrote, or a folder of such files; or bundled.",
+            help="A model file that `train` wrote, or a folder of such files; bundled; or "
+            "OWNER/NAME: one on the Hugging Face Hub (extra hub).",
             show_default=False,
         ),
     ],
@@ -122,18 +123,20 @@ def evaluate(
         _evaluate(models, data, split, output, resamples, seed)
 
 
-def _find_models(path: Path) -> dict[str, Path | None]:
-    """Find model files by name; None stands for the bundled model."""
-    if path == Path("bundled"):
+def _find_models(place: str) -> dict[str, str | Path | None]:
+    """Find models by name; None stands for the bundled one."""
+    if place == "bundled":
         return {"bundled": None}
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    if not Path(place).is_dir():
+        return {Path(place).stem: place}
+    files = sorted(Path(place).glob("*.safetensors"))
     if not files:
-        raise ValueError(f"{path} contains no model: no file *.safetensors.")
+        raise ValueError(f"{place} contains no model: no file *.safetensors.")
     return {file.stem: file for file in files}
 
 
 def _load(
-    files: Mapping[str, Path | None],
+    files: Mapping[str, str | Path | None],
     cache: Path | None,
     n_jobs: int | None,
     detector: str | None,

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from persona_affect.estimators import ConformalAffect
 
 ModelOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--model",
         "-m",
-        metavar="FILE",
-        help="A model that [bold]train[/] or save_model wrote, or fast: the small bundled one. "
-        "Default: the large bundled one.",
+        metavar="FILE|NAME",
+        help="A model that [bold]train[/] or save_model wrote; fast: the small bundled one; or "
+        "OWNER/NAME: one on the Hugging Face Hub (extra hub). Default: the large bundled one.",
         show_default=False,
     ),
 ]
@@ -103,7 +103,7 @@ PrecisionOption = Annotated[
 
 
 def load_photo_model(
-    path: Path | None,
+    path: str | Path | None,
     detector: str | None = None,
     *,
     engine: str | None = None,
@@ -114,7 +114,8 @@ def load_photo_model(
 
     Parameters
     ----------
-    path : Path or None
+    path : str, Path or None
+        As of :func:`persona_affect.load_model`.
     detector : str or None
         The face detector to use; None stands for that of the model.
     engine, precision : str, optional
@@ -156,7 +157,7 @@ def load_photo_model(
 
 
 def load_stream_model(
-    path: Path | None = None,
+    path: str | Path | None = None,
     *,
     detector: str = "yunet",
     engine: str | None = None,
@@ -177,12 +178,12 @@ def load_stream_model(
     return model
 
 
-def find_calibration(path: Path | None, pipeline: "Pipeline") -> "ConformalAffect | None":
+def find_calibration(path: str | Path | None, pipeline: "Pipeline") -> "ConformalAffect | None":
     """Load the calibration of a model's file, around the pipeline that was loaded from it.
 
     Parameters
     ----------
-    path : Path or None
+    path : str, Path or None
     pipeline : Pipeline
         From `load_photo_model`: perhaps with another detector or engine.
 

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from pathlib import Path
 from typing import Annotated
 
 import rich
@@ -62,7 +63,7 @@ def serve(
     from persona_affect.app.web import Limits, running
     from persona_affect.persistence import read_model_info
 
-    name = "The bundled model" if model is None else model.name
+    name = "The bundled model" if model is None else Path(model).name
     pipeline, notes = (
         load_stream_model(
             model, detector=detector, engine=engine, precision=precision, mirror=mirror

@@ -89,9 +89,10 @@ Seed = Annotated[
 Start = Annotated[
     str | None,
     typer.Option(
-        metavar="bundled|FILE",
-        help="Keep the networks of this model, and train new heads on your ratings, whatever "
-        "their names and scale: minutes on a laptop. Cross-validated r is printed at the end.",
+        metavar="bundled|FILE|NAME",
+        help="Keep the networks of this model (of a file, or OWNER/NAME on the Hugging Face Hub), "
+        "and train new heads on your ratings, whatever their names and scale: minutes on a laptop. "
+        "Cross-validated r is printed at the end.",
         rich_help_panel=_TRAINING,
     ),
 ]

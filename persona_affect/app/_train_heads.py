@@ -24,7 +24,7 @@ def train_from(
     from persona_affect.app._options import load_photo_model
     from persona_affect.protocols import train_heads
 
-    model = load_photo_model(None if start == "bundled" else Path(start))
+    model = load_photo_model(None if start == "bundled" else start)
     settings = model[0].get_params()
     model[0].set_params(
         cache=None if cache is None else str(cache), n_jobs=n_jobs, on_error="warn", verbose=True
