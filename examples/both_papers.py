@@ -4,29 +4,35 @@
 
 All persons are rendered, and their traits are invented: they depend on the shape of the face, on
 the emotion that it shows, and on the style of its movement, by stated weights. PersEmoN
-(`JointAffectEstimator`) sees the first two; it also learns from photos of others, who are rated on
-emotion only. So that this takes minutes, it learns from small pixels of the mean face, in place of
-a network of its own. `PersonDynamicsEncoder` sees the third part; the one that comes with the
-package needs no training. Persons whom neither was trained on then have three descriptions, which
-`TaskFusion` fuses as it fuses tasks: early, late or stacked. Figures of five seeds are in
-benchmarks/results/dynamics.md.
+(`JointAffectEstimator`) learns from photos of others: half of them are rated on traits, half on
+emotion. So that this takes minutes, it learns from small pixels, in place of a network of its own.
+`PersonDynamicsEncoder` sees the movement; the one that comes with the package needs no training.
+Their outputs are one table for a ridge regression, whose folds are persons that neither model has
+seen. Figures of five seeds are in benchmarks/results/dynamics.md.
 """
 
 import argparse
+from itertools import combinations
 
 import cv2
 import numpy as np
 import pandas as pd
 from scipy import stats
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from tqdm import tqdm
 
-from persona_affect import JointAffectEstimator, TaskFusion, load_model
+from persona_affect import JointAffectEstimator, load_model
 from persona_affect.datasets import make_affect_faces, make_dynamic_clips
 from persona_affect.metrics import PERSONALITY_NAMES, ccc_score
 
 #: Shares of the variance of each trait; the rest, a tenth, is noise.
 SHARES = {"looks": 0.4, "shows": 0.25, "moves": 0.25}
+#: The parts of the data's recipe that these depend on.
+CAUSES = {"looks": "static", "shows": "emotion", "moves": "movement"}
 
 
 def render_persons(n_persons, seed):
@@ -51,89 +57,101 @@ def still(clips):
     return np.stack(small).reshape(len(faces), -1) / 255
 
 
-def train(n_persons, seed):
-    """Train PersEmoN's modules on persons with traits, and on photos of others with emotions."""
-    persons = render_persons(n_persons, seed)
-    photos = make_affect_faces(
-        n_persons, halves="emotion", domain_shift=0.0, aligned=True, random_state=seed + 1
-    )
-    faces = np.vstack([still(persons.data), still(photos.data[:, None])])
-    # A row without a label on a target is NaN there.
-    labels = pd.concat([persons.target, photos.target], ignore_index=True)[photos.target_names]
+def train(n_photos, seed):
+    """Train PersEmoN's modules on photos of two kinds, rated on traits or on emotion."""
+    photos = make_affect_faces(n_photos, domain_shift=0.0, aligned=True, random_state=seed)
     settings = {"adapter_rank": 16, "embedding_scale": "common", "weight_decay": 1.0}
     joint = JointAffectEstimator(**settings, random_state=seed, device="cpu")
-    return joint.fit(faces, labels)
+    return joint.fit(still(photos.data[:, None]), photos.target)
 
 
-def describe(joint, encoder, clips):
-    """Describe each person by what it looks like (PAM), shows (EAM, RAM), and how it moves."""
-    faces = still(clips)
-    predicted = joint.predict(faces)
-    traits, emotion = np.split(predicted, [len(PERSONALITY_NAMES)], axis=1)
-    related = joint.predict_from_emotion(emotion)
-    parts = {
-        "looks": np.hstack([faces, traits]),
-        "shows": np.hstack([emotion, emotion.prod(axis=1, keepdims=True), related]),
-        "moves": encoder.transform(clips),
-    }
-    # One unit for a whole part: features that hardly vary must not count as much as the others.
-    return {name: part / np.sqrt(part.var(axis=0).sum()) for name, part in parts.items()}
+def make_union(joint, encoder):
+    """Describe clips by what both papers' models say, one block of columns for each part."""
 
+    def looks(clips):
+        return joint.predict(still(clips))[:, : len(PERSONALITY_NAMES)]
 
-def fuse(parts, names, fusion, y):
-    """Predict the traits of persons in five folds, from some of the parts."""
-    regressor = RidgeCV(np.logspace(-4, 3, 15), alpha_per_target=True)
-    cells = np.empty((len(y), len(names)), dtype=object)
-    for j, name in enumerate(names):
-        cells[:, j] = list(parts[name])
-    return cross_val_predict(TaskFusion(None, regressor, fusion=fusion), cells, y, cv=KFold(5))
+    def shows(clips):
+        emotion = joint.predict(still(clips))[:, len(PERSONALITY_NAMES) :]
+        product = emotion.prod(axis=1, keepdims=True)
+        return np.hstack([emotion, product, joint.predict_from_emotion(emotion)])
 
-
-def compare(n_persons, seed):
-    """Return the CCC of each part and of their fusions, and the shares of the parts."""
-    joint, encoder = train(n_persons, 10 * seed), load_model("dynamics")
-    others = render_persons(n_persons, 10 * seed + 2)
-    parts, y = describe(joint, encoder, others.data), others.target.to_numpy()
-    predicted = {name: fuse(parts, [name], "early", y) for name in parts}
-    predicted["shows, looks: stacked"] = fuse(parts, ["shows", "looks"], "stacked", y)
-    for fusion in ("early", "late", "stacked"):
-        predicted[f"all: {fusion}"] = fuse(parts, list(parts), fusion, y)
-    ccc = {name: float(ccc_score(y, found)) for name, found in predicted.items()}
-    explained = {name: _explained(y, found) for name, found in predicted.items()}
-    # The causes are independent: what a part adds to the others is its own.
-    two = explained["shows, looks: stacked"]
-    shares = {
-        "shows": explained["shows"],
-        "looks": two - explained["shows"],
-        "moves": explained["all: stacked"] - two,
-    }
-    best = max(ccc[name] for name in parts)
-    return (
-        {f"CCC, {name}": value for name, value in ccc.items()}
-        | {f"share of the variance, {name}": value for name, value in shares.items()}
-        | {
-            f"CCC, all: {fusion} - best part": ccc[f"all: {fusion}"] - best
-            for fusion in ("early", "late", "stacked")
-        }
+    return FeatureUnion(
+        [
+            ("looks", make_pipeline(FunctionTransformer(looks), StandardScaler())),
+            ("shows", make_pipeline(FunctionTransformer(shows), StandardScaler())),
+            ("moves", FrozenEstimator(encoder)),
+        ],
+        # 14,848 numbers of about one unit each: together they count as one column does.
+        transformer_weights={"moves": 0.01},
     )
 
 
-def _explained(y, predicted):
+def make_regressor():
+    """Return a ridge regression that chooses its penalty for each trait."""
+    return RidgeCV(np.logspace(-4, 4, 17), alpha_per_target=True)
+
+
+def compare(n_persons, n_photos, seed):
+    """Return the CCC of each set of parts, what a union adds, and the shares that it recovers."""
+    union = make_union(train(n_photos, 10 * seed), load_model("dynamics"))
+    persons = render_persons(n_persons, 10 * seed + 2)
+    # The models are fitted already. So persons are described once, for all sets and folds; the
+    # whole model for new persons is make_pipeline(union, make_regressor()).
+    table = union.fit_transform(persons.data)
+    ends = np.cumsum([len(PERSONALITY_NAMES), 3 + len(PERSONALITY_NAMES)])
+    blocks = dict(zip(CAUSES, np.split(table, ends, axis=1), strict=True))
+    targets = {"traits": persons.target, **{k: persons.parts[v] for k, v in CAUSES.items()}}
+    sets = [list(names) for n in (1, 2, 3) for names in combinations(CAUSES, n)]
+    ccc, explained = {}, {}
+    for names in tqdm(sets, desc=f"Seed {seed}, sets of parts"):
+        columns = np.hstack([blocks[name] for name in names])
+        name = " + ".join(names)
+        for target, values in targets.items():
+            true = values.to_numpy()
+            found = cross_val_predict(make_regressor(), columns, true, cv=KFold(5))
+            explained.setdefault(target, {})[name] = _r2(true, found)
+            if target == "traits":
+                ccc[name] = float(ccc_score(true, found))
+    everything, singles = " + ".join(CAUSES), list(CAUSES)
+    return (
+        {f"CCC, {name}": value for name, value in ccc.items()}
+        | {
+            "CCC, all - best part": ccc[everything] - max(ccc[name] for name in singles),
+            "CCC, all - looks + shows": ccc[everything] - ccc["looks + shows"],
+        }
+        | {f"share recovered, {k}": v for k, v in recover_shares(pd.DataFrame(explained)).items()}
+    )
+
+
+def recover_shares(explained):
+    """Find the shares of the causes from what each set of parts explains.
+
+    A set of parts that explains so much of each cause explains of the traits, since the causes are
+    independent, the sum of these, weighted by the shares: seven equations for three numbers.
+    """
+    causes = explained[list(CAUSES)]
+    shares, *_ = np.linalg.lstsq(causes.to_numpy(), explained["traits"].to_numpy())
+    return dict(zip(CAUSES, shares, strict=True))
+
+
+def _r2(true, predicted):
     """Return the mean over traits of the squared correlation."""
-    pairs = zip(y.T, predicted.T, strict=True)
-    return float(np.mean([np.corrcoef(true, found)[0, 1] ** 2 for true, found in pairs]))
+    pairs = zip(true.T, predicted.T, strict=True)
+    return float(np.mean([np.corrcoef(t, p)[0, 1] ** 2 for t, p in pairs]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--persons", type=int, default=200)
+    parser.add_argument("--persons", type=int, default=300, help="whose traits are predicted")
+    parser.add_argument("--photos", type=int, default=2000, help="of each kind, for PersEmoN")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     options = parser.parse_args()
     rows = []
     print("True shares of the variance:", SHARES)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        rows.append(compare(options.persons, seed))
+        rows.append(compare(options.persons, options.photos, seed))
         print(pd.Series(rows[-1]).round(3).to_string(), flush=True)
     if options.seeds > 1:
         table = pd.DataFrame(rows)
