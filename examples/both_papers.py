@@ -96,49 +96,52 @@ def compare(n_persons, n_photos, seed):
     """Return the CCC of each set of parts, what a union adds, and the shares that it recovers."""
     union = make_union(train(n_photos, 10 * seed), load_model("dynamics"))
     persons = render_persons(n_persons, 10 * seed + 2)
+    y = persons.target.to_numpy()
     # The models are fitted already. So persons are described once, for all sets and folds; the
     # whole model for new persons is make_pipeline(union, make_regressor()).
     table = union.fit_transform(persons.data)
     ends = np.cumsum([len(PERSONALITY_NAMES), 3 + len(PERSONALITY_NAMES)])
     blocks = dict(zip(CAUSES, np.split(table, ends, axis=1), strict=True))
-    targets = {"traits": persons.target, **{k: persons.parts[v] for k, v in CAUSES.items()}}
-    sets = [list(names) for n in (1, 2, 3) for names in combinations(CAUSES, n)]
-    ccc, explained = {}, {}
-    for names in tqdm(sets, desc=f"Seed {seed}, sets of parts"):
+
+    def predict(names, target):
         columns = np.hstack([blocks[name] for name in names])
-        name = " + ".join(names)
-        for target, values in targets.items():
-            true = values.to_numpy()
-            found = cross_val_predict(make_regressor(), columns, true, cv=KFold(5))
-            explained.setdefault(target, {})[name] = _r2(true, found)
-            if target == "traits":
-                ccc[name] = float(ccc_score(true, found))
-    everything, singles = " + ".join(CAUSES), list(CAUSES)
+        return cross_val_predict(make_regressor(), columns, target, cv=KFold(5))
+
+    sets = [names for n in (1, 2, 3) for names in combinations(CAUSES, n)]
+    ccc = {
+        " + ".join(names): float(ccc_score(y, predict(names, y)))
+        for names in tqdm(sets, desc=f"Seed {seed}, sets of parts")
+    }
+    causes = {name: persons.parts[cause].to_numpy() for name, cause in CAUSES.items()}
+    found = {name: predict(tuple(CAUSES), cause) for name, cause in causes.items()}
+    best = max(ccc[name] for name in CAUSES)
     return (
         {f"CCC, {name}": value for name, value in ccc.items()}
         | {
-            "CCC, all - best part": ccc[everything] - max(ccc[name] for name in singles),
-            "CCC, all - looks + shows": ccc[everything] - ccc["looks + shows"],
+            "CCC, all - best part": ccc[" + ".join(CAUSES)] - best,
+            "CCC, all - looks + shows": ccc[" + ".join(CAUSES)] - ccc["looks + shows"],
         }
-        | {f"share recovered, {k}": v for k, v in recover_shares(pd.DataFrame(explained)).items()}
+        | {f"share recovered, {k}": v for k, v in recover_shares(y, found, causes).items()}
     )
 
 
-def recover_shares(explained):
-    """Find the shares of the causes from what each set of parts explains.
+def recover_shares(y, found, causes):
+    """Regress the traits on what the union reads of each cause; return shares of their variance.
 
-    A set of parts that explains so much of each cause explains of the traits, since the causes are
-    independent, the sum of these, weighted by the shares: seven equations for three numbers.
+    `found` are predictions for persons that the regression of the cause was not fitted to. Such a
+    prediction varies less than the cause, and the weight of the cause in the traits is its own.
     """
-    causes = explained[list(CAUSES)]
-    shares, *_ = np.linalg.lstsq(causes.to_numpy(), explained["traits"].to_numpy())
-    return dict(zip(CAUSES, shares, strict=True))
+    columns = np.column_stack([_centre(found[name]) for name in causes])
+    weights, *_ = np.linalg.lstsq(columns, _centre(y))
+    return {
+        name: float(weight**2 * _centre(causes[name]).var() / _centre(y).var())
+        for name, weight in zip(causes, weights, strict=True)
+    }
 
 
-def _r2(true, predicted):
-    """Return the mean over traits of the squared correlation."""
-    pairs = zip(true.T, predicted.T, strict=True)
-    return float(np.mean([np.corrcoef(t, p)[0, 1] ** 2 for t, p in pairs]))
+def _centre(values):
+    """Subtract the mean of each trait; the traits one after the other."""
+    return (values - values.mean(axis=0)).T.ravel()
 
 
 def main() -> None:
