@@ -6,9 +6,9 @@ Tested against the oldest and the newest version that the package takes.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.pipeline import FeatureUnion, Pipeline
@@ -33,9 +33,18 @@ __all__ = [
 # Methods of a pipeline that end in the same method of its last step.
 _LAST_STEP_METHODS = ("fit", "fit_predict", "predict", "score")
 
-fit_context = _fit_context
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
 check_sample_weight = _check_sample_weight
 safe_indexing = _safe_indexing
+
+
+def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[_Method], _Method]:
+    """Make scikit-learn's decorator of `fit`, which checks parameters, with the type of `fit`."""
+    decorate: Callable[[_Method], _Method] = _fit_context(
+        prefer_skip_nested_validation=prefer_skip_nested_validation
+    )
+    return decorate
 
 
 def check_params(estimator: BaseEstimator) -> None:

@@ -6,6 +6,7 @@ from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -163,6 +164,9 @@ class PersonDynamicsEncoder(DynamicsTransform):
     >>> encoder.fit_transform(clips.data).shape
     (8, 7424)
     """
+
+    history_: pd.DataFrame
+    n_iter_: int
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "scales": ["array-like"],

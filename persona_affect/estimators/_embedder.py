@@ -74,6 +74,8 @@ class FaceEmbedder(RunByEngine, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     >>> model = make_pipeline(aligner, embedder, RidgeCV())
     """
 
+    network_: Backbone
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "backbone": BACKBONE_CONSTRAINT,
         "weights": [str, PathLike, None],

@@ -73,6 +73,11 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
     True
     """
 
+    n_tasks_: int
+    encoder_: Any
+    regressors_: list[Any]
+    task_weights_: NDArray[np.float64]
+
     _why_not_saved: ClassVar[str] = (
         "its encoder and regressors may be of any class. Save a fitted encoder alone, or the whole "
         "with joblib.dump"

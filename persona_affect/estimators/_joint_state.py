@@ -47,6 +47,7 @@ class JointState(BackboneParams):
     precision: str
     net_: AffectNet
     history_: pd.DataFrame
+    n_iter_: int
     target_names_: list[str]
     personality_names_: list[str]
     emotion_names_: list[str]

@@ -76,6 +76,12 @@ class KernelFeatures(RunByEngine, ClassNamePrefixFeaturesOutMixin, TransformerMi
     (20, 13)
     """
 
+    gamma_: float
+    mean_: NDArray[np.floating]
+    components_: NDArray[np.floating]
+    centres_: NDArray[np.floating]
+    normalization_: NDArray[np.floating]
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "rank": [Interval(Integral, 1, None, closed="left")],

@@ -70,6 +70,9 @@ class NuisanceShrinkage(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     array([0.2, 1. , 1. , 1. ])
     """
 
+    directions_: NDArray[np.floating]
+    shrinkage_: NDArray[np.floating]
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_directions": [Interval(Integral, 1, None, closed="left")],
         "strength": [Interval(Real, 0, None, closed="left")],

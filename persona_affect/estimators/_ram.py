@@ -119,6 +119,9 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
     1.0
     """
 
+    target_names_: list[str]
+    history_: pd.DataFrame
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],

@@ -244,7 +244,7 @@ def _packets(
     notes: list[str],
     *,
     whole: bool,
-) -> Iterator[av.Packet]:
+) -> Iterator[av.Packet[Any]]:
     """Read packets, and note where a `whole` file has fewer than its header promises."""
     count = 0
     try:

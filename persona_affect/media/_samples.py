@@ -145,7 +145,7 @@ def list_samples(X: Any) -> list[Any]:
     >>> list_samples(pd.Series(["ann.jpg", "bob.mp4"]))
     ['ann.jpg', 'bob.mp4']
     """
-    single = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | FrameSequence
+    single = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, FrameSequence)
     if isinstance(X, single) or hasattr(X, "read"):
         raise InvalidImageError(f"X is a single sample, {describe(X)!r}: put it into a list, [X].")
     if hasattr(X, "columns") and hasattr(X, "shape"):

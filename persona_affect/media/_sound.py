@@ -49,7 +49,7 @@ class Sound:
             layout = "mono" if context.channels == 1 else "stereo"
             self._target = container.add_stream("aac", rate=rate, layout=layout)
         self._pieces = self._copy() if self._copied else self._encode()
-        self._next: tuple[float, list[av.Packet]] | None = next(self._pieces, None)
+        self._next: tuple[float, list[av.Packet[Any]]] | None = next(self._pieces, None)
 
     def write_until(self, time: float) -> None:
         """Write what is heard before a time, in seconds from the first frame."""
@@ -62,7 +62,7 @@ class Sound:
         if not self._copied:
             self._container.mux(self._target.encode(None))
 
-    def _copy(self) -> Iterator[tuple[float, list[av.Packet]]]:
+    def _copy(self) -> Iterator[tuple[float, list[av.Packet[Any]]]]:
         for packet in self._packets():
             if packet.pts is None or packet.time_base is None or packet.size == 0:
                 continue
@@ -73,7 +73,7 @@ class Sound:
             if packet.pts + 2 * (packet.duration or 0) > 0:
                 yield float(packet.pts * packet.time_base), [packet]
 
-    def _encode(self) -> Iterator[tuple[float, list[av.Packet]]]:
+    def _encode(self) -> Iterator[tuple[float, list[av.Packet[Any]]]]:
         context = self._target.codec_context
         resampler = av.AudioResampler(context.format, context.layout, context.rate)
         for packet in self._packets():
@@ -91,7 +91,7 @@ class Sound:
                 if time + frame.samples / frame.sample_rate > 0:
                     yield time, self._target.encode(frame)
 
-    def _packets(self) -> Iterator[av.Packet]:
+    def _packets(self) -> Iterator[av.Packet[Any]]:
         try:
             yield from self._clip.demux(self._stream)
         except (av.FFmpegError, OSError) as error:

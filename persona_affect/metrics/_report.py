@@ -6,13 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ._scores import (
-    DEFAULT_NAMES,
-    MEASURES,
-    NanPredictions,
-    prepare,
-    score_targets,
-)
+from ._labels import NanPredictions, prepare
+from ._scores import DEFAULT_NAMES, MEASURES, score_targets
 
 
 def affect_report(

@@ -12,16 +12,8 @@ from sklearn.utils.validation import check_consistent_length
 
 from persona_affect._sklearn import final_step
 
-from ._scores import (
-    DEFAULT_NAMES,
-    MEASURES,
-    FloatArray,
-    NanPredictions,
-    as_columns,
-    check_nan_predictions,
-    prepare,
-    score_targets,
-)
+from ._labels import FloatArray, NanPredictions, as_columns, check_nan_predictions, prepare
+from ._scores import DEFAULT_NAMES, MEASURES, score_targets
 
 
 class AffectScorer:

@@ -1,16 +1,15 @@
 """CCC, Pearson's r, R2, accuracy and RMSE, target by target."""
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from sklearn.exceptions import UndefinedMetricWarning
 
-from persona_affect._arrays import read_labels
 from persona_affect._warnings import warn_user
-from persona_affect.exceptions import NoFaceWarning
+
+from ._labels import FloatArray, NanPredictions, prepare
 
 PERSONALITY_NAMES = (
     "extraversion",
@@ -23,13 +22,29 @@ EMOTION_NAMES = ("arousal", "valence")
 #: Names of the default targets by kind.
 DEFAULT_NAMES = {"personality": PERSONALITY_NAMES, "emotion": EMOTION_NAMES}
 
-FloatArray: TypeAlias = npt.NDArray[np.float64]
-NanPredictions: TypeAlias = Literal["raise", "mean", "omit"]
 MultiOutput: TypeAlias = Literal["raw_values", "uniform_average"]
 # One target's observed labels, their predictions, and weights that sum to one.
 _Measure: TypeAlias = Callable[[FloatArray, FloatArray, FloatArray], float]
 
 
+@overload
+def ccc_score(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    multioutput: Literal["uniform_average"] = "uniform_average",
+    nan_predictions: NanPredictions = "raise",
+) -> float: ...
+@overload
+def ccc_score(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    multioutput: Literal["raw_values"],
+    nan_predictions: NanPredictions = "raise",
+) -> FloatArray: ...
 def ccc_score(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
@@ -84,6 +99,24 @@ def ccc_score(
     return score_targets("ccc", y, p, w, multioutput)
 
 
+@overload
+def pearson_score(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    multioutput: Literal["uniform_average"] = "uniform_average",
+    nan_predictions: NanPredictions = "raise",
+) -> float: ...
+@overload
+def pearson_score(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    multioutput: Literal["raw_values"],
+    nan_predictions: NanPredictions = "raise",
+) -> FloatArray: ...
 def pearson_score(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
@@ -122,6 +155,24 @@ def pearson_score(
     return score_targets("pearson", y, p, w, multioutput)
 
 
+@overload
+def accuracy_score_mae(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    multioutput: Literal["uniform_average"] = "uniform_average",
+    nan_predictions: NanPredictions = "raise",
+) -> float: ...
+@overload
+def accuracy_score_mae(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    multioutput: Literal["raw_values"],
+    nan_predictions: NanPredictions = "raise",
+) -> FloatArray: ...
 def accuracy_score_mae(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
@@ -157,6 +208,24 @@ def accuracy_score_mae(
     return score_targets("accuracy_mae", y, p, w, multioutput)
 
 
+@overload
+def root_mean_squared_error(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    multioutput: Literal["uniform_average"] = "uniform_average",
+    nan_predictions: NanPredictions = "raise",
+) -> float: ...
+@overload
+def root_mean_squared_error(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    multioutput: Literal["raw_values"],
+    nan_predictions: NanPredictions = "raise",
+) -> FloatArray: ...
 def root_mean_squared_error(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
@@ -192,6 +261,24 @@ def root_mean_squared_error(
     return score_targets("rmse", y, p, w, multioutput)
 
 
+@overload
+def r2_score(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    multioutput: Literal["uniform_average"] = "uniform_average",
+    nan_predictions: NanPredictions = "raise",
+) -> float: ...
+@overload
+def r2_score(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    multioutput: Literal["raw_values"],
+    nan_predictions: NanPredictions = "raise",
+) -> FloatArray: ...
 def r2_score(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
@@ -272,87 +359,6 @@ MEASURES: dict[str, tuple[_Measure, int, Literal[1, -1]]] = {
     "accuracy_mae": (_accuracy, 1, 1),
     "rmse": (_rmse, 1, -1),
 }
-
-
-def prepare(
-    y_true: npt.ArrayLike,
-    y_pred: npt.ArrayLike,
-    sample_weight: npt.ArrayLike | None,
-    nan_predictions: NanPredictions,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return labels and predictions, (n, n_targets), none missing, and sample weights, (n,)."""
-    if (
-        isinstance(y_true, pd.DataFrame)
-        and isinstance(y_pred, pd.DataFrame)
-        and list(y_true.columns) != list(y_pred.columns)
-    ):
-        raise ValueError(
-            f"y_true has the columns {list(y_true.columns)}, y_pred {list(y_pred.columns)}: "
-            "select the same columns in the same order, e.g. y_pred[y_true.columns]."
-        )
-    check_nan_predictions(nan_predictions)
-    y, p = as_columns(y_true, "y_true"), as_columns(y_pred, "y_pred")
-    if y.shape != p.shape:
-        raise ValueError(f"y_true has the shape {y.shape} and y_pred {p.shape}; they must agree.")
-    if sample_weight is None:
-        w = np.ones(len(y))
-    else:
-        w = np.asarray(sample_weight, dtype=np.float64)
-        if w.shape != (len(y),) or not np.isfinite(w).all() or (w < 0).any():
-            raise ValueError(
-                f"sample_weight must be {len(y)} finite, non-negative numbers, one for each sample."
-            )
-    missing = np.isnan(p) & ~np.isnan(y)
-    if missing.any():
-        y, p = _resolve_missing(y, p, w, missing, nan_predictions)
-    return y, p, w
-
-
-def check_nan_predictions(nan_predictions: NanPredictions) -> None:
-    """Raise ValueError for any other value than the three that are documented."""
-    if nan_predictions not in ("raise", "mean", "omit"):
-        raise ValueError(
-            f'nan_predictions must be "raise", "mean" or "omit", not {nan_predictions!r}.'
-        )
-
-
-def _resolve_missing(
-    y: FloatArray,
-    p: FloatArray,
-    w: FloatArray,
-    missing: npt.NDArray[np.bool_],
-    nan_predictions: NanPredictions,
-) -> tuple[FloatArray, FloatArray]:
-    count = f"{missing.any(axis=1).sum()} of {len(y)} samples have a label but no prediction"
-    if nan_predictions == "omit":
-        warn_user(f"{count}; they are left out of the score.", NoFaceWarning)
-        return np.where(missing, np.nan, y), p
-    if nan_predictions == "mean":
-        warn_user(
-            f"{count}; the mean label is used instead, as if the model knew nothing about them.",
-            NoFaceWarning,
-        )
-        seen = ~np.isnan(y) * w[:, None]
-        total = seen.sum(axis=0)
-        # A column of zero weight has no score anyway; dividing by 1 avoids 0 / 0.
-        means = (seen * np.nan_to_num(y)).sum(axis=0) / np.where(total > 0, total, 1)
-        return y, np.where(missing, means, p)
-    raise ValueError(
-        f"{count} (first: sample {missing.any(axis=1).argmax()}): usually no face was found. "
-        'Leave them out beforehand, or pass nan_predictions="omit" or "mean".'
-    )
-
-
-def as_columns(values: npt.ArrayLike, name: str) -> FloatArray:
-    """Return values, finite or missing, of shape (n_samples, n_targets)."""
-    array = read_labels(values, name) if np.ndim(values) else np.asarray(values)
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim != 2:
-        raise ValueError(f"{name} must have one or two dimensions, not {array.ndim}.")
-    if np.isinf(array).any():
-        raise ValueError(f"{name} contains infinite values; write missing values as NaN.")
-    return array
 
 
 def score_targets(
