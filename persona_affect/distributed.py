@@ -19,7 +19,7 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import BaseEstimator, clone
 
 from persona_affect._arrays import Digest, add_to_digest
 from persona_affect._files import atomic_write, check_output_folder
@@ -37,7 +37,7 @@ _DEATHS: Final = 3
 
 
 def transform_in_chunks(
-    transformer: TransformerMixin,
+    transformer: BaseEstimator,
     X: Sequence[Any],
     folder: str | PathLike[str],
     *,
@@ -319,7 +319,7 @@ def _load_chunk(path: Path) -> NDArray[np.floating]:
 
 
 @lru_cache(maxsize=1)
-def _load(stored: Path, digest: str) -> TransformerMixin:
+def _load(stored: Path, digest: str) -> BaseEstimator:
     """Unpickle what this call of `transform_in_chunks` stored, once in each process."""
     content = stored.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
@@ -348,7 +348,7 @@ def _claim(folder: Path, manifest: dict[str, Any]) -> None:
         )
 
 
-def _manifest(transformer: TransformerMixin, X: Sequence[Any], chunk_size: int) -> dict[str, Any]:
+def _manifest(transformer: BaseEstimator, X: Sequence[Any], chunk_size: int) -> dict[str, Any]:
     samples = hashlib.sha256()
     for sample in X:
         _add_sample(samples, sample)

@@ -5,10 +5,11 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args, get_origin, get_overloads, get_type_hints
 
 import pytest
 
+from persona_affect import load_model
 from persona_affect.persistence import _bundled
 
 ROOT = Path(__file__).parents[1]
@@ -55,12 +56,18 @@ def test_every_public_name_is_used():
     assert not {name for name in unused if f"persona_affect.{name.split('.')[-1]}" not in used}
 
 
-def test_editors_know_the_names_of_the_bundled_models():
-    files = {path.stem for path in _bundled.BUNDLED.parent.glob("*.safetensors")}
-    names = {*get_args(_bundled.ImpressionsName), *get_args(_bundled.DynamicsName)}
+def test_editors_complete_the_names_of_the_bundled_models():
+    hints = [get_type_hints(form).get("path") for form in get_overloads(load_model)]
+    literals = {kind for hint in hints for kind in (hint, *get_args(hint)) if is_literal(kind)}
+    names = {name for literal in literals for name in get_args(literal)}
     assert names == set(_bundled.BUNDLED_BY_NAME)
+    files = {path.stem for path in _bundled.BUNDLED.parent.glob("*.safetensors")}
     # The others are parts of networks, and the model that has no name.
     assert files - names == {"faceapi", "impressions", "yunet"}
+
+
+def is_literal(kind):
+    return get_origin(kind) is Literal
 
 
 @pytest.mark.slow

@@ -86,7 +86,7 @@ class DynamicsUNet(nn.Module):
         self.decoder1 = _block(middle + low, low)
         self.head = nn.Conv2d(low, 3 * len(self.scales), 3, padding=1)
         channels = (low, middle, high, high, high, middle, low)
-        self.level_widths = dict(zip(UNET_LEVELS, channels, strict=True))
+        self.level_widths: dict[str, int] = dict(zip(UNET_LEVELS, channels, strict=True))
 
     @property
     def scales_by_spacing(self) -> dict[int, list[int]]:
