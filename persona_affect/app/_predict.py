@@ -98,7 +98,7 @@ def predict(
             metavar="P",
             help="Intervals that contain the rating of a new face with probability P, such as 0.9: "
             "columns TARGET_low and TARGET_high. Needs a model with a calibration, as the bundled "
-            "one.",
+            "one and those of `train --start`.",
             show_default=False,
         ),
     ] = None,
@@ -155,7 +155,10 @@ def predict(
     calibrated = find_calibration(model, pipeline)
     if interval is not None and calibrated is None:
         raise typer.BadParameter(
-            f"{model} has no calibration for intervals: save a ConformalAffect around the model."
+            f"{model} has no calibration for intervals. `train --start` stores one. For another "
+            "model, in Python, with photos of persons that it did not learn from: "
+            f"save_model(ConformalAffect(load_model({str(model)!r})).conformalize(photos, "
+            "ratings, groups=persons), FILE)."
         )
     annotator = FrameAnnotator(
         calibrated or pipeline,

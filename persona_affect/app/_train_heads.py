@@ -42,13 +42,16 @@ def train_from(
     )
     result.model[0].set_params(**settings)
     notes = {"labels": data.name, "samples": str(rows.sum()), "start": start}
-    save_model(result.model, output, notes=notes, half=True)
+    save_model(result.intervals, output, notes=notes, half=True)
     typer.echo(
         "\nCross-validation, each person predicted by heads that did not learn from them; 95 % "
         "intervals by bootstrap over persons:\n"
     )
     typer.echo(_describe(result.scores))
-    typer.echo(f"\nThe model is in {output}: `persona-affect predict --model {output} photo.jpg`.")
+    typer.echo(
+        f"\nThe model is in {output}, with intervals that the same errors calibrate: "
+        f"`persona-affect predict --model {output} --interval 0.9 photo.jpg`."
+    )
 
 
 def _describe(scores: Any) -> str:

@@ -250,7 +250,8 @@ def load_model(
     except NOT_A_MODEL as error:
         raise ModelFormatError(f"{path} describes no model: {error}.") from error
     raise ModelFormatError(
-        f"{path} has no calibration for intervals: save a ConformalAffect around the model."
+        f"{path} has no calibration for intervals: save a ConformalAffect around the model, after "
+        "conformalize() with samples of persons that it did not learn from."
     )
 
 

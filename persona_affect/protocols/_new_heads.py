@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
-from persona_affect.estimators import JointAffectEstimator
+from persona_affect.estimators import ConformalAffect, JointAffectEstimator
 from persona_affect.model_selection import AffectGroupKFold
 
 from ._evaluation import evaluate_predictions
@@ -28,15 +28,18 @@ class NewHeads:
         Each sample by heads that did not learn from its group; NaN without a face.
     scores : DataFrame of a row per target
         As :func:`evaluate_predictions` returns it; the baseline is the mean label of all samples.
+    intervals : ConformalAffect
+        Around `model`, calibrated by the errors of `predictions`: :func:`save_model` stores both.
 
     Examples
     --------
     >>> import pandas as pd
     >>> from sklearn.pipeline import make_pipeline
-    >>> from persona_affect import FaceAligner, JointAffectEstimator
+    >>> from persona_affect import ConformalAffect, FaceAligner, JointAffectEstimator
     >>> from persona_affect.protocols import NewHeads
     >>> model = make_pipeline(FaceAligner(), JointAffectEstimator())
-    >>> heads = NewHeads(model, pd.DataFrame({"warm": [4.8]}), pd.DataFrame({"ccc": [0.4]}))
+    >>> predicted, scores = pd.DataFrame({"warm": [4.8]}), pd.DataFrame({"ccc": [0.4]})
+    >>> heads = NewHeads(model, predicted, scores, ConformalAffect(model))
     >>> heads.scores["ccc"].tolist()
     [0.4]
     """
@@ -44,6 +47,7 @@ class NewHeads:
     model: Pipeline
     predictions: pd.DataFrame
     scores: pd.DataFrame
+    intervals: ConformalAffect
 
 
 def train_heads(
@@ -129,8 +133,9 @@ def train_heads(
         personality=list(personality), emotion=list(emotion), random_state=random_state
     )
     predicted = pd.DataFrame(np.nan, y.index, names)
+    n_folds = min(n_splits, n_persons)
     folds = AffectGroupKFold(
-        min(n_splits, n_persons),
+        n_folds,
         shuffle=True,
         random_state=random_state,
         personality=personality,
@@ -153,7 +158,12 @@ def train_heads(
     )
     final = fresh.fit(features[rows], y.iloc[rows])
     model = Pipeline([*start.steps[:-1], (start.steps[-1][0], final)])
-    return NewHeads(model, predicted, scores)
+    # Around the heads alone, so that the networks do not see each sample again.
+    conformal = ConformalAffect(model, method="base", cv=n_folds, random_state=random_state)
+    conformal = conformal.around(model[-1:]).conformalize(
+        features[rows], y.iloc[rows], persons[rows], predicted=predicted.iloc[rows]
+    )
+    return NewHeads(model, predicted, scores, conformal.around(model))
 
 
 def _find_heads(start: BaseEstimator) -> JointAffectEstimator:

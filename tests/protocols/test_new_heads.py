@@ -1,3 +1,6 @@
+import csv
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,6 +70,27 @@ def test_samples_without_a_face_are_left_out(start):
     np.testing.assert_allclose(result.model.predict(X), again.model.predict(X), rtol=1e-5)
 
 
+def test_intervals_have_the_errors_of_the_cross_validation(start):
+    persons = np.repeat(np.arange(20), 3)
+    holes = X.copy()
+    holes[4] = np.nan
+    result = train_heads(start, holes, Y, **OWN, groups=persons, n_resamples=5)
+    scores = result.intervals.scores_
+    assert scores.shape == (20, 2)
+    # One sample of each person, by heads that did not see the person.
+    errors = np.abs(result.predictions - Y).to_numpy().reshape(20, 3, 2)
+    for person, own in enumerate(scores):
+        for j, score in enumerate(own):
+            assert score in errors[person, :, j] or np.isnan(errors[person, :, j]).all()
+    low, high = np.moveaxis(result.intervals.predict_interval(X, alpha=0.2), -1, 0)
+    values = result.model.predict(X)
+    np.testing.assert_allclose((low + high) / 2, values, rtol=1e-5)
+    np.testing.assert_array_equal(result.intervals.predict(X), values)
+    assert (low < high).all()
+    inside = ((low <= Y) & (high >= Y)).to_numpy()[Y.notna()]
+    assert inside.mean() > 0.7
+
+
 def test_it_says_what_is_missing(start):
     with pytest.raises(ValueError, match="last step is a JointAffectEstimator"):
         train_heads(start[:1], X, Y, **OWN)
@@ -99,3 +123,8 @@ def test_the_command_prints_intervals_and_saves_a_model(tmp_path):
     assert loaded[0].get_params() == load_model(tmp_path / "old.safetensors")[0].get_params()
     assert loaded[-1].target_names_ == ["warmth", "valence"]
     assert np.isfinite(loaded.predict(images[:2])).all()
+    arguments = ("predict", "--model", model, "--interval", "0.5", images[0])
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == 0, result.output
+    (row,) = csv.DictReader(io.StringIO(result.stdout))
+    assert float(row["warmth_low"]) < float(row["warmth"]) < float(row["warmth_high"])
