@@ -21,7 +21,8 @@ RUN python -m venv /opt/persona-affect \
 
 FROM python:3.11-slim-bookworm
 
-# What OpenCV needs of the system.
+# What OpenCV needs of the system. Debian removes older builds, so that versions cannot be pinned.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/* \
