@@ -13,6 +13,7 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -221,16 +222,14 @@ class ReadAhead:
         other_end.close()
         for other in self._workers:
             other.connection.close()
-        while True:
-            try:
+        with suppress(EOFError, OSError):
+            while True:
                 asked = np.frombuffer(connection.recv_bytes(), np.int64)
-            except (EOFError, OSError):
-                return
-            slot, number, rows = int(asked[0]), int(asked[1]), asked[2:].reshape(2, -1)
-            try:
-                memory = self._view(slot, rows.shape[1])
-                self._readers[number].read_rows(rows[0], rows[1], memory)
-                result = _DONE
-            except Exception:
-                result = _FAILED
-            connection.send_bytes(result)
+                slot, number, rows = int(asked[0]), int(asked[1]), asked[2:].reshape(2, -1)
+                try:
+                    memory = self._view(slot, rows.shape[1])
+                    self._readers[number].read_rows(rows[0], rows[1], memory)
+                    result = _DONE
+                except Exception:
+                    result = _FAILED
+                connection.send_bytes(result)

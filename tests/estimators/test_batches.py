@@ -1,6 +1,9 @@
 import multiprocessing
 import os
 import pickle
+import signal
+import subprocess
+import sys
 from contextlib import nullcontext
 
 import numpy as np
@@ -256,3 +259,37 @@ def test_workers_stay_for_a_fit_and_end_with_it(tmp_path, error):
         expected = model.set_params(n_workers=0).fit([np.array(face) for face in faces], y)
         np.testing.assert_array_equal(watched.predict(faces), expected.predict(faces))
         assert pickle.loads(pickle.dumps(watched)).net_.ahead is None
+
+
+READING = """
+import multiprocessing, sys
+import numpy as np
+from persona_affect._mapping import FrameReader, map_bytes
+from persona_affect._read_ahead import ReadAhead
+
+reader = FrameReader([map_bytes(sys.argv[1]).reshape(-1, 4)])
+rows = np.zeros(4, int), np.arange(4)
+with ReadAhead([reader], 2, 4) as ahead:
+    for i, _ in enumerate(ahead.read(reader, ((None, rows) for _ in range(10**9)))):
+        if i == 20:
+            print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+"""
+
+
+@pytest.mark.parametrize("by", ["SIGKILL", "SIGINT", "SIGTERM"])
+def test_workers_end_with_their_process_however_it_ends(tmp_path, by):
+    path = tmp_path / "frames"
+    path.write_bytes(bytes(100))
+    command = [sys.executable, "-c", READING, str(path)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        workers = process.stdout.readline().split()
+        assert len(workers) == 2
+        # A terminal interrupts the workers too.
+        stop = os.killpg if by == "SIGINT" else os.kill
+        stop(process.pid, getattr(signal, by))
+        # The other end of the pipe is also open in the workers: this waits until they have ended.
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == -getattr(signal, by)
+    assert errors.count("Traceback") == (by == "SIGINT")
