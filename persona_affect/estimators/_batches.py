@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from persona_affect._mapping import FrameReader, read_array
 from persona_affect._ranks import n_ranks
@@ -143,18 +143,16 @@ class LabelledClips(Dataset[Batch]):
         plans: Sampler[Plan] | list[Plan],
         generator: torch.Generator | None = None,
         ahead: ReadAhead | None = None,
-    ) -> DataLoader[Batch]:
+    ) -> "Feed":
         """Load batches as planned; see `Feed`."""
-        # A loader draws a number even where nothing is random.
-        feed = Feed(self, plans, ahead)
-        return DataLoader(feed, batch_size=None, generator=generator, collate_fn=_as_they_are)
+        return Feed(self, plans, generator, ahead)
 
     def centres(
         self,
         batch_size: int,
         generator: torch.Generator | None = None,
         ahead: ReadAhead | None = None,
-    ) -> DataLoader[Batch]:
+    ) -> "Feed":
         """Load every sample once, in order, at the centre frames of its segments."""
         picked = [(i, centre_frames(len(c), self.n_segments)) for i, c in enumerate(self.clips)]
         starts = range(0, len(picked), batch_size)
@@ -184,7 +182,7 @@ def start_workers(
     return ReadAhead(readers, n_workers, batch_size * most_frames)
 
 
-class Feed(IterableDataset[Batch]):
+class Feed:
     """Batches in the order of their plans, which other processes read while the network computes.
 
     Plans are made in this process, so that random numbers do not depend on the number of workers.
@@ -193,15 +191,23 @@ class Feed(IterableDataset[Batch]):
     ----------
     data : LabelledClips
     plans : Sampler or list
+    generator : torch.Generator, optional
+        Draws a number at the start, as torch's `DataLoader` does: the models of before, which was
+        used, stay the same to the bit.
     ahead : ReadAhead, optional
         Processes that read stored faces; without them each batch is read when it is needed.
     """
 
     def __init__(
-        self, data: LabelledClips, plans: Sampler[Plan] | list[Plan], ahead: ReadAhead | None = None
+        self,
+        data: LabelledClips,
+        plans: Sampler[Plan] | list[Plan],
+        generator: torch.Generator | None,
+        ahead: ReadAhead | None,
     ) -> None:
         self.data = data
         self.plans = plans
+        self.generator = generator
         self.ahead = ahead
 
     def __len__(self) -> int:
@@ -209,6 +215,8 @@ class Feed(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         data = self.data
+        if self.generator is not None:
+            torch.empty((), dtype=torch.int64).random_(generator=self.generator)
         if self.ahead is None:
             yield from map(data.__getitem__, self.plans)
             return
@@ -308,8 +316,3 @@ class MixedBatches(Sampler[Plan]):
             ends = np.cumsum([of_sample.sum() for of_sample in of_batch])
             drawn = np.split(frames, ends[:-1])
             yield from map(Plan, together, of_batch, drawn)
-
-
-def _as_they_are(batch: Any) -> Any:
-    """Collate nothing: batches are tensors."""
-    return batch

@@ -14,7 +14,6 @@ from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRSc
 from skorch.helper import predefined_split
 from skorch.utils import to_tensor
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from persona_affect._progress import tqdm
 from persona_affect._random import OwnRandomness
@@ -25,7 +24,7 @@ from persona_affect.networks import parameter_groups
 from persona_affect.objectives import PAPER_TERMS, TERMS
 
 from ._augmentation import augment
-from ._batches import Batch, BatchFrames, LabelledClips
+from ._batches import BatchFrames, Feed, LabelledClips
 from ._ranks import AverageGradients, gather_output
 
 OPTIMIZERS: Final[dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]]] = {
@@ -109,7 +108,7 @@ class AffectNet(NeuralNet):
         rate = kwargs.pop("lr", self.lr)
         return (parameter_groups(self.module_, rate, self.weight_decay),), {**kwargs, "lr": rate}
 
-    def get_iterator(self, dataset: LabelledClips, training: bool = False) -> DataLoader[Batch]:
+    def get_iterator(self, dataset: LabelledClips, training: bool = False) -> Feed:
         """Return mixed batches in training, and all samples in order otherwise."""
         generator = None if self.randomness is None else self.randomness.generator()
         if not training:
