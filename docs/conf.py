@@ -67,7 +67,6 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "min_reported_time": 0,
     "doc_module": ("persona_affect",),
-    "reference_url": {"persona_affect": None},
     "backreferences_dir": "gallery/backreferences",
     "capture_repr": ("_repr_html_", "__repr__"),
     # Their figures are collected as figures.

@@ -107,6 +107,21 @@ def test_a_picture_of_the_light_page_has_its_dark_one_beside_it(tmp_path):
     assert "![That](b_light.webp)" in both
 
 
+def test_the_page_of_benchmarks_has_a_row_for_each_page_of_results():
+    text = load(DOCS / "_ext/repository_pages.py").list_results()
+    table = text.partition("|---|---|---|\n")[2].partition("\n\n")[0].splitlines()
+    results = sorted((DOCS.parent / "benchmarks/results").glob("*.md"))
+    assert [re.match(r"\| \[[^]]+\]\((\S+)\) \|", row)[1] for row in table] == [
+        path.name for path in results
+    ]
+    # The title, the date, and a whole command, on one line.
+    command = r"`[^`|]*(benchmarks|examples)/\w[^`|]*`|see the page"
+    assert all(
+        re.fullmatch(rf"\| \[.+\]\(.+\) \| (20[\d-]+|see the page) \| ({command}) \|", row)
+        for row in table
+    )
+
+
 @pytest.fixture
 def visitor(tmp_path, monkeypatch):
     """A folder with the files that the pages name."""

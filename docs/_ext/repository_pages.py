@@ -33,6 +33,11 @@ _PAGE_OF[ROOT / "README.md"] = "index.md"
 
 _LINK = re.compile(r"(\]\()([^)#\s]+)([^)]*\))")
 _PICTURE = re.compile(r"^!\[([^\]]*)\]\((\S+)_light(\.\w+)\)$", re.MULTILINE)
+#: The first command of a page of results: a line of code, or code within a line.
+_COMMAND = re.compile(
+    r"^ {4}((?:\S+=\S+ )*python \S.*)$|`((?:\S+=\S+ )*(?:python )?(?:benchmarks|examples)/[^`\n]+)`",
+    re.MULTILINE,
+)
 _MERMAID = re.compile(r"^```mermaid\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -92,8 +97,8 @@ def list_results() -> str:
         title = text.splitlines()[0].lstrip("# ")
         dates = re.findall(r"20\d\d-\d\d-\d\d", text)
         measured = max(dates) if dates else "see the page"
-        command = re.search(r"^ {4}(.+)$|`([^`]*\bbenchmarks/[^`]+)`", text, re.MULTILINE)
-        shown = f"`{(command[1] or command[2]).strip()}`" if command else "see the page"
+        command = _COMMAND.search(text)
+        shown = f"`{command[1] or command[2]}`" if command else "see the page"
         rows.append(f"| [{title}]({Path(page).name}.md) | {measured} | {shown} |")
     stems = "\n".join(sorted(Path(page).name for page in PAGES if page.startswith("results/")))
     return (
