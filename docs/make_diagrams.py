@@ -3,8 +3,7 @@
     python docs/make_diagrams.py
 
 The files in docs/diagrams are committed; a test draws them again and compares. The packages and
-arrows of `house`
-are read from docs/architecture.md, where a test compares them with the imports.
+arrows of `house` are read from docs/architecture.md, where a test compares them with the imports.
 """
 
 import html
@@ -20,8 +19,8 @@ STYLE = """
 .dg-loss{fill:var(--pst-color-secondary-bg,#f3e0f7);stroke:var(--pst-color-secondary,#8045e5)}
 .dg-box,.dg-net,.dg-loss{stroke-width:1.3}
 .dg-text,.dg-small{text-anchor:middle}
-.dg-text{fill:var(--pst-color-text-base,#222832);font:13px system-ui,sans-serif}
-.dg-small{fill:var(--pst-color-text-muted,#48566b);font:11.5px system-ui,sans-serif}
+.dg-text{fill:var(--pst-color-text-base,#222832);font:15px system-ui,sans-serif}
+.dg-small{fill:var(--pst-color-text-muted,#48566b);font:13px system-ui,sans-serif}
 .dg-line{fill:none;stroke:var(--pst-color-text-muted,#48566b);stroke-width:1.4}
 .dg-dash{stroke-dasharray:5 4}
 .dg-head{fill:var(--pst-color-text-muted,#48566b)}
@@ -40,9 +39,9 @@ class Drawing:
         self.parts.append(
             f'<rect class="dg-{kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="6"/>'
         )
-        top = y + height / 2 - 8 * (len(lines) - 1) + 4.5
+        top = y + height / 2 - 9 * (len(lines) - 1) + 5
         for i, line in enumerate(lines):
-            self.text(x + width / 2, top + 16 * i, line, kind="text" if i == 0 else "small")
+            self.text(x + width / 2, top + 18 * i, line, kind="text" if i == 0 else "small")
         middle = (x + width / 2, y + height / 2)
         return {
             "left": (x, middle[1]),
@@ -108,7 +107,7 @@ def draw_house():
     columns = [[n for n in names if depth[n] == level] for level in range(max(depth.values()) + 1)]
     rows = max(map(len, columns))
     drawing = Drawing(
-        130 * len(columns) + 4,
+        150 * len(columns) + 4,
         58 * rows + 10,
         "The packages of persona_affect: an arrow leads from a package to those that import it",
     )
@@ -116,7 +115,7 @@ def draw_house():
     for x, column in enumerate(columns):
         first = (rows - len(column)) / 2
         for y, name in enumerate(column):
-            place[name] = drawing.box(4 + 130 * x, 10 + 58 * (first + y), 112, 34, name)
+            place[name] = drawing.box(4 + 150 * x, 10 + 58 * (first + y), 128, 36, name)
     boxes, drawing.parts = drawing.parts, []
     for source, user in sorted(arrows):
         drawing.arrow(place[source]["right"], place[user]["left"], bend=True)
@@ -131,7 +130,7 @@ def draw_path():
         900, 92, "A photo or clip becomes frames, boxes, a face clip, an embedding, and numbers"
     )
     steps = [
-        (("photo or clip", "path, bytes, array"), "media"),
+        (("photo or clip", "path or array"), "media"),
         (("RGB frames", "uint8, any size"), "faces"),
         (("boxes", "and 5 landmarks"), "faces"),
         (("face clip", "(n, 112, 96, 3)"), "networks"),
@@ -158,7 +157,7 @@ def draw_persemon():
         "emotion pass the same FEM; PAM, EAM, RAM and the "
         "domain head follow, each with its loss",
     )
-    clips = drawing.box(4, 70, 140, 60, "personality set", "3 frames of each clip")
+    clips = drawing.box(4, 70, 140, 60, "personality set", "3 frames a clip")
     photos = drawing.box(4, 236, 140, 60, "emotion set", "frames")
     fem = drawing.box(196, 136, 128, 94, "FEM", "one network", "for both sets", kind="net")
     pam = drawing.box(400, 12, 150, 46, "PAM", "mean over frames", kind="net")
@@ -226,8 +225,8 @@ def draw_alignment():
         drawing.add(f'<circle class="dg-point" cx="{x}" cy="{y}" r="4.5"/>')
     drawing.add("</g>")
     drawing.arrow((322, 110), (478, 110))
-    drawing.text(400, 84, "similarity:")
-    drawing.text(400, 100, "move, turn, scale")
+    drawing.text(400, 80, "similarity transform:")
+    drawing.text(400, 98, "move, turn, scale")
     drawing.box(500, 8, 180, 210, kind="net")
     template = [(30.3, 51.7), (65.5, 51.5), (48.0, 71.7), (33.5, 92.4), (62.7, 92.2)]
     for x, y in template:
@@ -269,7 +268,7 @@ def draw_dynamics():
     drawing.text(278, 222, "inserted into it")
     drawing.arrow(loss2["bottom"], filters["right"], dash=True)
     drawing.text(416, 240, "only these learn")
-    descriptor = drawing.box(520, 236, 140, 46, "descriptor", "change of the filters")
+    descriptor = drawing.box(520, 236, 140, 46, "descriptor", "change of filters")
     traits = drawing.box(712, 236, 182, 46, "traits", "ridge, SVR, fusion", kind="net")
     drawing.add('<path class="dg-line" d="M224 282V312H590V286" marker-end="url(#dg-arrow)"/>')
     drawing.arrow(descriptor["right"], traits["left"])

@@ -35,7 +35,8 @@ _LINK = re.compile(r"(\]\()([^)#\s]+)([^)]*\))")
 _PICTURE = re.compile(r"^!\[([^\]]*)\]\((\S+)_light(\.\w+)\)$", re.MULTILINE)
 #: The first command of a page of results: a line of code, or code within a line.
 _COMMAND = re.compile(
-    r"^ {4}((?:\S+=\S+ )*python \S.*)$|`((?:\S+=\S+ )*(?:python )?(?:benchmarks|examples)/[^`\n]+)`",
+    r"^ {4}((?:\S+=\S+ )*python \S.*)$"
+    r"|`((?:\S+=\S+ )*(?:python )?(?:benchmarks|examples)/[^`\n]+)`",
     re.MULTILINE,
 )
 _MERMAID = re.compile(r"^```mermaid\n.*?^```$", re.MULTILINE | re.DOTALL)

@@ -21,12 +21,16 @@ def to_pixels(faces):
 
 
 people = make_affect_faces(400, halves="emotion", aligned=True, random_state=0)
-others = make_affect_faces(60, halves="emotion", aligned=True, random_state=1)
+others = make_affect_faces(30, halves="emotion", aligned=True, random_state=1)
 model = JointAffectEstimator(
     personality=[], emotion=["arousal", "valence"], max_epochs=5, random_state=0
 )
 model.fit(to_pixels(people.data), people.target[["arousal", "valence"]])
 
 # %%
-# Each point is a person whom the model has not seen.
-CircumplexDisplay.from_predictions(model.predict(to_pixels(others.data)))
+# Each point is the prediction for a person whom the model has not seen; a line leads to the rating.
+predicted = model.predict(to_pixels(others.data))
+display = CircumplexDisplay.from_predictions(predicted)
+for (arousal, valence), rated in zip(predicted, others.target.to_numpy(), strict=True):
+    display.ax_.plot([valence, rated[-1]], [arousal, rated[-2]], color="grey", linewidth=1)
+display

@@ -22,6 +22,7 @@ model.fit(faces.data, faces.target)
 
 # %%
 # Personality (per), emotion (emo), coherence of the two sets (coh), personality from emotion (ram).
-ax = model.history_.filter(regex="^train_").plot(marker="o")
-ax.set(xlabel="epoch", ylabel="loss", title="Every term of the joint loss")
+terms = model.history_.set_index("epoch").filter(regex="^train_")
+ax = terms.plot(marker="o", logy=True)
+ax.set(xticks=terms.index, ylabel="loss, log scale", title="Every term of the joint loss")
 plt.show()

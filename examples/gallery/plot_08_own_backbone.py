@@ -6,6 +6,8 @@ A network that is registered by a name works in estimators, in saved models and 
 """
 
 import matplotlib.pyplot as plt
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from persona_affect import JointAffectEstimator
@@ -40,12 +42,16 @@ model = JointAffectEstimator("edges", max_epochs=8, batch_size=32, random_state=
 model.fit(faces.data, faces.target)
 
 # %%
-# What its first layer has learned to look for.
-filters = model.net_.module_.fem.layers[0].weight.detach().numpy()
-figure, axes = plt.subplots(2, 8, figsize=(8, 2.4))
-for ax, kernel in zip(axes.flat, filters, strict=True):
-    low, high = kernel.min(), kernel.max()
-    ax.imshow(((kernel - low) / (high - low)).transpose(1, 2, 0))
+# What the first layer sees in a face: bright where a filter answers.
+layers = model.net_.module_.fem.layers
+face = torch.tensor(faces.data[0]).permute(2, 0, 1)[None].float() / 255
+with torch.no_grad():
+    maps = layers[:2](face)[0].numpy()
+figure, axes = plt.subplots(2, 5, figsize=(8, 4))
+axes[0, 0].imshow(faces.data[0])
+for ax, answer in zip(axes.flat[1:], maps[np.argsort(-maps.std((1, 2)))], strict=False):
+    ax.imshow(answer, cmap="gray")
+for ax in axes.flat:
     ax.axis("off")
-figure.suptitle("Filters of the first layer")
+figure.suptitle("A face, and the answers of nine filters")
 plt.show()

@@ -185,7 +185,10 @@ class SaliencyDisplay(NotebookDisplay):
         )
         if self.landmarks is not None:
             ax.plot(*np.asarray(self.landmarks).T, ".", color="black", markersize=3)
-        what = "sample" if sample is not None else f"mean of {len(shown)} faces"
+        if sample is not None:
+            what = "sample"
+        else:
+            what = "one face" if len(shown) == 1 else f"mean of {len(shown)} faces"
         ax.set(xticks=[], yticks=[], title=f"{self.target}: {what}")
         self.ax_ = ax
         self.figure_ = ax.figure
