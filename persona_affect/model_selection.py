@@ -157,7 +157,7 @@ class AffectGroupKFold(GroupKFold):
 
         Yields
         ------
-        train, test : ndarray of int
+        train, test : ndarray of int, shape (n_train,) or (n_test,)
             Indices of the samples.
 
         Raises
@@ -237,7 +237,7 @@ class AffectGroupShuffleSplit(GroupShuffleSplit):
 
         Yields
         ------
-        train, test : ndarray of int
+        train, test : ndarray of int, shape (n_train,) or (n_test,)
             Indices of the samples, ascending.
 
         Raises

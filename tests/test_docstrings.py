@@ -77,10 +77,10 @@ def test_it_is_described(name):
     assert not find_problems(name)
 
 
-@per_name
-def test_arrays_have_a_shape_and_times_and_sizes_a_unit(name):
-    doc = get_doc_object(NAMES[name])
-    titles = ("Parameters", "Returns", "Yields", *["Attributes"] * inspect.isclass(NAMES[name]))
+def find_silent_units(value):
+    """Return the items without a shape or a unit."""
+    doc = get_doc_object(value)
+    titles = ("Parameters", "Returns", "Yields", *["Attributes"] * inspect.isclass(value))
     silent = []
     for item in (item for title in titles for item in doc[title]):
         text = " ".join([item.type, *item.desc])
@@ -91,7 +91,12 @@ def test_arrays_have_a_shape_and_times_and_sizes_a_unit(name):
         unit = r"pixel|[sS]econd|degree|As |Learning|learning|[Ww]idth of the|Of the face|units"
         if measure and not re.search(unit, text):
             silent.append(f"{item.name}: no unit")
-    assert not silent
+    return silent
+
+
+@per_name
+def test_arrays_have_a_shape_and_times_and_sizes_a_unit(name):
+    assert not find_silent_units(NAMES[name])
 
 
 def find_methods():
@@ -121,6 +126,33 @@ def is_ours(code):
 
 
 METHODS = dict(find_methods())
+per_method = pytest.mark.parametrize("name", sorted(METHODS.keys() - NAMES.keys()))
+
+
+@per_method
+def test_a_method_is_described(name):
+    doc = get_doc_object(METHODS[name][0])
+    clear = all(
+        re.match(r"self|[A-Z]\w+$", item.type) or "shape" in item.type for item in doc["Returns"]
+    )
+    ignored = {
+        name
+        for item in doc["Parameters"]
+        for name in item.name.split(", ")
+        if item.type == "ignored"
+    }
+    problems = {
+        message
+        for code, message in numpydoc.validate(name)["errors"]
+        if code in ASKED - {"EX01"}
+        and not (code == "RT01" and doc["Yields"])
+        and not (code == "RT03" and clear)
+        and not (code == "PR07" and any(f'"{name}"' in message for name in ignored))
+    }
+    assert not problems
+    assert not find_silent_units(METHODS[name][0])
+
+
 PUBLIC = {inspect.unwrap(value) for value in NAMES.values() if inspect.isroutine(value)}
 EXCEPTIONS = {
     name: value

@@ -153,6 +153,7 @@ class Session:
         Parameters
         ----------
         frames : sequence of Frame
+            The next frames of the stream.
         place : int
             Number of frames before, since the stream began.
         before : callable
@@ -160,6 +161,11 @@ class Session:
             them.
         found : callable, optional
             Is called with the boxes of the last frame, as soon as they are known.
+
+        Returns
+        -------
+        Seen
+            For :meth:`make_rows`.
 
         Raises
         ------
@@ -182,6 +188,13 @@ class Session:
     def make_rows(self, frames: Sequence[Frame], seen: Seen) -> list[list[Row]]:
         """Make the rows of the next frames: number their faces, and smooth the predictions.
 
+        Parameters
+        ----------
+        frames : sequence of Frame
+            The next frames of the stream.
+        seen : Seen
+            What :meth:`examine` returned for them.
+
         Returns
         -------
         list of list of dict
@@ -194,6 +207,13 @@ class Session:
 
     def resume(self, time: float, rows: Sequence[Row]) -> None:
         """Use the rows of an earlier session for the next frame, instead of detecting.
+
+        Parameters
+        ----------
+        time : float
+            Of the last frame of the earlier session, in seconds.
+        rows : sequence of dict
+            The rows of that frame.
 
         Raises
         ------

@@ -166,7 +166,13 @@ class CsvTable:
         self._has_header = False
 
     def write(self, rows: Iterable[Row]) -> None:
-        """Add rows."""
+        """Add rows.
+
+        Parameters
+        ----------
+        rows : iterable of dict
+            As :meth:`FrameAnnotator.annotate` yields them.
+        """
         if not self._has_header:
             self._has_header = True
             self._writer.writeheader()

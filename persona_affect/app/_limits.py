@@ -90,6 +90,16 @@ class Limits:
     def check_clip(self, path: Path) -> int:
         """Count a clip's frames without decoding them.
 
+        Parameters
+        ----------
+        path : Path
+            The uploaded file.
+
+        Returns
+        -------
+        int
+            The number of frames.
+
         Raises
         ------
         MediaReadError, MediaLimitError

@@ -123,19 +123,45 @@ class LeftOut:
         self.rows: list[tuple[str, str]] = []
 
     def add(self, path: str | PathLike[str], problem: str) -> None:
-        """Note one file, and what is wrong with it."""
+        """Note one file, and what is wrong with it.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+        problem : str
+            What is wrong with it, as a sentence.
+        """
         self.rows.append((os.fspath(path), problem))
 
     def add_unlisted(self, error: OSError) -> None:
-        """Note a folder that cannot be listed."""
+        """Note a folder that cannot be listed.
+
+        Parameters
+        ----------
+        error : OSError
+            What listing the folder raised.
+        """
         self.add(str(error.filename), f"the folder cannot be listed: {error.strerror}.")
 
     def table(self) -> pd.DataFrame:
-        """Tabulate: columns ``path`` and ``problem``."""
+        """Return the notes as a table.
+
+        Returns
+        -------
+        DataFrame
+            A row for each note, with the columns ``path`` and ``problem``.
+        """
         return pd.DataFrame(self.rows, columns=["path", "problem"], dtype=object)
 
     def warn(self, n_kept: int) -> None:
-        """Warn once, if there is anything, with counts and the first of the list."""
+        """Warn once, if there is anything, with counts and the first of the list.
+
+        Parameters
+        ----------
+        n_kept : int
+            How many samples can be used; the warning says it.
+        """
         if not self.rows:
             return
         counts = Counter(problem for _, problem in self.rows).most_common(_SHOWN)

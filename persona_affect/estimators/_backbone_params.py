@@ -40,6 +40,7 @@ class BackboneParams(BaseEstimator):
         Returns
         -------
         dict
+            Values by name.
         """
         params: dict[str, Any] = super().get_params(deep=deep)
         if deep and isinstance(self.backbone_params, Mapping):
@@ -48,6 +49,11 @@ class BackboneParams(BaseEstimator):
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters; ``backbone__<option>`` sets one of `backbone_params` and keeps the rest.
+
+        Parameters
+        ----------
+        **params
+            Values by name.
 
         Returns
         -------

@@ -178,9 +178,7 @@ class ConformalAffect(Calibration, RegressorMixin, MetaEstimatorMixin, BaseEstim
         self._note_inputs(labels, names)
         self._n_shared, self.members_ = count_shared(self.estimator_), []
         shared, features, _ = self._look(X, needs_features=True)
-        rest = self.estimator
-        if self._n_shared:
-            rest = self.estimator[self._n_shared :]
+        rest = self.estimator[self._n_shared :] if self._n_shared else self.estimator
         members = []
         fold = np.full(len(labels), -1)
         predicted = np.full(labels.shape, np.nan)
@@ -210,6 +208,7 @@ class ConformalAffect(Calibration, RegressorMixin, MetaEstimatorMixin, BaseEstim
         Parameters
         ----------
         X : samples
+            What `estimator` takes.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), or DataFrame
             NaN where not rated.
         groups : array-like of shape (n_samples,), optional
@@ -250,6 +249,7 @@ class ConformalAffect(Calibration, RegressorMixin, MetaEstimatorMixin, BaseEstim
         Parameters
         ----------
         X : samples
+            What `estimator` takes.
 
         Returns
         -------
@@ -265,6 +265,7 @@ class ConformalAffect(Calibration, RegressorMixin, MetaEstimatorMixin, BaseEstim
         Parameters
         ----------
         X : samples
+            What `estimator` takes.
         alpha : float, optional
             Share of ratings that may lie outside; by default that of the constructor. The
             calibration serves every alpha.
@@ -363,6 +364,7 @@ class ConformalAffect(Calibration, RegressorMixin, MetaEstimatorMixin, BaseEstim
         Parameters
         ----------
         X : samples
+            What `estimator` takes.
 
         Returns
         -------

@@ -54,6 +54,7 @@ class Calibration:
         Parameters
         ----------
         X : samples
+            What `estimator` takes.
         alpha : float, optional
             Share of ratings that may lie outside; by default that of the constructor.
 

@@ -143,6 +143,7 @@ class DynamicsSession:
         Parameters
         ----------
         other : DynamicsSession
+            Of the same encoder; it is not changed.
 
         Returns
         -------

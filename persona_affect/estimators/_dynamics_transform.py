@@ -205,6 +205,7 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         clip : ndarray of shape (T, H, W, 3), uint8
+            A face clip.
 
         Returns
         -------
@@ -245,6 +246,7 @@ class DynamicsTransform(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         person : a face clip, or a list of face clips
+            As in `fit`.
         others : array-like of n_samples persons
             As in `fit`, at least two; for example those of the training.
 

@@ -105,6 +105,7 @@ class TaskFusion(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
             person has no recording of the task. With ``encoder=None``, an array
             (n_samples, n_tasks, d).
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            The target, or targets; one row of `X` each.
 
         Returns
         -------

@@ -159,6 +159,7 @@ class KernelFeatures(RunByEngine, ClassNamePrefixFeaturesOutMixin, TransformerMi
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Embeddings, as in `fit`.
 
         Returns
         -------

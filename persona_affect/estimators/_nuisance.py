@@ -147,6 +147,7 @@ class NuisanceShrinkage(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Embeddings, as in `fit`.
 
         Returns
         -------

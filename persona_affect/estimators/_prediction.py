@@ -89,6 +89,7 @@ class JointPrediction(
         Parameters
         ----------
         X : array-like of n_samples face clips, or embeddings
+            As in `fit`.
 
         Returns
         -------
@@ -150,6 +151,7 @@ class JointPrediction(
         Parameters
         ----------
         X : array-like of n_samples face clips, or embeddings
+            As in `fit`.
 
         Returns
         -------
@@ -170,13 +172,16 @@ class JointPrediction(
         Parameters
         ----------
         X : array-like of n_samples face clips, or embeddings
+            As in `fit`.
         y : array-like or DataFrame of shape (n_samples, n_targets)
             NaN where not rated. A sample without a face counts as predicted by the mean label.
         sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
 
         Returns
         -------
         float
+            At most 1; 0 for a model that predicts the mean labels.
 
         Raises
         ------
@@ -191,9 +196,11 @@ class JointPrediction(
         Parameters
         ----------
         X : array-like of n_samples face clips, or embeddings
+            As in `fit`.
         y : array-like or DataFrame of shape (n_samples, n_targets)
             As for `score`.
         sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
 
         Returns
         -------

@@ -236,6 +236,7 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_emotion)
+            Emotion, as in `fit`.
 
         Returns
         -------
@@ -256,12 +257,16 @@ class RAMRegressor(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_emotion)
+            Emotion, as in `fit`.
         y : array-like of shape (n_samples, n_personality)
+            Traits, NaN where not rated.
         sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
 
         Returns
         -------
         float
+            At most 1; 0 for a model that predicts the mean labels.
         """
         return cast(float, SCORERS["r2"](self, X, y, sample_weight=sample_weight))
 

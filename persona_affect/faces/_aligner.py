@@ -333,6 +333,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         Parameters
         ----------
         image : ndarray of uint8, shape (H, W, 3)
+            The frame, RGB.
         landmarks : ndarray, shape (n, 5, 2)
             In pixels of `image`, as :class:`Detections` has them.
 

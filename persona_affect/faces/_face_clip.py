@@ -84,7 +84,13 @@ class FaceClip(np.ndarray):
         self.starts = state[-1]
 
     def pieces(self) -> list[npt.NDArray[np.uint8]]:
-        """Return the pieces as plain arrays (n_frames, height, width, 3), without copying."""
+        """Return the pieces as plain arrays, without copying.
+
+        Returns
+        -------
+        list of ndarray of shape (n_frames, height, width, 3), uint8
+            Views of this clip.
+        """
         return np.split(np.asarray(self), self.starts[1:])
 
 

@@ -34,10 +34,18 @@ class Template:
     landmarks: tuple[tuple[float, float], ...]
 
     def points(self, margin: float = 0.0) -> npt.NDArray[np.float32]:
-        """Return the landmarks, (5, 2), moved towards the centre to leave a margin.
+        """Return the landmarks, moved towards the centre to leave a margin.
 
-        `margin` is the extra context as a fraction of the template's side: with 0.5 the face is
-        1.5 times smaller.
+        Parameters
+        ----------
+        margin : float, default=0.0
+            Extra context as a fraction of the template's side: with 0.5 the face is 1.5 times
+            smaller.
+
+        Returns
+        -------
+        ndarray of shape (5, 2), float32
+            x and y in pixels.
         """
         centre = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
         points = centre + (np.array(self.landmarks) - centre) / (1 + margin)

@@ -66,6 +66,7 @@ class FaceTracker:
         Parameters
         ----------
         faces : Detections
+            Those of the next frame.
         time : float
             Time of the frame in seconds, later than that of the frame before.
 

@@ -149,7 +149,13 @@ class Audit:
         return [] if self.groups.empty else list(dict.fromkeys(self.groups["feature"]))
 
     def stability_table(self) -> pd.DataFrame:
-        """Return ``movement`` by disturbance (in words) and target."""
+        """Return ``movement`` by disturbance (in words) and target.
+
+        Returns
+        -------
+        DataFrame
+            A row for each disturbance, in words, and a column for each target.
+        """
         table = self.stability.pivot(index="text", columns="target", values="movement")
         order = list(dict.fromkeys(self.stability["text"]))
         return table.loc[order, list(self.overall.index)].rename_axis(index=None, columns=None)
@@ -178,6 +184,7 @@ class Audit:
         Returns
         -------
         str
+            The tables, with a heading each.
         """
         done, mark, n_features = self.settings, "#" * level, len(self.settings["features"])
         parts = [_CAVEAT, _describe(done), f"{mark} All persons"]
@@ -209,10 +216,12 @@ class Audit:
         Parameters
         ----------
         title : str
+            The heading of the page.
 
         Returns
         -------
         str
+            The page as HTML.
 
         Raises
         ------
@@ -232,6 +241,13 @@ class Audit:
 
     def save_html(self, path: str | PathLike[str], **settings: Any) -> None:
         """Write the page of :meth:`to_html` to a file.
+
+        Parameters
+        ----------
+        path : path-like
+            The file to create or replace.
+        **settings
+            As for :meth:`to_html`.
 
         Raises
         ------

@@ -53,6 +53,11 @@ class ModelCard:
     def to_html(self) -> str:
         """Return the card as one web page, which needs no other file.
 
+        Returns
+        -------
+        str
+            The page as HTML.
+
         Raises
         ------
         MissingDependencyError
@@ -62,6 +67,11 @@ class ModelCard:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the card to a file, as Markdown (``.md``) or as a web page (``.html``).
+
+        Parameters
+        ----------
+        path : path-like
+            The file to create or replace.
 
         Raises
         ------

@@ -84,11 +84,13 @@ class CircumplexDisplay(NotebookDisplay):
         y_pred : DataFrame, or array-like of shape (n_samples, 2)
             A table with columns of the two names, and perhaps others; an array has arousal first.
         valence_name, arousal_name : str
+            Columns of a table, and the labels of the axes.
         reference : RatingDistribution, optional
             Ratings of these two targets, and perhaps of others.
         connect : bool, default=False
             Draw a line from each sample to the next, as for the frames of a clip.
         ax : matplotlib axes, optional
+            A new figure by default.
 
         Returns
         -------
@@ -163,6 +165,7 @@ class CircumplexDisplay(NotebookDisplay):
         ax : matplotlib axes, optional
             A new figure by default.
         connect : bool, default=False
+            As for :meth:`from_predictions`.
 
         Returns
         -------

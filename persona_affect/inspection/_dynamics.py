@@ -85,6 +85,7 @@ class DynamicsDisplay(NotebookDisplay):
         n_moments : int, default=6
             Moments, evenly spread over the windows of the clip.
         ax : matplotlib axes, optional
+            A new figure by default.
 
         Returns
         -------
@@ -127,6 +128,7 @@ class DynamicsDisplay(NotebookDisplay):
         rate : float, default=25.0
             Frames a second, for the labels.
         ax : matplotlib axes, optional
+            A new figure by default.
 
         Returns
         -------

@@ -48,6 +48,15 @@ class RatingDistribution:
     def from_estimator(cls, estimator: BaseEstimator) -> Self:
         """Take it from a fitted `JointAffectEstimator`, or a pipeline that ends with one.
 
+        Parameters
+        ----------
+        estimator : JointAffectEstimator, or a pipeline that ends with one
+            Fitted.
+
+        Returns
+        -------
+        RatingDistribution
+
         Raises
         ------
         ValueError
@@ -57,11 +66,33 @@ class RatingDistribution:
         return cls(list(model.target_names_), model.target_means_, model.target_stds_)
 
     def standardize(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Convert (..., n_targets) ratings to standard deviations from the mean."""
+        """Convert ratings to standard deviations from the mean.
+
+        Parameters
+        ----------
+        values : array-like of shape (..., n_targets)
+            Ratings or predictions, in the order of `target_names`.
+
+        Returns
+        -------
+        ndarray of shape (..., n_targets)
+            Standard deviations from the mean.
+        """
         return (np.asarray(values, float) - np.asarray(self.mean)) / np.asarray(self.std)
 
     def percentile(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Return the percentiles, 0 to 100, of (..., n_targets) ratings in the training set."""
+        """Return the percentiles of ratings in the training set.
+
+        Parameters
+        ----------
+        values : array-like of shape (..., n_targets)
+            Ratings or predictions, in the order of `target_names`.
+
+        Returns
+        -------
+        ndarray of shape (..., n_targets)
+            Between 0 and 100.
+        """
         return 100 * norm.cdf(self.standardize(values))
 
 

@@ -68,7 +68,9 @@ class AffectTimelineDisplay(NotebookDisplay):
         table : DataFrame
             With columns ``frame``, ``time``, ``face`` and the targets.
         targets : list of str
+            Columns of the table to plot.
         ax : matplotlib axes, optional
+            A new figure by default.
 
         Returns
         -------
@@ -102,6 +104,7 @@ class AffectTimelineDisplay(NotebookDisplay):
         targets : list of str, optional
             By default the model's emotion targets, or all where it has none.
         ax : matplotlib axes, optional
+            A new figure by default.
         **settings
             Of :class:`persona_affect.FrameAnnotator`: `smooth`, `detect_every`, `track`, ...
 

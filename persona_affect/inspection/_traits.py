@@ -85,11 +85,15 @@ class TraitDisplay(NotebookDisplay):
         Parameters
         ----------
         y_pred : DataFrame, or array-like of shape (n_samples, n_targets) or (n_targets,)
+            Predictions, in the units of the ratings.
         target_names : list of str, optional
             A DataFrame's columns by default.
         intervals : array-like of shape (n_samples, n_targets, 2), optional
+            Lower and upper ends, as of :meth:`persona_affect.ConformalAffect.predict_interval`.
         reference : RatingDistribution, optional
+            Ratings to show beside the predictions.
         sample_names : list of str, optional
+            For the legend.
         kind : {"bars", "radar"}, default="bars"
         standardize : bool, default=False
             Show how many standard deviations each prediction is from the mean rating; needs
@@ -170,6 +174,7 @@ class TraitDisplay(NotebookDisplay):
             Polar for a radar; a new figure by default.
         kind : {"bars", "radar"}, default="bars"
         standardize : bool, default=False
+            As for :meth:`from_predictions`.
 
         Returns
         -------

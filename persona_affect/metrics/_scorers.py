@@ -89,7 +89,13 @@ class AffectScorer:
         return self
 
     def get_metadata_routing(self) -> MetadataRequest:
-        """Return what this scorer requests, for scikit-learn's metadata routing."""
+        """Return what this scorer requests, for scikit-learn's metadata routing.
+
+        Returns
+        -------
+        MetadataRequest
+            The requests that :meth:`set_score_request` set.
+        """
         return self._request
 
     def __repr__(self) -> str:

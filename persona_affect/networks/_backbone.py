@@ -113,6 +113,7 @@ class EmbeddingAdapter(Backbone):
         Parameters
         ----------
         embeddings : torch.Tensor of shape (n, n_features)
+            Those of the training.
         weight : torch.Tensor of shape (n,), optional
             Sample weights, non-negative.
         common : bool, default=False
@@ -127,7 +128,17 @@ class EmbeddingAdapter(Backbone):
         self.scale.copy_(torch.where(spread > 1e-6 * self.mean.abs(), spread, 1.0))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Map (n, n_features) to the same shape."""
+        """Standardize embeddings, and add the residual layers if there are any.
+
+        Parameters
+        ----------
+        frames : torch.Tensor of shape (n, n_features)
+            Embeddings, one for each frame.
+
+        Returns
+        -------
+        torch.Tensor of shape (n, n_features)
+        """
         x = (frames - self.mean) / self.scale
         return x if self.residual is None else x + self.residual(x)
 

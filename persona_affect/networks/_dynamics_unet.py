@@ -102,7 +102,18 @@ class DynamicsUNet(nn.Module):
         return max(*self.scales, self.context // 2 * max(self.spacings))
 
     def input_offsets(self, k: int) -> list[int]:
-        """Frames that the scale at index `k` gets, relative to the centre."""
+        """Return the frames that a scale gets, relative to the centre.
+
+        Parameters
+        ----------
+        k : int
+            Index of the scale in `scales`.
+
+        Returns
+        -------
+        list of int
+            Offsets in frames, one for each of the `context` frames.
+        """
         reach = self.context // 2
         return [self.spacings[k] * i for i in range(-reach, reach + 1)]
 

@@ -57,7 +57,16 @@ class InceptionResnetV1(Backbone):
         self.network: nn.Module = _import_facenet_pytorch().InceptionResnetV1()
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Embed (n, 150, 150, 3) RGB frames of 0..255 as (n, 512).
+        """Embed frames.
+
+        Parameters
+        ----------
+        frames : torch.Tensor of shape (n, 150, 150, 3)
+            RGB, values 0..255, uint8 or floating.
+
+        Returns
+        -------
+        torch.Tensor of shape (n, 512)
 
         Raises
         ------

@@ -67,6 +67,7 @@ class PersonFilters(nn.Module):
         level : str
             Level of the features; without filters at it, they are returned unchanged.
         features : torch.Tensor of shape (n, channels, H, W)
+            What the level computed for each window.
         person : torch.Tensor of shape (n,), int64
             Person of each window, counted from 0.
 

@@ -168,7 +168,18 @@ class ResNet29(Backbone):
         return channels * side * side
 
     def preprocess(self, frames: Tensor) -> Tensor:
-        """Turn (n, 150, 150, 3) RGB frames of 0..255 into (n, 3, 150, 150), centred, / 256."""
+        """Turn frames into what the first layer takes.
+
+        Parameters
+        ----------
+        frames : torch.Tensor of shape (n, 150, 150, 3)
+            RGB, values 0..255, uint8 or floating.
+
+        Returns
+        -------
+        torch.Tensor of shape (n, 3, 150, 150)
+            Less the mean colour of the training, divided by 256.
+        """
         return ((frames.to(self.mean.dtype) - self.mean) / 256).permute(0, 3, 1, 2)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -196,7 +207,20 @@ class ResNet29(Backbone):
         return torch.cat(features, dim=1)
 
     def maps(self, frames: Tensor, crop: float = 1.0) -> dict[str, Tensor]:
-        """Compute the map of each level that is built, (n, channels, height, width) each."""
+        """Compute the map of each level that is built.
+
+        Parameters
+        ----------
+        frames : torch.Tensor of shape (n, 150, 150, 3)
+            RGB, values 0..255, uint8 or floating.
+        crop : float, default=1.0
+            Side of a central square, as a fraction of the side of the chip, in (0, 1].
+
+        Returns
+        -------
+        dict of str to torch.Tensor of shape (n, channels, height, width)
+            By level.
+        """
         pixels = resample_centre(self.preprocess(frames), crop, self.input_size[0])
         x = F.max_pool2d(torch.relu(self.stem(pixels)), 3, stride=2)
         maps = {}

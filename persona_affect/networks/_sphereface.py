@@ -58,11 +58,26 @@ class ResidualUnit(nn.Module):
             bias.requires_grad_(False)
 
     def convs(self) -> Iterator[nn.Conv2d]:
-        """Yield the two convolutions, first to last."""
+        """Yield the two convolutions, first to last.
+
+        Yields
+        ------
+        torch.nn.Conv2d
+        """
         return (layer for layer in self.body if isinstance(layer, nn.Conv2d))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, channels, h, w) to the same shape."""
+        """Add what the two convolutions compute to their input.
+
+        Parameters
+        ----------
+        x : torch.Tensor of shape (n, channels, height, width)
+            Maps of the layer before.
+
+        Returns
+        -------
+        torch.Tensor of shape (n, channels, height, width)
+        """
         return x + self.body(x)
 
 
@@ -130,9 +145,19 @@ class SphereFace(Backbone):
 
     @staticmethod
     def preprocess(frames: Tensor) -> Tensor:
-        """Turn (n, h, w, 3) RGB frames of 0..255 into (n, 3, h, w) BGR of about [-1, 1].
+        """Turn frames into what the first layer takes.
 
         Blue comes first because the released weights were trained with Caffe, which reads BGR.
+
+        Parameters
+        ----------
+        frames : torch.Tensor of shape (n, height, width, 3)
+            RGB, values 0..255, uint8 or floating.
+
+        Returns
+        -------
+        torch.Tensor of shape (n, 3, height, width)
+            BGR, of about [-1, 1].
         """
         return (frames.flip(-1).permute(0, 3, 1, 2).float() - 127.5) / 128
 

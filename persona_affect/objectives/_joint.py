@@ -90,7 +90,7 @@ class PersEmoNLoss(nn.Module):
 
         Returns
         -------
-        dict of str to torch.Tensor
+        dict of str to torch.Tensor of shape ()
             The terms that are computed, by name, and ``total``.
         """
         terms: dict[str, Tensor] = {}

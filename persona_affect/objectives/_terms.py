@@ -96,7 +96,11 @@ class TermInputs:
     regression: Regression
 
     def pooled(self) -> Tensor:
-        """Average the output over the frames of each clip: (n_clips, .), float32.
+        """Average the output over the frames of each clip.
+
+        Returns
+        -------
+        torch.Tensor of shape (n_clips, n_targets), float32
 
         Raises
         ------

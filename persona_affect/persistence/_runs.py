@@ -188,7 +188,13 @@ class TrainingRun:
             file.flush()
 
     def finished(self) -> Any:
-        """Return the model if this training has ended before, else None."""
+        """Return the model if this training has ended before, else None.
+
+        Returns
+        -------
+        estimator or None
+            As :func:`load_model` returns it.
+        """
         if self.fresh or not self.output.exists():
             return None
         try:
@@ -198,7 +204,15 @@ class TrainingRun:
         return load_model(self.output) if notes.get(_NOTE) == self.identity else None
 
     def save(self, model: Any, notes: Mapping[str, str]) -> None:
-        """Write the model, and remove the state of the training; on rank 0 only."""
+        """Write the model, and remove the state of the training; on rank 0 only.
+
+        Parameters
+        ----------
+        model : estimator
+            The fitted model.
+        notes : mapping of str to str
+            As for :func:`save_model`.
+        """
         if rank() == 0:
             save_model(model, self.output, notes={**notes, _NOTE: self.identity})
             Path(self.checkpoint).unlink(missing_ok=True)

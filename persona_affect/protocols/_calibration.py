@@ -58,9 +58,11 @@ class AffineCalibration:
         Parameters
         ----------
         y_pred : DataFrame of shape (n_samples, n_targets)
+            With the columns of `fit`.
 
         Returns
         -------
         DataFrame
+            Of the same shape, index and columns.
         """
         return y_pred * self.slope_ + self.intercept_
