@@ -17,8 +17,8 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -253,7 +253,7 @@ def measure_lags(seed: int, options: argparse.Namespace) -> dict[str, float]:
     known = [encoder.transform(part["small"]) for part in (gen, down)]
     persons = np.concatenate([gen["g"], down["g"] + len(gen["g"])])
     own = {n: encoder.transform(long["small"][:, :n]) for n in (75, 300)}
-    halves = grid_halves(encoder)
+    halves = encoder.transform(_halves(grid_clips()))
     results = {}
     for name, lags in (("0", [0]), ("-4, 4", [-4, 4]), ("-4, 0, 4", list(LAGS))):
         at = [LAGS.index(lag) for lag in lags]
@@ -277,12 +277,40 @@ def measure_lags(seed: int, options: argparse.Namespace) -> dict[str, float]:
     return results
 
 
-def grid_halves(encoder: PersonDynamicsEncoder) -> NDArray:
-    """Describe the halves of real clips, one after the other."""
+def measure_order(seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Compare halves of a clip, and two clips, with the same frames in random order.
+
+    What stays is not the order of frames in time: the look, the recording, the amplitude.
+    """
+    encoder = fit_default(seed, options).set_params(filter_lags=LAGS)
+    rng, results = np.random.default_rng(seed), {}
+    many, one = (render(name, seed, options.cache)["small"][:40, :75] for name in ("down", "long"))
+    sets = {
+        "GRID, halves": _halves(grid_clips()),
+        "many looks, two clips": list(many[:, :37]),
+        "one look, two clips": list(one[:, :37]),
+        "one look, halves": _halves(one[::2]),
+    }
+    for name, parts in sets.items():
+        shuffled = [part[rng.permutation(len(part))] for part in parts]
+        persons = np.repeat(np.arange(len(parts) // 2), 2)
+        for order, own in (("in order", parts), ("shuffled", shuffled)):
+            x = encoder.transform(own).reshape(len(own), len(LAGS), -1)
+            for lags, part in (("0", x[:, LAGS.index(0)]), ("-4, 0, 4", x.reshape(len(x), -1))):
+                found = cosine_auc(part, persons, part)
+                results[f"AUC, {name}, {order}, lags {lags}"] = found
+    return results
+
+
+@cache
+def grid_clips() -> list[NDArray[np.uint8]]:
+    """Find the faces of the real clips."""
     folder = Path(os.environ["PERSONA_AFFECT_DATA"]) / "grid"
-    clips = FaceAligner(n_frames=None).fit_transform(sorted(map(str, folder.glob("*.mpg"))))
-    halves = [part for clip in clips for part in np.array_split(clip, 2)]
-    return encoder.transform(halves)
+    return FaceAligner(n_frames=None).fit_transform(sorted(map(str, folder.glob("*.mpg"))))
+
+
+def _halves(clips: Iterable[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    return [part for clip in clips for part in np.array_split(clip, 2)]
 
 
 def measure_spacing(seed: int, options: argparse.Namespace) -> dict[str, float]:
@@ -612,6 +640,7 @@ PARTS: dict[str, Callable[[int, argparse.Namespace], dict[str, float]]] = {
     "regions": measure_regions,
     "song": measure_song,
     "lags": measure_lags,
+    "order": measure_order,
     "length": measure_length,
     "spacing": measure_spacing,
     "frames": measure_frames,
@@ -656,6 +685,9 @@ def tabulate(options: argparse.Namespace) -> str:
         "spacing scale: one clip, descriptor",
         neighbours,
     )
+    for kind in [c.removeprefix("lags 0: ") for c in table if c.startswith("lags 0: ")]:
+        own = f"lags -4, 0, 4: {kind}"
+        difference(f"difference, lags -4, 0, 4 - 0: {kind}", own, [f"lags 0: {kind}"])
     alone = [c for c in table if c.startswith("tasks:") and c.endswith("alone")]
     for fusion in ("early", "late", "stacked"):
         difference(f"difference: {fusion} - best task", f"tasks: {fusion} fusion", alone)
