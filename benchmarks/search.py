@@ -17,7 +17,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, get_task_stream
 from scipy.stats import loguniform
 from sklearn.base import clone
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -37,6 +37,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--persons", type=int, default=200)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--workers", type=int, nargs="*", default=(1, 2), choices=(1, 2))
+    parser.add_argument("--searches", nargs="*", help="only these")
     options = parser.parse_args()
     faces = make_affect_faces(options.persons, n_faces_per_person=2, aligned=True, random_state=0)
     X = faces.data[:, ::8, ::8].reshape(len(faces.data), -1).astype(np.float32)
@@ -45,13 +47,13 @@ def main() -> None:
         adapter_rank=8, max_epochs=options.epochs, random_state=0, device="cpu"
     )
     searches: dict[str, Any] = {
-        "GridSearchCV": GridSearchCV(
+        "GridSearchCV": TimedGridSearch(
             model,
             {"lambda_emo": [0.3, 3.0], "lambda_coh": [0.05, 0.5], "lambda_ram": [0.2, 2.0]},
             scoring=SCORER,
             cv=AffectGroupKFold(3),
         ),
-        "HalvingRandomSearchCV": HalvingRandomSearchCV(
+        "HalvingRandomSearchCV": TimedHalvingSearch(
             model,
             {name: loguniform(0.01, 10) for name in WEIGHTS},
             n_candidates=8,
@@ -64,19 +66,18 @@ def main() -> None:
             random_state=0,
         ),
     }
-    rows = []
+    rows, places = [], []
     with (
         LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
-        for name, search in searches.items():
-            fits = list_fits(search, data)
-            for n_workers in (1, 2):
-                # The first round starts the workers and is not counted.
-                for i in range(options.rounds + 1):
-                    wall, bare = measure(client, n_workers, search, fits, data)
-                    if i:
-                        rows.append((name, n_workers, len(fits), wall, bare))
+        start_workers(client, model, data)
+        for name in options.searches or searches:
+            for n_workers in options.workers:
+                for _ in range(options.rounds):
+                    measured = measure(client, n_workers, searches[name], data)
+                    rows.append((name, n_workers, *measured[:3]))
+                    places.append({"search": name, **measured[3]})
     columns = ["search", "workers", "fits", "wall", "bare"]
     print("| search | workers | fits | wall | sum of bare fits | ratio (each round) |")
     print("|---|---|---|---|---|---|")
@@ -86,39 +87,114 @@ def main() -> None:
         wall, bare = part["wall"].median(), part["bare"].median()
         shown = f"{statistics.median(ratios):.2f} ({each})"
         print(f"| {key[0]} | {key[1]} | {key[2]} | {wall:.1f} s | {bare:.1f} s | {shown} |")
+    print("Time of both workers, as a share of the bare fits:")
+    print(pd.DataFrame(places).dropna().groupby("search", sort=False).median().round(3).T)
 
 
 Fit = tuple[dict[str, Any], np.ndarray, np.ndarray]
 
 
-def list_fits(search: Any, data: tuple[Any, Any, Any]) -> list[Fit]:
+def start_workers(client: Client, model: Any, data: tuple[Any, Any, Any]) -> None:
+    """Import everything on each worker, and fit once, before anything is measured."""
+    X, y, _ = data
+    fit = (model.get_params(deep=False), np.arange(len(X)), np.arange(len(X)))
+    client.gather([
+        client.submit(fit_bare, model, [fit], X, y, workers=[worker], pure=False)
+        for worker in client.scheduler_info()["workers"]
+    ])
+
+
+class _TimedRounds:
+    """A search that keeps when each of its rounds began and ended."""
+
+    def _run_search(
+        self, evaluate_candidates: Callable[..., Any], callback_ctx: Any = None
+    ) -> None:
+        # Versions of scikit-learn before 1.9 do not know the context.
+        options = {} if callback_ctx is None else {"callback_ctx": callback_ctx}
+        self.rounds_: list[tuple[float, float]] = []
+
+        def evaluate(*args: Any, **kwargs: Any) -> Any:
+            started = time.time()
+            results = evaluate_candidates(*args, **kwargs)
+            self.rounds_.append((started, time.time()))
+            return results
+
+        super()._run_search(evaluate, **options)  # type: ignore[misc]
+
+
+class TimedGridSearch(_TimedRounds, GridSearchCV):
+    pass
+
+
+class TimedHalvingSearch(_TimedRounds, HalvingRandomSearchCV):
+    pass
+
+
+def list_fits(fitted: Any, data: tuple[Any, Any, Any]) -> list[Fit]:
     """List the fits of a search: parameters, training samples, and validation samples (or none)."""
     X, y, groups = data
-    fitted = clone(search).fit(X, y, groups=groups)
     folds = list(AffectGroupKFold(3).split(X, y, groups))
     fits = [(params, *fold) for params in fitted.cv_results_["params"] for fold in folds]
     return [*fits, (fitted.best_params_, np.arange(len(X)), np.arange(0))]
 
 
 def measure(
-    client: Client, n_workers: int, search: Any, fits: Sequence[Fit], data: tuple[Any, Any, Any]
-) -> tuple[float, float]:
-    """Return the seconds of a search, and the sum of the seconds of its bare fits."""
+    client: Client, n_workers: int, search: Any, data: tuple[Any, Any, Any]
+) -> tuple[int, float, float, dict[str, float]]:
+    """Return the number of fits, the seconds of the search and of its bare fits, and where they go.
+
+    The last are shares of the bare fits, for two workers only.
+    """
     X, y, groups = data
-    started = time.perf_counter()
-    with joblib.parallel_config("dask" if n_workers > 1 else "sequential"):
-        clone(search).fit(X, y, groups=groups)
-    wall = time.perf_counter() - started
-    model = search.estimator
+    search = clone(search)
+    stream = get_task_stream(client)
+    with stream, joblib.parallel_config("dask" if n_workers > 1 else "sequential"):
+        started, used = time.perf_counter(), time.process_time()
+        search.fit(X, y, groups=groups)
+        wall, used = time.perf_counter() - started, time.process_time() - used
+    model, fits = search.estimator, list_fits(search, data)
     if n_workers == 1:
-        return wall, fit_bare(model, fits, X, y)
+        return len(fits), wall, fit_bare(model, fits, X, y), {}
     shared = client.scatter([X, y], broadcast=True)
     parts: list[Any] = []
     for i, worker in enumerate(client.scheduler_info()["workers"]):
         task: Callable[..., float] = fit_bare
         part = fits[i::n_workers]
         parts.append(client.submit(task, model, part, *shared, workers=[worker], pure=False))
-    return wall, sum(client.gather(parts))
+    bare = sum(client.gather(parts))
+    places = find_places(search, stream.data, n_workers, wall)
+    places["processor time of client and scheduler"] = used - search.refit_time_
+    return len(fits), wall, bare, {name: seconds / bare for name, seconds in places.items()}
+
+
+def find_places(
+    search: Any, tasks: Sequence[dict[str, Any]], n_workers: int, wall: float
+) -> dict[str, float]:
+    """Say where the seconds of the workers go; together they are `n_workers` times `wall`."""
+    places = dict.fromkeys(["fits", "start of rounds", "end of rounds", "between tasks"], 0.0)
+    for started, ended in search.rounds_:
+        by_worker: dict[str, list[tuple[float, float]]] = {}
+        for task in tasks:
+            for part in task["startstops"]:
+                if part["action"] == "compute" and started <= part["start"] <= ended:
+                    by_worker.setdefault(task["worker"], []).append((part["start"], part["stop"]))
+        for spans in by_worker.values():
+            busy = sum(stop - start for start, stop in spans)
+            first, last = min(spans)[0], max(stop for _, stop in spans)
+            places["fits"] += busy
+            places["start of rounds"] += first - started
+            places["end of rounds"] += ended - last
+            places["between tasks"] += last - first - busy
+        # A worker without a task waits for the whole round.
+        places["end of rounds"] += (n_workers - len(by_worker)) * (ended - started)
+    in_rounds = sum(ended - started for started, ended in search.rounds_)
+    return {
+        **places,
+        "fit of the best": search.refit_time_,
+        "waiting for the fit of the best": (n_workers - 1) * search.refit_time_,
+        "outside rounds": n_workers * (wall - in_rounds - search.refit_time_),
+    }
 
 
 def fit_bare(model: Any, fits: Sequence[Fit], X: np.ndarray, y: pd.DataFrame) -> float:

@@ -109,8 +109,9 @@ def check_output(
     path : path-like
         The file to make or replace.
     inputs : iterable
-        What is read in the same call. Paths must not lead to the same file, also not through
-        links; an existing file in a folder that is read is not replaced. Other objects are ignored.
+        What is read in the same call. Paths must not lead to the same file, or into it if it is an
+        archive, also not through links; an existing file in a folder that is read is not replaced.
+        Other objects are ignored.
     suffixes : collection of str, optional
         One of which the path must have, in small or capital letters.
 
@@ -197,10 +198,15 @@ def _check_no_input(path: Path, inputs: Iterable[Any]) -> None:
                     f"{path} is there already, in {source}, which is an input: choose another "
                     "output."
                 )
-        elif _is_same_file(path, Path(source)):
+        elif _is_same_file(path, _find_file(Path(source))):
             raise OutputPathError(
                 f"{path} is also an input, {source}, and would be lost: choose another output."
             )
+
+
+def _find_file(source: Path) -> Path:
+    """Return the file that a path leads to: of ``shard.tar/0001.jpg``, the archive."""
+    return next((path for path in (source, *source.parents) if os.path.isfile(path)), source)
 
 
 def _is_same_file(path: Path, other: Path) -> bool:

@@ -60,7 +60,8 @@ def links(tmp_path):
     ],
 )
 def test_an_output_that_is_an_input_is_refused(tmp_path, links, output):
-    for inputs in ([links], [b"", None, str(links)], [tmp_path / "link.mp4"]):
+    inside = f"{links}/day/0001.jpg"  # as in an archive
+    for inputs in ([links], [b"", None, str(links)], [tmp_path / "link.mp4"], [inside]):
         with pytest.raises(OutputPathError, match=r"is also an input"):
             check_output(tmp_path / output, inputs=inputs)
     assert links.read_bytes() == b"content"

@@ -15,8 +15,8 @@ from sklearn.base import BaseEstimator
 
 from persona_affect._arrays import add_to_digest
 from persona_affect._files import named_write_errors, open_locked
-from persona_affect.exceptions import OutputError, PersonaAffectError
-from persona_affect.media import Frame
+from persona_affect.exceptions import MediaReadError, OutputError, PersonaAffectError
+from persona_affect.media import Frame, open_file
 from persona_affect.persistence import model_fingerprint
 
 from ._session import Row
@@ -203,14 +203,16 @@ def _clip_fingerprint(source: Any) -> str | None:
         digest = hashlib.sha256()
         add_to_digest(digest, source)
     elif isinstance(source, str | os.PathLike):
-        if not os.path.isfile(source):
+        try:
+            file = open_file(source)
+        except MediaReadError:
             return None
-        size = os.path.getsize(source)
-        digest = hashlib.sha256(f"{size} ".encode())
-        with open(source, "rb") as file:
-            digest.update(file.read(_ENDS))
-            file.seek(max(size - _ENDS, 0))
-            digest.update(file.read())
+        with file:
+            size = file.seek(0, os.SEEK_END)
+            digest = hashlib.sha256(f"{size} ".encode())
+            for start in (0, max(size - _ENDS, 0)):
+                file.seek(start)
+                digest.update(file.read(_ENDS))
     elif is_file(source):
         digest = hashlib.sha256(source)
     else:

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import textwrap
 
 import numpy as np
@@ -138,6 +139,34 @@ def test_a_resumed_call_ends_as_if_never_interrupted(model, clip, tmp_path, stop
     assert len(stop()) == 5 - n_batches
     assert [path.read_bytes() for path in paths] == whole
     assert len(open_clip(tmp_path / "clip.mp4")) == 20
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".parquet"])
+def test_a_clip_in_an_archive_is_resumed(model, clip, tmp_path, stop_after, suffix):
+    archive = tmp_path / f"clips{suffix}"
+    if suffix == ".tar":
+        with tarfile.open(archive, "w") as tar:
+            tar.add(clip, "day/talk.mp4")
+        inside = f"{archive}/day/talk.mp4"
+    else:
+        pd.DataFrame({"clip": [b"", clip.read_bytes()]}).to_parquet(archive)
+        inside = f"{archive}/clip/1"
+    path = tmp_path / "rows.csv"
+    annotator(model).to_file(clip, path)
+    whole = path.read_bytes()
+    path.unlink()
+    release = stop_after(3)
+    with pytest.raises(StoppedError):
+        annotator(model).to_file(inside, path)
+    release()
+    stop = stop_after(2)
+    annotator(model).to_file(inside, path, resume=True, video=tmp_path / "clip.mp4")
+    assert len(stop()) == 2
+    assert path.read_bytes() == whole
+    assert len(open_clip(tmp_path / "clip.mp4")) == 20
+    if suffix == ".parquet":
+        with pytest.raises(OutputPathError, match="is also an input"):
+            annotator(model).to_file(inside, archive)
 
 
 @pytest.mark.parametrize("torn", [b"", b"[[8, 0.8, 0, 1", b"\xff"])
