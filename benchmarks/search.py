@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--persons", type=int, default=200)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--candidates", type=int, default=8, help="of HalvingRandomSearchCV")
     parser.add_argument("--workers", type=int, nargs="*", default=(1, 2), choices=(1, 2))
     parser.add_argument("--searches", nargs="*", help="only these")
     options = parser.parse_args()
@@ -56,7 +57,7 @@ def main() -> None:
         "HalvingRandomSearchCV": TimedHalvingSearch(
             model,
             {name: loguniform(0.01, 10) for name in WEIGHTS},
-            n_candidates=8,
+            n_candidates=options.candidates,
             factor=2,
             resource="max_epochs",
             min_resources=max(1, options.epochs // 4),
@@ -98,10 +99,12 @@ def start_workers(client: Client, model: Any, data: tuple[Any, Any, Any]) -> Non
     """Import everything on each worker, and fit once, before anything is measured."""
     X, y, _ = data
     fit = (model.get_params(deep=False), np.arange(len(X)), np.arange(len(X)))
-    client.gather([
-        client.submit(fit_bare, model, [fit], X, y, workers=[worker], pure=False)
-        for worker in client.scheduler_info()["workers"]
-    ])
+    client.gather(
+        [
+            client.submit(fit_bare, model, [fit], X, y, workers=[worker], pure=False)
+            for worker in client.scheduler_info()["workers"]
+        ]
+    )
 
 
 class _TimedRounds:
@@ -124,11 +127,11 @@ class _TimedRounds:
 
 
 class TimedGridSearch(_TimedRounds, GridSearchCV):
-    pass
+    """With the times of its rounds."""
 
 
 class TimedHalvingSearch(_TimedRounds, HalvingRandomSearchCV):
-    pass
+    """With the times of its rounds."""
 
 
 def list_fits(fitted: Any, data: tuple[Any, Any, Any]) -> list[Fit]:
@@ -149,7 +152,9 @@ def measure(
     X, y, groups = data
     search = clone(search)
     stream = get_task_stream(client)
-    with stream, joblib.parallel_config("dask" if n_workers > 1 else "sequential"):
+    # Otherwise each round would send the data again.
+    backend: dict[str, Any] = {"backend": "dask", "scatter": [X, y]}
+    with stream, joblib.parallel_config(**backend if n_workers > 1 else {"backend": "sequential"}):
         started, used = time.perf_counter(), time.process_time()
         search.fit(X, y, groups=groups)
         wall, used = time.perf_counter() - started, time.process_time() - used

@@ -2,6 +2,7 @@
 
 from ._checks import check_media
 from ._packed import PACK_SUFFIXES, file_on_disk, is_pack, list_packed, open_file
+from ._parquet import read_values
 from ._photos import MAX_PHOTO_PIXELS, open_photo
 from ._rates import sample_around_times
 from ._samples import PHOTO_SUFFIXES, VIDEO_SUFFIXES, FrameSequence, describe, is_clip, list_samples
@@ -45,6 +46,7 @@ __all__ = [
     "open_clip",
     "open_file",
     "open_photo",
+    "read_values",
     "sample_around_times",
     "sample_frames",
     "segment_centres",

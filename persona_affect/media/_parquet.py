@@ -1,14 +1,21 @@
-"""Cells of Parquet files: the bytes of one encoded picture."""
+"""Parquet files: the bytes of one encoded picture, and the columns of numbers."""
 
+from __future__ import annotations
+
+import os
 from bisect import bisect_right
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .._optional import import_optional
 from ..exceptions import MediaLimitError, MediaReadError
 from ._paths import check_packed_size, printable, reason, stamp
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Bytes of one column in a row group of a Parquet file: they are in memory together.
 _MAX_GROUP: Final = 2**30
@@ -116,3 +123,68 @@ def read_cell(archive: str, name: str, size: int | None) -> bytes:
         raise MediaReadError(f"row {row} of {printable(archive)} has no picture.")
     check_packed_size(len(content.as_buffer()))
     return bytes(content.as_buffer()[:size])
+
+
+def read_values(path: str | os.PathLike[str], texts: Collection[str] = ()) -> pd.DataFrame:
+    """Read the columns of numbers of a Parquet file, and none of pictures.
+
+    Parameters
+    ----------
+    path : path-like
+        The Parquet file.
+    texts : collection of str
+        Columns that are read, too, if they are text.
+
+    Returns
+    -------
+    pandas.DataFrame of n_rows rows
+        In the order of the file, as are the paths of :func:`list_packed`.
+
+    Raises
+    ------
+    MediaReadError
+        If the file cannot be read.
+    MissingDependencyError
+        Without pyarrow (extra ``parquet``).
+
+    See Also
+    --------
+    list_packed : The rows as paths of their pictures.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from persona_affect.media import read_values
+    >>> table = pd.DataFrame({"image": [b"..."], "warm": [0.5], "split": ["test"]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     table.to_parquet(Path(folder, "part.parquet"))
+    ...     read_values(Path(folder, "part.parquet"), texts=["split"])
+       warm split
+    0   0.5  test
+    """
+    arrow = import_optional("pyarrow", extra="parquet", purpose="Reading Parquet files")
+    archive = os.fspath(path)
+    with _LOCK:
+        file = open_parquet(archive, *stamp(archive)).file
+        names = [
+            field.name
+            for field in file.schema_arrow
+            if arrow.types.is_integer(field.type)
+            or arrow.types.is_floating(field.type)
+            or (field.name in texts and _is_text(arrow.types, field.type))
+        ]
+        try:
+            return file.read(names, use_threads=False).to_pandas()
+        except (arrow.ArrowException, OSError, ValueError) as error:
+            raise MediaReadError(
+                f"the labels of {printable(archive)} cannot be read: {reason(error)}."
+            ) from error
+
+
+def _is_text(types: Any, kind: Any) -> bool:
+    """Return whether a column is of text, in any of the forms that writers choose."""
+    if types.is_dictionary(kind):
+        return _is_text(types, kind.value_type)
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)

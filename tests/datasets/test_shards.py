@@ -84,6 +84,23 @@ def test_persons_and_parts_are_text_in_any_form(tmp_path, kind):
     assert data.target_names == ["openness"]
 
 
+def test_numbers_by_the_names_of_paths_and_parts_are_no_targets(tmp_path):
+    columns = {"image": [jpeg(0), jpeg(40)], "path": [1, 2], "split": [0, 1], "warm": [0.1, 0.2]}
+    pq.write_table(pa.table(columns), tmp_path / "test.parquet")
+    data = load_parquet(tmp_path)
+    assert data.target_names == ["warm"]
+    assert [path.rpartition("/")[2] for path in data.data] == ["0", "1"]
+    assert data.split.tolist() == ["test", "test"]
+
+
+def test_the_end_of_a_table_is_read_once(tables, monkeypatch):
+    opened = []
+    parquet_file = pq.ParquetFile
+    monkeypatch.setattr(pq, "ParquetFile", lambda path: opened.append(path) or parquet_file(path))
+    load_parquet(tables)
+    assert len(opened) == len(set(opened)) == 2
+
+
 @pytest.mark.parametrize("form", ["shards", "tables"])
 def test_samples_are_references_with_labels(form, request):
     root = request.getfixturevalue(form)

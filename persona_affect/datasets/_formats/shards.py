@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -19,7 +20,7 @@ from persona_affect.datasets._registry import (
     register_format,
 )
 from persona_affect.exceptions import DatasetFormatError, PersonaAffectError
-from persona_affect.media import PHOTO_SUFFIXES, VIDEO_SUFFIXES, list_packed, open_file
+from persona_affect.media import PHOTO_SUFFIXES, VIDEO_SUFFIXES, list_packed, open_file, read_values
 
 from .csv_table import bunch_table
 
@@ -111,27 +112,10 @@ def load_webdataset(
     >>> data.target["warm"].tolist(), data.split.tolist()
     ([0.5], ['train'])
     """
-    left_out = LeftOut(f"webdataset {root}")
-    rows: list[dict[str, Any]] = []
-    for shard in _find_files(root, ".tar", _TAR_LAYOUT, left_out):
-        try:
-            paths, problems = list_packed(shard)
-        except PersonaAffectError as error:
-            left_out.add(shard, str(error))
-            continue
-        for path, problem in problems:
-            left_out.add(path, problem)
-        members: dict[str, dict[str, str]] = {}
-        for path in paths:
-            name = PurePosixPath(path[len(str(shard)) + 1 :])
-            start, _, rest = name.name.partition(".")
-            if start:
-                members.setdefault(str(name.with_name(start)), {})[rest.lower()] = path
-        for parts in members.values():
-            row = _read_sample(parts, picture, left_out)
-            if row is not None:
-                rows.append({"split": _part_of(shard), **row})
-    return _bunch(rows, root, left_out, split, personality, emotion, check, verbose)
+    return _load(
+        _TAR, root, split, picture,
+        personality=personality, emotion=emotion, check=check, verbose=verbose,
+    )  # fmt: skip
 
 
 def load_parquet(
@@ -204,34 +188,80 @@ def load_parquet(
     >>> data.target["warm"].tolist(), data.split.tolist()
     ([0.5], ['test'])
     """
-    parquet = import_optional("pyarrow.parquet", extra="parquet", purpose="Reading Parquet files")
-    left_out = LeftOut(f"parquet {root}")
+    import_optional("pyarrow", extra="parquet", purpose="Reading Parquet files")
+    return _load(
+        _PARQUET, root, split, picture,
+        personality=personality, emotion=emotion, check=check, verbose=verbose,
+    )  # fmt: skip
+
+
+def _read_tar(shard: Path, picture: str | None, left_out: LeftOut) -> Iterator[dict[str, Any]]:
+    paths, problems = list_packed(shard)
+    for path, problem in problems:
+        left_out.add(path, problem)
+    members: dict[str, dict[str, str]] = {}
+    for path in paths:
+        name = PurePosixPath(path[len(str(shard)) + 1 :])
+        start, _, rest = name.name.partition(".")
+        if start:
+            members.setdefault(str(name.with_name(start)), {})[rest.lower()] = path
+    for parts in members.values():
+        row = _read_sample(parts, picture, left_out)
+        if row is not None:
+            yield row
+
+
+def _read_parquet(file: Path, picture: str | None, left_out: LeftOut) -> Iterator[dict[str, Any]]:
+    paths, _ = list_packed(file, picture)
+    labels = read_values(file, texts=("group", "split")).assign(path=paths)
+    yield from labels.to_dict("records")
+
+
+@dataclass(frozen=True)
+class _Shards:
+    """A form of shards: its files, and how to read the rows of one of them."""
+
+    name: str
+    suffix: str
+    layout: str
+    read: Callable[[Path, str | None, LeftOut], Iterator[dict[str, Any]]]
+
+
+_TAR: Final = _Shards("webdataset", ".tar", _TAR_LAYOUT, _read_tar)
+_PARQUET: Final = _Shards("parquet", ".parquet", _PARQUET_LAYOUT, _read_parquet)
+
+
+def _load(
+    form: _Shards,
+    root: str | PathLike[str],
+    split: str | None,
+    picture: str | None,
+    **options: Any,
+) -> Bunch:
+    left_out = LeftOut(f"{form.name} {root}")
     rows: list[dict[str, Any]] = []
-    for file in _find_files(root, ".parquet", _PARQUET_LAYOUT, left_out):
+    for file in _find_files(root, form, left_out):
         try:
-            paths, _ = list_packed(file, picture)
-            labels = _read_columns(parquet, file)
-        except (PersonaAffectError, OSError, ValueError) as error:
+            found = list(form.read(file, picture, left_out))
+        except PersonaAffectError as error:
             left_out.add(file, str(error))
             continue
-        labels.insert(0, "path", paths)
-        found: Any = labels.to_dict("records")
         rows += [{"split": _part_of(file), **_with_part(row)} for row in found]
-    return _bunch(rows, root, left_out, split, personality, emotion, check, verbose)
+    return _bunch(rows, root, left_out, split, **options)
 
 
-def _find_files(
-    root: str | PathLike[str], suffix: str, layout: str, left_out: LeftOut
-) -> list[Path]:
+def _find_files(root: str | PathLike[str], form: _Shards, left_out: LeftOut) -> list[Path]:
     root = Path(root)
     if root.is_dir():
         walked = walk_data(root, left_out)
         found = [here / name for here, _, names in walked for name in names]
     else:
         found = [root] if root.is_file() else []
-    found = [path for path in found if path.suffix.lower() == suffix]
+    found = [path for path in found if path.suffix.lower() == form.suffix]
     if not found:
-        raise DatasetFormatError(f"Expected in {root}: {layout}. There is no {suffix} file.")
+        raise DatasetFormatError(
+            f"Expected in {root}: {form.layout}. There is no {form.suffix} file."
+        )
     return found
 
 
@@ -280,33 +310,7 @@ def _read_sample(
         left_out.add(parts["json"], f"the labels cannot be read: {error}.")
         return None
     flat = {str(k): v for k, v in labels.items() if isinstance(v, str | int | float)}
-    return _with_part(flat) | {"path": path}
-
-
-def _read_columns(parquet: Any, file: Path) -> pd.DataFrame:
-    """Read the columns of numbers and short texts, and none of pictures."""
-    import pyarrow.types as types
-
-    schema = parquet.read_schema(file)
-    kinds = {field.name: field.type for field in schema}
-    texts = [n for n in ("group", "split") if n in kinds and _is_text(kinds[n])]
-    numbers = [
-        name
-        for name, kind in kinds.items()
-        if (types.is_integer(kind) or types.is_floating(kind)) and name not in ("path", "split")
-    ]
-    table = parquet.read_table(file, columns=[*texts, *numbers], use_threads=False)
-    return table.to_pandas()
-
-
-def _is_text(kind: Any) -> bool:
-    """Return whether a column is of text, in any of the forms that writers choose."""
-    import pyarrow.types as types
-
-    if types.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    forms = types.is_string, types.is_large_string, types.is_string_view
-    return any(is_of(kind) for is_of in forms)
+    return flat | {"path": path}
 
 
 def _bunch(
@@ -314,16 +318,13 @@ def _bunch(
     root: str | PathLike[str],
     left_out: LeftOut,
     split: str | None,
-    personality: Sequence[str] | None,
-    emotion: Sequence[str] | None,
-    check: Check,
-    verbose: bool,
+    **options: Any,
 ) -> Bunch:
     if not rows:
         problems = "; ".join(f"{path}: {problem}" for path, problem in left_out.rows[:10])
         raise DatasetFormatError(f"{root}: no sample can be used. {problems}")
     table = pd.DataFrame(rows)
-    kept = {"path", "group", "split", *(personality or ()), *(emotion or ())}
+    kept = {"path", "group", "split", *(options["personality"] or ()), *(options["emotion"] or ())}
     for name in [name for name in table.columns if name not in kept]:
         values = table[name].dropna()
         # Captions and other texts are no targets.
@@ -339,12 +340,9 @@ def _bunch(
         left_out.name.partition(" ")[0],
         Path(root),
         split,
-        personality=personality,
-        emotion=emotion,
-        check=check,
-        verbose=verbose,
         place=lambda row: "the sample",
         left_out=left_out,
+        **options,
     )
 
 
