@@ -214,7 +214,8 @@ def _read_tar(shard: Path, picture: str | None, left_out: LeftOut) -> Iterator[d
 def _read_parquet(file: Path, picture: str | None, left_out: LeftOut) -> Iterator[dict[str, Any]]:
     paths, _ = list_packed(file, picture)
     labels = read_values(file, texts=("group", "split")).assign(path=paths)
-    yield from labels.to_dict("records")
+    found: Any = labels.to_dict("records")
+    yield from found
 
 
 @dataclass(frozen=True)
