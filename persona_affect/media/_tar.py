@@ -4,7 +4,6 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final
 
 from ..exceptions import MediaLimitError, MediaReadError
@@ -90,7 +89,7 @@ def _read_members(
             continue
         if not member.isreg() or member.issparse():
             yield name, "it is a link or another special member, which is not read."
-        elif name.startswith("/") or ".." in PurePosixPath(name).parts:
+        elif name.startswith("/") or ".." in name.split("/"):
             yield name, "its name points out of the archive."
         elif name in places:
             yield name, "the archive has another member of this name before it."

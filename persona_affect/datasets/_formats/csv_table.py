@@ -172,18 +172,18 @@ def bunch_table(
         raise DatasetFormatError(f"{path}: the column 'split' may hold {SPLITS} alone.")
     keep = parts == split if split is not None else pd.Series(True, table.index)
     has_no_path = table["path"].fillna("").str.strip() == ""
-    for row in table.index[keep]:
-        bad = [name for name in names if no_number.at[row, name]]
+    wrong, unlabelled = no_number.any(axis=1), target.isna().all(axis=1)
+    unused = has_no_path | wrong | unlabelled
+    for row in table.index[keep & unused]:
         if has_no_path[row]:
             left_out.add(place(row), "its path is empty.")
-            keep[row] = False
-            continue
-        if bad:
+        elif wrong[row]:
+            bad = [name for name in names if no_number.at[row, name]]
             cells = ", ".join(f"{name!r} has {str(table.at[row, name])[:40]!r}" for name in bad)
             left_out.add(sources[row], f"{place(row)}: no finite number; the column {cells}.")
-        elif target.loc[row].isna().all():
+        else:
             left_out.add(sources[row], f"{place(row)} has no label.")
-        keep[row] = not bad and target.loc[row].notna().any()
+    keep &= ~unused
     rows = table.index[keep]
     rows = rows[check_files([sources[i] for i in rows], check, left_out, verbose)]
     groups = table["group"].fillna("") if "group" in table else pd.Series("", table.index)
