@@ -95,6 +95,22 @@ def test_the_pictures_show_the_numbers_of_the_bundled_model():
     assert read_shown() == pytest.approx(expected, abs=0.02), "run docs/make_screenshots.py"
 
 
+@pytest.mark.slow
+def test_the_start_page_shows_what_the_bundled_model_predicts():
+    pytest.importorskip("skimage", reason="needs the extra examples")
+    import pandas as pd
+    from skimage.data import astronaut
+
+    from persona_affect import load_model
+
+    model = load_model()
+    table = pd.DataFrame(model.predict([astronaut()]), columns=model[-1].target_names_).round(1)
+    shown = (DOCS / "start.md").read_text(encoding="utf-8").split("```text\n")[1].split("```")[0]
+    names, (_, *numbers) = (line.split() for line in shown.splitlines())
+    assert names == list(table)
+    assert [float(number) for number in numbers] == pytest.approx(list(table.iloc[0]), abs=0.11)
+
+
 def test_a_picture_of_the_light_page_has_its_dark_one_beside_it(tmp_path):
     pages = load(DOCS / "_ext/repository_pages.py")
     for name in ("a_light.webp", "a_dark.webp", "b_light.webp"):
