@@ -135,7 +135,7 @@ def _write_pages(app, config) -> None:
     ]
     lines += [".. list-table::", "   :widths: 40 60", ""]
     for module, purpose in MODULES.items():
-        lines += [f"   * - :doc:`{module}`", f"     - {purpose}"]
+        lines += [f"   * - :doc:`{module} <{module}>`", f"     - {purpose}"]
     lines += ["", ".. toctree::", "   :hidden:", "", *(f"   {module}" for module in MODULES)]
     _write(API / "index.rst", "\n".join(lines) + "\n")
     for module, names in public_names().items():
