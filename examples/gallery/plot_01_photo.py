@@ -20,8 +20,10 @@ model.predict_table([photo], alpha=0.1).round(1).T
 
 # %%
 # The bars are predictions; the lines are the intervals.
-TraitDisplay.from_predictions(
+display = TraitDisplay.from_predictions(
     model.predict([photo]),
     target_names=model.target_names_,
     intervals=model.predict_interval([photo], alpha=0.1),
 )
+display.ax_.set_title("Seven impressions of a photo, with 90 % intervals")
+display

@@ -19,4 +19,6 @@ table = annotator.to_dataframe(clip)
 table.head(3).round(2)
 
 # %%
-AffectTimelineDisplay.from_predictions(table, targets=["happy", "alert"])
+display = AffectTimelineDisplay.from_predictions(table, targets=["happy", "alert"])
+display.ax_.set(ylabel="0 to 100, as rated", title="Two impressions of a face, frame by frame")
+display

@@ -33,4 +33,5 @@ predicted = model.predict(to_pixels(others.data))
 display = CircumplexDisplay.from_predictions(predicted)
 for (arousal, valence), rated in zip(predicted, others.target.to_numpy(), strict=True):
     display.ax_.plot([valence, rated[-1]], [arousal, rated[-2]], color="grey", linewidth=1)
+display.ax_.set_title("Predictions, and lines to the ratings")
 display

@@ -3,8 +3,7 @@ What a face is about to do
 ==========================
 
 The network of `PersonDynamicsEncoder` makes a map from a moment of a clip: where the face changes,
-and in which direction. The
-network that comes with the package has learned this without labels.
+and in which direction. The network that comes with the package has learned this without labels.
 """
 
 from persona_affect import load_model
@@ -20,4 +19,6 @@ encoder.ranking_accuracy([clip]).round(2)
 
 # %%
 # A row for each scale, a column for each moment.
-DynamicsDisplay.from_estimator(encoder, clip, n_moments=5)
+display = DynamicsDisplay.from_estimator(encoder, clip, n_moments=5)
+display.ax_.set_title("Where a face changes: maps of four scales at five moments")
+display

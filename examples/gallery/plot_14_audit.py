@@ -30,10 +30,12 @@ test = np.r_[100:200, 300:400]
 model = Ridge(1.0).fit(X[train], y.iloc[train])
 
 # %%
-AuditDisplay.from_estimator(
+display = AuditDisplay.from_estimator(
     model,
     X[test],
     y.iloc[test],
     sensitive={"camera": group[test]},
     disturbances=[],
 )
+display.figure_.suptitle("Errors of two groups, with 95 % intervals")
+display

@@ -3,9 +3,8 @@ Many files, on a cluster
 ========================
 
 `transform_in_chunks` gives chunks of a long list to the workers of a Dask cluster, stores what is
-done, and goes on after an interruption.
-Here the cluster is two threads of this machine; with the address of a scheduler, it is many
-machines.
+done, and goes on after an interruption. Here the cluster is two threads of this machine; with the
+address of a scheduler, it is many machines.
 """
 
 import tempfile
