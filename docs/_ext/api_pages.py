@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.util import logging
+from sphinx.util.nodes import make_refnode
 
 API = Path(__file__).parents[1] / "api"
 PACKAGE = Path(__file__).parents[2] / "persona_affect"
@@ -150,8 +152,30 @@ def _skip(app, what, name, obj, skip, options):
     return True if foreign or re.fullmatch(r"set_\w+_request", name) else None
 
 
+def _find_by_name(app, env, node, contnode):
+    """Link a name of ours that another page, or another module, documents."""
+    if node.get("refdomain") != "py":
+        return None
+    target, is_explicit = node["reftarget"], node["reftype"] != "obj"
+    root, _, rest = target.partition(".")
+    # Without a role, a small letter begins a parameter's name more often than a function's.
+    if not is_explicit and root.islower():
+        return None
+    tail = re.sub(r"^persona_affect\.([a-z_]+\.)*(?=\w)", "", target)
+    objects = env.get_domain("py").objects
+    for module in MODULES:
+        if (name := f"{module}.{tail}") in objects:
+            found = objects[name]
+            place = (node["refdoc"], found.docname, found.node_id)
+            return make_refnode(app.builder, *place, contnode, name)
+    if is_explicit and not (rest and root.islower() and root != "persona_affect"):
+        logging.getLogger(__name__).warning("nothing is named %r", target, location=node)
+    return None
+
+
 def setup(app):
     """Register with sphinx."""
+    app.connect("missing-reference", _find_by_name)
     app.connect("config-inited", _write_pages)
     app.connect("autodoc-skip-member", _skip)
     app.config.autosummary_context = {"foreign": FOREIGN}

@@ -99,7 +99,7 @@ class JointAffectEstimator(JointPrediction, JointState):
     batch_size : int, default=64
         Samples in a training batch.
     personality_fraction : float, default=0.5
-        Fraction of the personality set in each batch; it does not depend on the sizes of the sets.
+        Fraction of the personality set in each batch, in (0, 1), whatever the sizes of the sets.
     shuffle : {"samples", "blocks"}, default="samples"
         ``"blocks"``: eight samples that follow each other in `X` are used within the same eight
         batches, in any order, so that stored faces are read in longer pieces. It trains another
@@ -120,7 +120,7 @@ class JointAffectEstimator(JointPrediction, JointState):
         Hold out `validation_fraction` of the samples (of the groups, if `fit` gets any), stop when
         their loss has not improved for `n_iter_no_change` epochs, and keep the best weights.
     validation_fraction : float, default=0.1
-        Fraction held out by `early_stopping`.
+        Fraction held out by `early_stopping`, in (0, 1).
     n_iter_no_change : int, default=10
         Patience of `early_stopping`, in epochs.
     precision : {"float32", "bfloat16"}, default="float32"

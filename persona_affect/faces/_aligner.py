@@ -52,9 +52,9 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         Of a clip, take one person, whom `select` prefers over the whole clip; or choose in each
         frame, so that a face clip may mix persons.
     margin : float, default=0.0
-        Extra context around the face, as a share of the template's side.
+        Extra context around the face, as a share of the template's side; 0 or more.
     min_face_size : float, default=20
-        Side in pixels of the smallest faces looked for. Twice as much is about four times as fast.
+        Side in pixels of the smallest faces looked for; 6 or more. Twice is four times as fast.
     upright : {"exif", "search"}, default="exif"
         Turn photos and clips as their files say; or also detect in all four quarter turns, which
         takes four times as long, and keep the turn with the most confident upright face.

@@ -94,7 +94,7 @@ class AffectScorer:
         Returns
         -------
         MetadataRequest
-            The requests that :meth:`set_score_request` set.
+            What `set_score_request` asked for.
         """
         return self._request
 
