@@ -104,7 +104,8 @@ def search_weights(
         cv=AffectGroupKFold(3),
         random_state=0,
     )
-    with joblib.parallel_config("dask"):
+    # Sent to the workers once; otherwise each round of the search would send them again.
+    with joblib.parallel_config("dask", scatter=[embeddings, faces.target]):
         return search.fit(embeddings, faces.target, groups=faces.groups)
 
 
