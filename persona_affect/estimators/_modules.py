@@ -91,7 +91,9 @@ class AppendedKernel(nn.Module):
     def forward(self, X: Tensor) -> Tensor:
         """Map (n, n_features) to (n, n_features + n_components)."""
         seen = (X - self.mean) @ self.components.T
-        if torch.compiler.is_exporting():  # ONNX has no cdist
+        # torch 2.6 has no function for exporting alone.
+        exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+        if exporting():  # ONNX has no cdist
             squared = (seen[:, None] - self.centres).square().sum(2)
         else:
             mode = "donot_use_mm_for_euclid_dist"
