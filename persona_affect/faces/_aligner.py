@@ -54,7 +54,7 @@ class FaceAligner(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
     margin : float, default=0.0
         Extra context around the face, as a share of the template's side; 0 or more.
     min_face_size : float, default=20
-        Side in pixels of the smallest faces looked for; 6 or more. Twice is four times as fast.
+        Side of the smallest faces looked for, in pixels, 6 or more. Twice: about 4 times as fast.
     upright : {"exif", "search"}, default="exif"
         Turn photos and clips as their files say; or also detect in all four quarter turns, which
         takes four times as long, and keep the turn with the most confident upright face.
