@@ -76,9 +76,9 @@ class PersonDynamicsEncoder(DynamicsTransform):
     filter_lags : sequence of int, default=(0,)
         Frames over which filters reach: each lag has filters of its own, which read the features of
         the window so many frames later. ``(-4, 0, 4)`` tells styles of movement apart better on
-        rendered persons, with three times the features; on the real faces that we have, lags other
-        than 0 tell nothing. Not in the paper. Others than 0 need ``n_steps=1`` and
-        ``n_windows=None``.
+        rendered persons, with three times the features. On halves of 1.5 seconds of six real
+        speakers it is worse than 0 alone. Not in the paper. Lags other than 0 need ``n_steps=1``
+        and ``n_windows=None``.
     n_steps : int, default=1
         Training steps of the filters.
     step_size : float, default=1.0

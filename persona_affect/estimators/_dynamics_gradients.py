@@ -111,14 +111,13 @@ class GradientSums:
         losses = windows.losses(net, maps, scales, margin)
         counts = windows.count()
         own, _ = windows.pair(0)
-        totals = counts.clamp_min(1).view(-1, 1, 1, 1)
-        means = {
-            level: windows.sum_by_person(x[own], own) / totals for level, x in probe.before.items()
-        }
+        totals = {level: windows.sum_by_person(x[own], own) for level, x in probe.before.items()}
+        number = counts.clamp_min(1).view(-1, 1, 1, 1)
         departures = {
-            level: (x - means[level][windows.person]).flatten(2).mT
+            level: (x - (totals[level] / number)[windows.person]).flatten(2).mT
             for level, x in probe.before.items()
         }
+        means = {level: total * (1 / number) for level, total in totals.items()}
         pairs = [windows.pair(lag) for lag in lags]
         deltas: dict[int, ByLevel] = {}
         products: dict[int, ByLevel] = {}
