@@ -282,14 +282,23 @@ def test_workers_end_with_their_process_however_it_ends(tmp_path, by):
     path.write_bytes(bytes(100))
     command = [sys.executable, "-c", READING, str(path)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell starts background jobs, and so perhaps these tests, with interrupts ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
-        workers = process.stdout.readline().split()
-        assert len(workers) == 2
-        # A terminal interrupts the workers too.
-        stop = os.killpg if by == "SIGINT" else os.kill
-        stop(process.pid, getattr(signal, by))
-        # The other end of the pipe is also open in the workers: this waits until they have ended.
-        _, errors = process.communicate(timeout=60)
+        try:
+            workers = process.stdout.readline().split()
+            assert len(workers) == 2
+            # A terminal interrupts the workers too.
+            stop = os.killpg if by == "SIGINT" else os.kill
+            stop(process.pid, getattr(signal, by))
+            # The pipe is also open in the workers: this waits until they have ended.
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == -getattr(signal, by)
     assert errors.count("Traceback") == (by == "SIGINT")
