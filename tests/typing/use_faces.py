@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from persona_affect import FaceAligner
@@ -59,6 +60,7 @@ from persona_affect.media import (
     open_clip,
     open_file,
     open_photo,
+    read_values,
     sample_around_times,
     sample_frames,
     segment_centres,
@@ -98,6 +100,7 @@ def read_archive(path: Path) -> None:
         assert_type(file_on_disk(names[0]), str)
         with open_file(names[0]) as file:
             assert_type(file, BytesIO | BufferedReader)
+        assert_type(read_values(path, texts=["person"]), pd.DataFrame)
 
 
 def write_video(path: Path, frames: Sequence[Frame]) -> None:
