@@ -161,6 +161,16 @@ def train(
         int | None,
         typer.Option(help="Frames drawn from a clip.", rich_help_panel=_TRAINING),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Processes that read stored faces while the network computes, for a GPU that "
+            "waits.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
     device: Device = "auto",
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -212,14 +222,15 @@ def train(
         "max_epochs": epochs,
         "batch_size": batch_size,
         "n_segments": segments,
+        "n_workers": workers,
     }
     params: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     foreign = params or protocol or preset or fresh or device != "auto" or detector != "mtcnn"
     if start is not None and foreign:
         raise ValueError(
             "--start keeps a model as it is, except for its heads: --backbone, --weights, "
-            "--epochs, --batch-size, --segments, --detector, --device, --fresh, --preset and "
-            "--protocol do not go with it."
+            "--epochs, --batch-size, --segments, --workers, --detector, --device, --fresh, "
+            "--preset and --protocol do not go with it."
         )
     params |= {"device": device, "verbose": 1}
     if protocol not in (None, "persemon"):

@@ -62,6 +62,11 @@ def test_a_csv_file_becomes_a_model_that_is_scored(csv, tmp_path):
     expected = loaded.predict([csv.parent / p for p in pd.read_csv(csv)["path"][6:]])[:, 0]
     error = abs(expected - [0.5, 0.6]).mean()
     assert scores.loc["warmth", "accuracy_mae"] == pytest.approx(1 - error, abs=1e-6)
+    # Processes that read ahead change nothing.
+    again, cache = tmp_path / "again.safetensors", ["--cache", tmp_path / "faces"]
+    assert run("train", csv, "--output", again, *cache, "--workers", "1", *QUICK).exit_code == 0
+    photos = [csv.parent / "images" / name for name in pd.read_csv(csv)["path"].str[7:]]
+    np.testing.assert_array_equal(load_model(again).predict(photos), loaded.predict(photos))
 
 
 @pytest.mark.parametrize(
